@@ -1,0 +1,24 @@
+"""Few-shot image generation with Reptile in TensorFlow (FIGR: Clouâtre & Demers 2019, arXiv:1901.02199).
+
+    import figr_tf
+    model = figr_tf.load_run("runs/00001-omniglot-resnet-h64")
+    images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
+"""
+
+import os
+
+_backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if _backend != "tensorflow":
+    # Keras reads the variable once, at its first import; later it fails in places that do not name the cause.
+    raise ImportError(f"figr_tf needs the TensorFlow backend of Keras. Received: KERAS_BACKEND={_backend}; unset it.")
+
+# TensorFlow's start-up banner would bury the one line that a user needs to read; errors still show.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def load_run(run: str):
+    """Loads the newest checkpoint of a run folder; see `figr_tf.generation.load_run`."""
+    # Imported here so that `import figr_tf` (and every --help) does not wait for TensorFlow.
+    from figr_tf import generation
+
+    return generation.load_run(run)

@@ -1,0 +1,127 @@
+"""The outer loop of FIGR: Algorithm 1, one meta-step (Clouâtre & Demers 2019; Reptile: Nichol et al. 2018)."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from figr_tf.adaptation import InnerLosses, InnerStep, Weights, adapt_with_losses, weights_of
+from figr_tf.networks import Networks
+
+
+class MetaStepMetrics(NamedTuple):
+    """Scalars of one meta-step: losses of the last inner step and meta-gradient norms, means over the meta-batch."""
+
+    losses: InnerLosses
+    generator_gradient_norm: tf.Tensor
+    discriminator_gradient_norm: tf.Tensor
+    finite: tf.Tensor
+
+
+def subtract(a: Weights, b: Weights) -> Weights:
+    """a − b, weight by weight."""
+    return tf.nest.map_structure(tf.subtract, a, b)
+
+
+def meta_gradient(
+    networks: Networks,
+    meta_weights: Weights,
+    support_images: tf.Tensor,
+    num_inner_steps: int | tf.Tensor,
+    step: InnerStep,
+    seeds: tf.Tensor,
+) -> tuple[Weights, InnerLosses]:
+    """Φ − W, averaged over the tasks of a meta-batch: what Adam descends (Algorithm 1, last lines).
+
+    Args:
+        support_images: [T, n, H, W, C] in [−1, 1], one support set per task.
+        seeds: int32 [T, 2], one per task.
+    """
+    num_tasks = support_images.shape[0]
+
+    def one_task(t):
+        adapted, inner_losses = adapt_with_losses(
+            networks, meta_weights, support_images[t], num_inner_steps, step, seeds[t]
+        )
+        return subtract(meta_weights, adapted), inner_losses
+
+    if num_tasks == 1:
+        return one_task(0)
+    # A running sum, so that memory does not grow with the meta-batch.
+    start = tf.nest.map_structure(tf.zeros_like, (meta_weights, InnerLosses(*[tf.constant(0.0)] * 3)))
+    _, total = tf.while_loop(
+        lambda t, _: t < num_tasks,
+        lambda t, total: (t + 1, tf.nest.map_structure(tf.add, total, one_task(t))),
+        (tf.constant(0), start),
+        parallel_iterations=1,
+    )
+    return tf.nest.map_structure(lambda x: x / num_tasks, total)
+
+
+class Reptile(tf.Module):
+    """The meta-weights Φ (the variables of `networks`), one optimiser for each network, and the counters.
+
+    Attributes:
+        meta_step: int64 variable, meta-steps taken, skipped ones included.
+        num_skipped: int64 variable, meta-steps whose meta-gradient was not finite.
+        num_skipped_in_a_row: int64 variable, those since the last good one.
+    """
+
+    def __init__(self, networks: Networks, generator_optimizer, discriminator_optimizer):
+        super().__init__()
+        self.networks = networks
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        for optimizer, model in self._pairs():
+            optimizer.build(model.trainable_variables)
+        self.meta_step, self.num_skipped, self.num_skipped_in_a_row = (
+            tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
+            for name in ("meta_step", "num_skipped", "num_skipped_in_a_row")
+        )
+
+    def _pairs(self):
+        return (
+            (self.generator_optimizer, self.networks.generator),
+            (self.discriminator_optimizer, self.networks.discriminator),
+        )
+
+    def take_meta_step(
+        self, support_images: tf.Tensor, num_inner_steps: int | tf.Tensor, step: InnerStep, seeds: tf.Tensor
+    ) -> MetaStepMetrics:
+        """Adapts to each task from a copy of Φ and takes one optimiser step on Φ − W for each network.
+
+        A meta-gradient that is not finite is not applied: Φ and both optimisers keep every bit, since a single NaN
+        in Adam's moments would poison all later steps. Arguments as in `meta_gradient`.
+        """
+        meta_weights = weights_of(self.networks)
+        gradient, inner_losses = meta_gradient(
+            self.networks, meta_weights, support_images, num_inner_steps, step, seeds
+        )
+        norms = [tf.linalg.global_norm(part) for part in gradient]
+        finite = tf.math.is_finite(norms[0] + norms[1])
+        tf.cond(finite, lambda: self._apply(gradient), lambda: None)
+        self._count(finite)
+        return MetaStepMetrics(inner_losses, *norms, finite)
+
+    def _apply(self, gradient: Weights) -> None:
+        for (optimizer, model), part in zip(self._pairs(), gradient, strict=True):
+            optimizer.apply(list(part), model.trainable_variables)
+
+    def _count(self, finite: tf.Tensor) -> None:
+        skipped = tf.cast(tf.logical_not(finite), tf.int64)
+        self.meta_step.assign_add(1)
+        self.num_skipped.assign_add(skipped)
+        self.num_skipped_in_a_row.assign((self.num_skipped_in_a_row + 1) * skipped)
+
+    def set_learning_rate(self, value: tf.Tensor) -> None:
+        for optimizer, _ in self._pairs():
+            optimizer.learning_rate.assign(value)
+
+
+def adam(learning_rate: float) -> keras.optimizers.Adam:
+    """The paper's outer optimiser.
+
+    ε is PyTorch's 1e-8 and not Keras' 1e-7: with an inner rate of 1e-4 most of Φ − W lies between 1e-9 and 1e-6, where
+    ten times the ε is a tenth of the step.
+    """
+    return keras.optimizers.Adam(learning_rate, epsilon=1e-8)
