@@ -1,0 +1,130 @@
+"""Save, find, restore, refuse.
+
+A checkpoint is TensorFlow's own format (checksummed, written under a temporary name, index last). The newest is found by
+looking at the files: TensorFlow's `checkpoint` bookkeeping file can be torn by a kill, after which a run that trusts
+it would start over in silence.
+"""
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from figr_tf.errors import RunError
+from figr_tf.networks import Networks
+from figr_tf.reptile import Reptile
+from figr_tf.runs import refuse_difference
+
+_KEPT = 3
+_DAMAGE = (tf.errors.OpError, ValueError, AssertionError)
+
+
+def _raw(variables) -> list[tf.Variable]:
+    """Matched by order: the paths of Keras variables repeat and change between versions."""
+    return [variable.value for variable in variables]
+
+
+def _network_objects(networks: Networks) -> dict[str, Any]:
+    return {
+        "generator": _raw(networks.generator.trainable_variables),
+        "discriminator": _raw(networks.discriminator.trainable_variables),
+    }
+
+
+def _all_objects(reptile: Reptile) -> dict[str, Any]:
+    return _network_objects(reptile.networks) | {
+        "generator_optimizer": _raw(reptile.generator_optimizer.variables),
+        "discriminator_optimizer": _raw(reptile.discriminator_optimizer.variables),
+        "meta_step": reptile.meta_step,
+        "num_skipped": reptile.num_skipped,
+        "num_skipped_in_a_row": reptile.num_skipped_in_a_row,
+    }
+
+
+def _found(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Prefixes of complete checkpoints, newest first; TensorFlow writes the index when all else is in place."""
+    return sorted((path.with_suffix("") for path in folder.glob("ckpt-*.index")), reverse=True)
+
+
+def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
+    """Writes all state of training, then deletes all but the newest few.
+
+    The random state needs no entry of its own: every draw is a function of the seed (in `identity`) and `meta_step`.
+
+    Args:
+        identity: JSON-able facts that must agree when the checkpoint is restored.
+
+    Raises:
+        RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
+    """
+    prefix = folder / f"ckpt-{int(reptile.meta_step):09d}"
+    record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
+    try:
+        tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))
+    except (tf.errors.OpError, OSError) as error:
+        _delete(prefix)
+        kept = _found(folder)
+        last = f"The last good checkpoint is {kept[0]}" if kept else "There is no earlier checkpoint"
+        reason = " ".join(str(getattr(error, "message", error)).split())
+        raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
+    for old in _found(folder)[_KEPT:]:
+        _delete(old)
+    return prefix
+
+
+def sweep(folder: pathlib.Path) -> None:
+    """Removes what a killed save left: temporary folders, and data files whose index was never written."""
+    complete = {prefix.name for prefix in _found(folder)}
+    for path in folder.glob("ckpt-*"):
+        if path.name.split(".")[0].removesuffix("_temp") not in complete or "temp" in path.name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _delete(prefix: pathlib.Path) -> None:
+    # The index goes first: without it the rest does not count as a checkpoint.
+    for path in [prefix.with_suffix(".index"), *prefix.parent.glob(prefix.name + "*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _check_identity(prefix: pathlib.Path, identity: dict[str, Any]) -> None:
+    saved = tf.train.load_checkpoint(str(prefix)).get_tensor("identity/.ATTRIBUTES/VARIABLE_VALUE")
+    refuse_difference(prefix, json.loads(saved), json.loads(json.dumps(identity)))
+
+
+def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path | None:
+    """Reads the newest checkpoint that is whole into `objects`; None if the folder holds none at all."""
+    prefixes = _found(folder)
+    for prefix in prefixes:
+        try:
+            _check_identity(prefix, identity)
+            tf.train.Checkpoint(**objects).read(str(prefix)).assert_existing_objects_matched().expect_partial()
+            return prefix
+        except _DAMAGE as error:
+            logging.warning("%s is damaged (%s); trying the one before", prefix, " ".join(str(error).split())[:200])
+    if prefixes:
+        raise RunError(f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed.")
+    return None
+
+
+def restore_training(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> bool:
+    """Brings all state back from the newest undamaged checkpoint; False if there is none yet.
+
+    Raises:
+        RunError: checkpoints are there but none can be read, or they are of other settings or another split.
+    """
+    return _restore(folder, _all_objects(reptile), identity) is not None
+
+
+def restore_networks(folder: pathlib.Path, networks: Networks, identity: dict[str, Any]) -> int:
+    """Brings back Φ alone and returns its meta-step.
+
+    Raises:
+        RunError: no checkpoint that fits and can be read.
+    """
+    meta_step = tf.Variable(0, dtype=tf.int64)
+    if _restore(folder, _network_objects(networks) | {"meta_step": meta_step}, identity) is None:
+        raise RunError(f"{folder}: no checkpoint there yet.")
+    return int(meta_step)

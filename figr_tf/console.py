@@ -1,0 +1,111 @@
+"""What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
+
+import datetime
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import tqdm
+from absl import app, logging
+
+from figr_tf.errors import UserError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, calls `main`, turns a UserError into one line on stderr and status 1."""
+
+    def guarded(argv: list[str]) -> None:
+        logging.use_absl_handler()
+        logging.set_verbosity(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise UserError(f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help")
+            main()
+        except UserError as error:
+            sys.exit(f"error: {error}")
+
+    app.run(guarded)
+
+
+def start_tensorflow() -> str:
+    """Imports TensorFlow, keeps its unconditional start-up lines off the terminal, and names the device in use.
+
+    The lines come from C++ before any log level applies, hence the detour over the file descriptor; they are shown if
+    the start fails.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as banner:
+        os.dup2(banner.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            devices = tf.config.list_logical_devices()
+        except BaseException:
+            banner.seek(0)
+            os.write(terminal, banner.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+    gpus = [device for device in devices if device.device_type == "GPU"]
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name"))
+
+
+class Progress:
+    """Meta-steps taken, rate and time left: a bar on a terminal, plain lines elsewhere."""
+
+    _PLAIN_INTERVAL = 60.0  # seconds between plain lines when one meta-step takes long
+
+    def __init__(self, start: int, total: int):
+        self._bar = tqdm.tqdm(initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True)
+        self._step, self._total = start, total
+        self._window: tuple[int, float] | None = None  # step and time since which the rate is taken
+        self._printed = time.monotonic()
+        self._shown: dict[str, float | None] = {}
+
+    def count_step(self) -> None:
+        """Counts one meta-step as taken."""
+        self._step += 1
+        if self._window is None:  # the first step holds the compilation and says nothing about the rate
+            self._window = (self._step, time.monotonic())
+
+    def steps_per_second(self) -> float | None:
+        """Rate since the last call; None until a step has been taken after the first."""
+        now = time.monotonic()
+        if self._window is None or self._window[0] == self._step:
+            return None
+        (step, then), self._window = self._window, (self._step, now)
+        return (self._step - step) / max(now - then, 1e-9)
+
+    def show(self, line: dict[str, float | None] | None) -> None:
+        """Brings the terminal up to date; `line` holds new metrics, if there are any."""
+        self._shown = line or self._shown
+        if not self._bar.disable:
+            if line:
+                self._bar.set_postfix_str(self._summary(), refresh=False)
+            self._bar.update(self._step - self._bar.n)
+        elif line or time.monotonic() - self._printed > self._PLAIN_INTERVAL:
+            self._printed = time.monotonic()
+            print(f"meta-step {self._step}/{self._total}  {self._summary()}  {self._rate_and_eta()}", flush=True)
+
+    def _summary(self) -> str:
+        names = {"discriminator_loss": "D", "generator_loss": "G", "gradient_penalty": "penalty"}
+        parts = [f"{short} {self._shown[key]:.3g}" for key, short in names.items() if self._shown.get(key) is not None]
+        if self._shown.get("num_skipped"):
+            parts.append(f"skipped {self._shown['num_skipped']:.0f}")
+        return "  ".join(parts)
+
+    def _rate_and_eta(self) -> str:
+        rate = self._shown.get("meta_steps_per_second")
+        if not rate:
+            return ""
+        eta = datetime.timedelta(seconds=round((self._total - self._step) / rate))
+        return f"{rate:.3g} meta-steps/s  ETA {eta}"
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,250 @@
+"""Data sets by name → all images in memory and a split of their classes."""
+
+import dataclasses
+import gzip
+import pathlib
+import struct
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from figr_tf import glyphs, image_trees, images, splits
+from figr_tf.errors import DataError
+from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
+
+DATASETS = ("omniglot", "mnist", "figr8", "folder", "glyphs")
+SPLITS = ("unseen-alphabets", "paper", "random")
+_DEFAULT_SPLIT = {"omniglot": "unseen-alphabets", "mnist": "paper", "figr8": "paper"}
+# Table 1 of the paper: held-out classes drawn at random.
+_PAPER_NUM_HELD_OUT = {"omniglot": 20, "figr8": 50}
+_OMNIGLOT_PARTS = ("images_background", "images_evaluation")
+_GLYPH_CLASSES = 400
+_GLYPH_DRAWINGS = 20
+_NETWORK_TIMEOUT = 4.0  # seconds; a missing download must be reported within five
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Which data, in which form.
+
+    Attributes:
+        dataset: one of `DATASETS`.
+        data_dir: folder (or zip, for "folder") with the files; None for TensorFlow Datasets' own folder.
+        image_size, channels, ink: see `images.decode_image`.
+        split: one of `SPLITS`, or None for the data set's default.
+        split_seed: of the random splits.
+        held_out_classes: names of the held-out classes; replaces `split`.
+        cache_dir: where decoded images are kept.
+    """
+
+    dataset: str = "glyphs"
+    data_dir: str | None = None
+    image_size: int = 32
+    channels: int = 1
+    ink: str = "dark"
+    split: str | None = None
+    split_seed: int = 0
+    held_out_classes: tuple[str, ...] = ()
+    cache_dir: str = "~/.cache/figr_tf"
+
+    def image_format(self) -> ImageFormat:
+        return ImageFormat(self.image_size, self.channels, self.ink)
+
+
+class Dataset(NamedTuple):
+    data: ClassImages
+    split: splits.Split
+
+
+def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
+    """Loads the images and splits the classes; classes with fewer than `num_shots` images are left out by name.
+
+    Raises:
+        DataError: files missing or unusable, or a split that leaves one side empty; one line says what to do.
+    """
+    loaders = {"omniglot": _omniglot, "mnist": _mnist, "figr8": _figr8, "folder": _folder, "glyphs": _glyphs}
+    background, data = loaders[settings.dataset](settings)
+    small = [name for name, count in data.counts.items() if count < num_shots]
+    if small:
+        shown = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
+        logging.warning("left out %d classes with fewer than %d images: %s", len(small), num_shots, shown)
+    names = [name for name, count in data.counts.items() if count >= num_shots]
+    return Dataset(data, _split(settings, names, background))
+
+
+def _split(settings: DataSettings, names: list[str], background: set[str]) -> splits.Split:
+    if settings.held_out_classes:
+        unknown = sorted(set(settings.held_out_classes) - set(names))
+        if unknown:
+            raise DataError(f"held-out class {unknown[0]!r} is not among the {len(names)} classes.")
+        return splits.split_by("held-out-classes", names, set(settings.held_out_classes).__contains__)
+    name = settings.split or _DEFAULT_SPLIT.get(settings.dataset, "random")
+    if name == "unseen-alphabets" and settings.dataset == "omniglot":
+        return splits.split_by(name, names, lambda class_name: class_name not in background)
+    if name == "paper" and settings.dataset == "mnist":
+        return splits.split_by(name, names, "9".__eq__)
+    if name == "paper" and settings.dataset in _PAPER_NUM_HELD_OUT:
+        return splits.random_split(name, names, _PAPER_NUM_HELD_OUT[settings.dataset], settings.split_seed)
+    if name == "random":
+        return splits.random_split(name, names, max(1, len(names) // 10), settings.split_seed)
+    raise DataError(f"data set {settings.dataset!r} has no split {name!r}; use --split=random or --held_out_classes.")
+
+
+def _cached(settings: DataSettings, list_files) -> ClassImages:
+    cache_dir = pathlib.Path(settings.cache_dir).expanduser()
+    return image_trees.load_images(list_files, settings.image_format(), cache_dir)
+
+
+def _folder(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    if not settings.data_dir:
+        raise DataError("--dataset=folder needs --data_dir: a folder (or zip) whose leaf folders hold one class each.")
+    root = pathlib.Path(settings.data_dir)
+    if not root.exists():
+        raise DataError(f"{root}: no such folder or zip file.")
+    list_files = image_trees.files_in_folder if root.is_dir() else image_trees.files_in_zip
+    try:
+        return set(), _cached(settings, lambda: list_files(root))
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from error
+
+
+def _figr8(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    root = pathlib.Path(settings.data_dir or ".") / "Data"
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder. Unpack FIGR-8 (github.com/marcdemers/FIGR-8) so that its images are"
+            f" {root}/<class>/<id>-200.png, and give the folder above Data as --data_dir."
+        )
+    return _folder(dataclasses.replace(settings, data_dir=str(root)))
+
+
+def _glyphs(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    arrays = [glyphs.glyph_images(c, _GLYPH_DRAWINGS, settings.image_size, seed=0) for c in range(_GLYPH_CLASSES)]
+    data = np.concatenate(arrays).repeat(settings.channels, axis=-1)
+    return set(), ClassImages(data, {f"glyph{c:03d}": _GLYPH_DRAWINGS for c in range(_GLYPH_CLASSES)})
+
+
+def _omniglot(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    """Classes are named "Alphabet/characterNN" by either route."""
+    root = pathlib.Path(settings.data_dir or ".")
+    found = {part: path for part in _OMNIGLOT_PARTS for path in (root / part, root / f"{part}.zip") if path.exists()}
+    if not settings.data_dir or not found:
+        return _omniglot_from_tfds(settings)
+    missing = [part for part in _OMNIGLOT_PARTS if part not in found]
+    if missing:
+        raise DataError(f"{root}: {missing[0]}.zip (or that folder unpacked) is missing beside {found.popitem()[1]}.")
+
+    def files_of(part: str) -> Iterator[ImageFile]:
+        path = found[part]
+        return image_trees.files_in_folder(path) if path.is_dir() else image_trees.files_in_zip(path, root=part)
+
+    background = {file.class_name for file in files_of(_OMNIGLOT_PARTS[0])}
+    return background, _cached(settings, lambda: (file for part in _OMNIGLOT_PARTS for file in files_of(part)))
+
+
+def _omniglot_from_tfds(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    builder = _prepared_builder("omniglot", settings)
+    alphabets = builder.info.features["alphabet"].names
+    files: list[ImageFile] = []
+    background = set()
+    for split in ("train", "test"):
+        for example in _encoded_examples(builder, split):
+            name = f"{alphabets[example['alphabet']]}/character{example['alphabet_char_id'] + 1:02d}"
+            files.append(_tfds_file(name, builder, example))
+            if split == "train":
+                background.add(name)
+    files.sort(key=lambda file: file.class_name)
+    return background, _cached(settings, lambda: files)
+
+
+def _mnist(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    """Digits as classes "0" … "9". MNIST's ink is light: inverted here, whatever --ink says of other data."""
+    settings = dataclasses.replace(settings, ink="light")
+    root = pathlib.Path(settings.data_dir or ".")
+    if settings.data_dir and any(root.glob("*-images-idx3-ubyte.gz")):
+        return set(), _mnist_from_files(root, settings)
+    builder = _prepared_builder("mnist", settings)
+    files = [_tfds_file(str(e["label"]), builder, e) for e in _encoded_examples(builder, "train")]
+    files.sort(key=lambda file: file.class_name)
+    return set(), _cached(settings, lambda: files)
+
+
+def _mnist_from_files(root: pathlib.Path, settings: DataSettings) -> ClassImages:
+    """The official training pair, as in the paper; the test pair, with a warning, where only that is there."""
+    part = "train" if (root / "train-images-idx3-ubyte.gz").exists() else "t10k"
+    if part == "t10k":
+        logging.warning("%s: no train-images-idx3-ubyte.gz; using the 10,000 test images instead", root)
+    digits = _read_idx(root / f"{part}-images-idx3-ubyte.gz", num_axes=3)
+    labels = _read_idx(root / f"{part}-labels-idx1-ubyte.gz", num_axes=1)
+    if len(digits) != len(labels):
+        raise DataError(f"{root}: {len(digits)} {part} images but {len(labels)} labels; download both again.")
+    order = np.argsort(labels, kind="stable")
+    data = np.stack([images.prepare_image(Image.fromarray(digits[i]), *settings.image_format()) for i in order])
+    names, counts = np.unique(labels, return_counts=True)
+    return ClassImages(data, {str(name): int(count) for name, count in zip(names, counts, strict=True)})
+
+
+def _read_idx(path: pathlib.Path, num_axes: int) -> np.ndarray:
+    """Reads a gzipped IDX file of bytes: 2 zeros, type 8, number of axes, sizes (big-endian), values."""
+    try:
+        with gzip.open(path) as file:
+            if file.read(4) != bytes([0, 0, 8, num_axes]):
+                raise DataError(f"{path}: not an IDX file of {num_axes} axes of bytes. Download it again.")
+            shape = struct.unpack(f">{num_axes}I", file.read(4 * num_axes))
+            size = int(np.prod(shape, dtype=object))
+            values = file.read(min(size, 2**30) + 1)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing beside the other MNIST files.") from error
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: damaged ({error}). Download it again.") from error
+    if len(values) != size:
+        raise DataError(f"{path}: holds {len(values)} values where its header says {size}. Download it again.")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _prepared_builder(name: str, settings: DataSettings):
+    """A tensorflow-datasets builder with its data on disk, downloaded if need be.
+
+    Raises:
+        DataError: not prepared, the files are not in the manual folder, and the network does not answer.
+    """
+    import tensorflow_datasets as tfds  # takes seconds to import, and only this route needs it
+
+    builder = tfds.builder(name, data_dir=settings.data_dir)
+    if builder.is_prepared():
+        return builder
+    files = {pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()}
+    manual = pathlib.Path(builder._data_dir_root) / "downloads" / "manual"
+    if not all((manual / file).exists() for file in files):
+        try:
+            with urllib.request.urlopen(next(iter(files.values()))[0], timeout=_NETWORK_TIMEOUT):
+                pass
+        except (urllib.error.URLError, OSError) as error:
+            listing = "\n".join(f"  {url}  {info.size} bytes  sha256 {info.checksum}" for url, info in files.values())
+            raise DataError(
+                f"{name} is not on this machine and cannot be downloaded ({error}). Put these files, under their own"
+                f" names, into {manual}, or give --data_dir a folder that holds the data set:\n{listing}"
+            ) from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
+        raise DataError(f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}") from error
+    return builder
+
+
+def _encoded_examples(builder, split: str):
+    import tensorflow_datasets as tfds
+
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False))
+
+
+def _tfds_file(class_name: str, builder, example) -> ImageFile:
+    data: bytes = example["image"]
+    return ImageFile(class_name, builder.info.full_name, (zlib.crc32(data),), lambda: data)

@@ -1,0 +1,16 @@
+"""Errors that are the user's to mend."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong; the text says what, where and what to do.
+
+    Entry points print it without a stack trace and end with status 1.
+    """
+
+
+class DataError(UserError):
+    """Data that is missing or unusable."""
+
+
+class RunError(UserError):
+    """A run folder or checkpoint that is missing, damaged, in use or of another kind than asked for."""

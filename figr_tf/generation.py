@@ -1,0 +1,160 @@
+"""Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to a trained model."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from figr_tf import checkpoints, images, runs
+from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
+from figr_tf.errors import DataError
+from figr_tf.networks import Networks, build_networks
+
+# Streams of one user seed: the inner loop and the final latents never share random numbers.
+_ADAPTATION, _SAMPLES = 0, 1
+
+
+def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
+    """int32 [2] seed of the inner loop for one user seed."""
+    return stateless_seed(seed, _ADAPTATION)
+
+
+def sample_latents(networks: Networks, num_samples: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+    """Latents [num_samples, latent_dim] for one user seed; the first ones do not depend on how many are drawn."""
+    latent_dim = networks.generator.input_shape[-1]
+    return draw_latents([num_samples, latent_dim], stateless_seed(seed, _SAMPLES))
+
+
+def adapt_and_generate(
+    networks: Networks,
+    weights: Weights,
+    support_images: tf.Tensor,
+    num_inner_steps: int | tf.Tensor,
+    step: InnerStep,
+    num_samples: int | tf.Tensor,
+    seed: int | tf.Tensor,
+) -> tf.Tensor:
+    """Algorithm 2: support_images [n, H, W, C] in [−1, 1] → samples [num_samples, H, W, C] in (−1, 1)."""
+    adapted = adapt(networks, weights, support_images, num_inner_steps, step, adaptation_seed(seed))
+    return generate_images(networks, adapted.generator, sample_latents(networks, num_samples, seed))
+
+
+class FewShotModel:
+    """A trained meta-initialisation, ready to adapt. Made by `load_run`.
+
+    Attributes:
+        networks: they hold the meta-weights Φ, which nothing here changes.
+        settings: of the training run.
+        meta_step: meta-steps behind Φ.
+    """
+
+    def __init__(self, networks: Networks, settings: runs.Settings, meta_step: int):
+        self.networks = networks
+        self.settings = settings
+        self.meta_step = meta_step
+        spec = settings.network
+        support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
+        scalar = tf.TensorSpec([], tf.int32)
+        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *[scalar] * 3])
+        self._advance = tf.function(self._one_inner_step)
+
+    def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
+        weights = weights_of(self.networks)
+        return adapt_and_generate(
+            self.networks, weights, support_images, num_inner_steps, self.settings.inner, num_samples, seed
+        )
+
+    def _one_inner_step(self, weights, support_images, k, seed):
+        return adapt(self.networks, weights, support_images, 1, self.settings.inner, adaptation_seed(seed), k)
+
+    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """Reads a folder of images (or one image) as a support set: uint8 [n, S, S, C], dark ink.
+
+        Args:
+            ink: what the files hold, "dark" ink on light paper or "light" on dark.
+
+        Raises:
+            DataError: no images there, or one that cannot be used; it is named.
+        """
+        path = pathlib.Path(folder)
+        if not path.exists():
+            raise DataError(f"{path}: no such folder or image.")
+        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
+        if not files:
+            raise DataError(f"{path}: no images in this folder (looked for {', '.join(images.SUFFIXES)}).")
+        spec = self.settings.network
+        try:
+            support = []
+            for file in files:
+                support.append(images.decode_image(file.read_bytes(), spec.image_size, spec.channels, ink))
+        except (images.ImageError, OSError) as error:
+            raise DataError(f"{file}: {error}. Remove or replace it.") from error
+        if spec.channels == 1 and np.mean(support) < 128:
+            other = "light" if ink == "dark" else "dark"
+            logging.warning("%s: most pixels are ink. If the ink is %s there, give ink=%s.", path, other, other)
+        return np.stack(support)
+
+    def generate(
+        self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
+    ) -> np.ndarray:
+        """Adapts to a support set and draws samples of its class; the same arguments give the same samples.
+
+        Args:
+            support_images: uint8 [n, S, S, C], dark ink on light paper.
+            num_inner_steps: K; the training run's unless given. More of them follow the support more closely.
+
+        Returns:
+            uint8 [num_samples, S, S, C].
+
+        Raises:
+            ValueError: support images of another shape or type.
+        """
+        support = self._check_support(support_images)
+        if num_inner_steps is None:
+            num_inner_steps = self.settings.num_inner_steps
+        return images.to_uint8(self._generate(support, num_inner_steps, num_samples, seed).numpy())
+
+    def adaptation_frames(
+        self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """The samples of `generate` as they form: after 0, 1, …, K inner steps, from the same latents.
+
+        Arguments and shapes as in `generate`; the last frame equals its result.
+        """
+        support = self._check_support(support_images)
+        weights = weights_of(self.networks)
+        latents = sample_latents(self.networks, num_samples, seed)
+        yield images.to_uint8(generate_images(self.networks, weights.generator, latents).numpy())
+        for k in range(self.settings.num_inner_steps if num_inner_steps is None else num_inner_steps):
+            weights = self._advance(weights, tf.constant(support), tf.constant(k), tf.constant(seed))
+            yield images.to_uint8(generate_images(self.networks, weights.generator, latents).numpy())
+
+    def _check_support(self, support_images: np.ndarray) -> np.ndarray:
+        spec = self.settings.network
+        expected = (spec.image_size, spec.image_size, spec.channels)
+        array = np.asarray(support_images)
+        if array.ndim != 4 or array.shape[1:] != expected or not len(array) or array.dtype != np.uint8:
+            raise ValueError(
+                f"support_images must be uint8 [n ≥ 1, {', '.join(map(str, expected))}]."
+                f" Received: {array.dtype} {list(array.shape)}"
+            )
+        return images.to_unit_range(array)
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+
+
+def load_run(run: str | pathlib.Path) -> FewShotModel:
+    """Loads the newest undamaged checkpoint of a run folder.
+
+    Raises:
+        RunError: not a run folder, or no usable checkpoint in it.
+    """
+    folder = runs.RunFolder(pathlib.Path(run))
+    settings = folder.read_settings()
+    networks = build_networks(settings.network)
+    meta_step = checkpoints.restore_networks(folder.checkpoints, networks, settings.identity())
+    return FewShotModel(networks, settings, meta_step)

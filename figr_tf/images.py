@@ -1,0 +1,83 @@
+"""One image file or byte string → one uint8 array in the form that the networks are trained on."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+INKS = ("dark", "light")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+MAX_FILE_BYTES = 32 * 2**20
+MAX_PIXELS = 32 * 2**20
+# Named one by one: Pillow's other decoders include some that start external programs (EPS).
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the text says why."""
+
+
+def decode_image(data: bytes, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
+    """Decodes one image file to uint8 [image_size, image_size, channels], dark ink on light paper.
+
+    The first frame of an animation is used, 16-bit values are scaled to 8, palettes are expanded, transparent
+    pixels become paper, the shorter side is padded with paper, and the square is resized bilinearly.
+
+    Args:
+        data: the file's bytes, at most `MAX_FILE_BYTES`.
+        ink: what the file holds, "dark" ink on light paper or "light" on dark; light is inverted (grey only).
+
+    Raises:
+        ImageError: not an image of a known format, damaged, larger than `MAX_PIXELS` or smaller than 2×2.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _check_size(*image.size)  # from the header, before a pixel is decoded
+            return prepare_image(ImageOps.exif_transpose(image), image_size, channels, ink)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+        reason = " ".join(str(error).split()) if not isinstance(error, OSError) or error.args else ""
+        if "cannot identify" in reason:
+            reason = "not an image of a known format"
+        raise ImageError(reason or f"damaged ({type(error).__name__})") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}×{height} pixels, more than {MAX_PIXELS}")
+    if min(width, height) < 2:
+        raise ImageError(f"{width}×{height} pixels hold no drawing")
+
+
+def prepare_image(image: Image.Image, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
+    """As `decode_image`, from an opened image."""
+    paper = 255 if ink == "dark" else 0
+    if image.mode == "F":
+        raise ImageError("floating-point pixels have no defined range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (paper, paper, paper, 255)), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.width != image.height:
+        side = max(image.size)
+        image = ImageOps.pad(image, (side, side), color=paper if channels == 1 else (paper,) * 3)
+    if image.width != image_size:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    array = np.asarray(image).reshape(image_size, image_size, channels)
+    return 255 - array if ink == "light" else array
+
+
+def to_unit_range(images: np.ndarray) -> np.ndarray:
+    """uint8 → float32 in [−1, 1]; ink (dark) is −1, paper 1."""
+    return images.astype(np.float32) / 127.5 - 1.0
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """float in [−1, 1] → uint8, rounded; values outside are clipped."""
+    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)

@@ -1,0 +1,204 @@
+"""Settings of a meta-training run, and the numbered folder that records it."""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+import time
+from typing import Any
+
+import filelock
+
+from figr_tf.adaptation import InnerStep
+from figr_tf.datasets import DataSettings
+from figr_tf.errors import RunError
+from figr_tf.networks import NetworkSpec
+from figr_tf.splits import Split
+
+# Settings that change how long a run takes or what it shows, but not the weights at a given meta-step.
+_NOT_IDENTITY = ("log_every", "eval_every", "checkpoint_every", "jit_compile")
+_RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that decides the outcome of a run. Attributes not explained here: see the types and the flags' help.
+
+    Raises:
+        ValueError: values that cannot work, or not together.
+    """
+
+    data: DataSettings = DataSettings()
+    network: NetworkSpec = NetworkSpec()
+    inner: InnerStep = InnerStep()
+    num_shots: int = 4
+    num_inner_steps: int = 10
+    meta_learning_rate: float = 1e-5
+    anneal_meta_learning_rate: bool = False
+    meta_batch_size: int = 1
+    num_meta_steps: int = 250_000
+    seed: int = 0
+    log_every: int = 100
+    eval_every: int = 10_000
+    checkpoint_every: int = 1_000
+    jit_compile: str = "auto"
+
+    def __post_init__(self):
+        for name in ("num_shots", "meta_batch_size", "num_meta_steps", "log_every", "eval_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive integer. Received: {getattr(self, name)}")
+        for name, value in (("meta_learning_rate", self.meta_learning_rate), ("seed", self.seed)):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative. Received: {value}")
+        if self.data.image_size != self.network.image_size or self.data.channels != self.network.channels:
+            raise ValueError("data and network must agree on image_size and channels")
+        if self.data.ink == "light" and self.data.channels == 3:
+            raise ValueError("ink=light is for grey images; a colour image has no ink to invert. Received: channels=3")
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be continued: whatever the weights at a given meta-step depend on."""
+        fields = dataclasses.asdict(self)
+        del fields["data"]["data_dir"], fields["data"]["cache_dir"]  # where the data lies; the split says which it is
+        for name in _NOT_IDENTITY:
+            del fields[name]
+        if not self.anneal_meta_learning_rate:  # otherwise the length of the run is part of its schedule
+            del fields["num_meta_steps"]
+        return {f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()} | fields
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Settings":
+        data = dict(fields["data"], held_out_classes=tuple(fields["data"]["held_out_classes"]))
+        nested = {
+            "data": DataSettings(**data),
+            "network": NetworkSpec(**fields["network"]),
+            "inner": InnerStep(**fields["inner"]),
+        }
+        return cls(**(fields | nested))
+
+    def name(self) -> str:
+        """Such as "omniglot-resnet-h64"."""
+        return f"{self.data.dataset}-{self.network.architecture}-h{self.network.hidden}"
+
+
+def refuse_difference(place: pathlib.Path, recorded: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises RunError naming the first fact in which a recorded run and the present command differ, and both values."""
+    for key in now:
+        if key in recorded and recorded[key] != now[key]:
+            raise RunError(
+                f"{place}: was trained with {key}={recorded[key]}, this command has {key}={now[key]}."
+                " Give the same settings and data, or another --run."
+            )
+
+
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: holds flags.txt, settings.json, network_spec.json, split.json, versions.json, metrics.jsonl.
+        checkpoints, grids, tensorboard: its subfolders.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.grids = path / "grids"
+        self.tensorboard = path / "tensorboard"
+        self._lock = filelock.FileLock(path / ".lock", blocking=False)
+
+    def exists(self) -> bool:
+        return (self.path / "settings.json").exists()
+
+    def lock(self) -> None:
+        """Keeps other processes from training into this folder; released by the system when this one ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise RunError(f"{self.path}: another process is training this run. Stop it or choose --run.") from error
+
+    def record(self, settings: Settings, split: Split, flagfile: str) -> None:
+        """Writes everything but results; settings.json last, since it is what makes the folder a run."""
+        for folder in (self.checkpoints, self.grids, self.tensorboard):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.path / "flags.txt").write_text(flagfile)
+        (self.path / "network_spec.json").write_text(settings.network.to_json())
+        (self.path / "split.json").write_text(split.to_json())
+        (self.path / "versions.json").write_text(json.dumps(_versions(), indent=1))
+        (self.path / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1))
+
+    def read_settings(self) -> Settings:
+        """Raises RunError if the folder is not a run or its record is damaged."""
+        try:
+            fields = json.loads((self.path / "settings.json").read_text())
+            return Settings.from_dict(fields | {"network": json.loads((self.path / "network_spec.json").read_text())})
+        except OSError as error:
+            raise RunError(f"{self.path}: not a run folder (no {pathlib.Path(error.filename).name}).") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{self.path}: its settings cannot be read: {error}") from error
+
+    def read_split(self) -> Split:
+        """Raises RunError if split.json is missing or was altered."""
+        try:
+            return Split.read(self.path / "split.json")
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{self.path}: its split cannot be read: {error}") from error
+
+    def num_checkpointed_steps(self) -> int:
+        """Meta-steps of the newest checkpoint, 0 if there is none."""
+        return max((int(p.stem.removeprefix("ckpt-")) for p in self.checkpoints.glob("ckpt-*.index")), default=0)
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
+    return packages | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def find_or_number(runs_dir: pathlib.Path, settings: Settings) -> RunFolder:
+    """The newest unfinished run of these settings that no process is training, otherwise the next numbered folder.
+
+    The folder is returned locked.
+    """
+    numbered = sorted(path for path in runs_dir.glob("[0-9]*-*") if path.is_dir())
+    for path in reversed(numbered):
+        folder = RunFolder(path)
+        try:
+            recorded = folder.read_settings()
+            if recorded.identity() != settings.identity() or folder.num_checkpointed_steps() >= settings.num_meta_steps:
+                continue
+            folder.lock()
+            return folder
+        except RunError:  # not a run, or in use
+            continue
+    number = max((int(path.name.split("-")[0]) for path in numbered), default=0) + 1
+    while True:
+        path = runs_dir / f"{number:05d}-{settings.name()}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:  # another process took this number in between
+            number += 1
+            continue
+        folder = RunFolder(path)
+        folder.lock()
+        return folder
+
+
+def at_path(path: pathlib.Path) -> RunFolder:
+    """The run at a path the user chose, made if need be, returned locked.
+
+    Raises:
+        RunError: the folder holds something else, or is in use.
+    """
+    folder = RunFolder(path)
+    if not folder.exists() and path.exists() and (not path.is_dir() or any(p.name != ".lock" for p in path.iterdir())):
+        raise RunError(f"{path}: exists but is not a run folder. Choose another --run.")
+    path.mkdir(parents=True, exist_ok=True)
+    folder.lock()
+    return folder

@@ -1,0 +1,55 @@
+"""Tasks: one class and a support set of it, drawn on the device from images that stay there."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from figr_tf.image_trees import ClassImages
+
+
+class Task(NamedTuple):
+    """One class and its support set, [n, H, W, C] in [−1, 1]."""
+
+    class_name: str
+    support_images: tf.Tensor
+
+
+class TaskSampler:
+    """Draws support sets without replacement from some classes of a data set.
+
+    A draw is a handful of small operations on the device that holds the images, so a compiled meta-step never waits
+    for the host.
+
+    Args:
+        pixels: `data.images` as a tensor, uint8 [N, H, W, C]; samplers may share it.
+        class_names: the classes to draw from, each with at least `num_shots` images.
+    """
+
+    def __init__(self, pixels: tf.Tensor, data: ClassImages, class_names: tuple[str, ...], num_shots: int):
+        starts = data.starts()
+        self.class_names = class_names
+        self._num_shots = num_shots
+        self._pixels = pixels
+        self._starts = tf.constant(np.array([starts[name] for name in class_names], np.int32))
+        self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
+        self._max_count = max(data.counts[name] for name in class_names)
+
+    def support_images(self, class_index: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """num_shots different images of one class: float32 [n, H, W, C] in [−1, 1]; `seed` is int32 [2]."""
+        count = self._counts[class_index]
+        # The n largest of one random number per image are a draw without replacement; images of other classes lose.
+        draw = tf.random.stateless_uniform([self._max_count], seed, alg="philox")
+        draw = tf.where(tf.range(self._max_count) < count, draw, -1.0)
+        chosen = tf.math.top_k(draw, self._num_shots, sorted=True).indices
+        pixels = tf.gather(self._pixels, self._starts[class_index] + chosen)
+        return tf.cast(pixels, tf.float32) / 127.5 - 1.0
+
+    def random_support_images(self, seed: tf.Tensor) -> tf.Tensor:
+        """A support set of a class drawn uniformly; shapes as in `support_images`."""
+        class_seed, image_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+        class_index = tf.random.stateless_uniform([], class_seed, 0, len(self.class_names), tf.int32, alg="philox")
+        return self.support_images(class_index, image_seed)
+
+    def task(self, class_index: int, seed: tf.Tensor) -> Task:
+        return Task(self.class_names[class_index], self.support_images(class_index, seed))

@@ -1,0 +1,148 @@
+"""Meta-trains a generator and a discriminator with FIGR (Clouâtre & Demers 2019).
+
+  python -m figr_tf.train --flagfile omniglot.flags
+  python -m figr_tf.train --flagfile omniglot.flags --data_dir=DIR --hidden=16 --num_meta_steps=2000
+
+The same command again continues an unfinished run of the same settings; results are in a numbered folder below --runs_dir.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from figr_tf import console, datasets
+from figr_tf.errors import UserError
+
+_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder with the data set's files. Default: what tensorflow-datasets downloads."
+)
+_SPLIT = flags.DEFINE_enum(
+    "split", None, datasets.SPLITS, "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist,"
+    " figr8), random tenth (folder, glyphs)."
+)  # fmt: skip
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
+_HELD_OUT = flags.DEFINE_list("held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split.")
+_INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted.")
+_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_ARCHITECTURE = flags.DEFINE_enum("architecture", "resnet", ["resnet", "dcgan"], "The paper's pair, or its ablation.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width in pixels, a multiple of 16.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "1 for grey images, 3 for colour.")
+_HIDDEN = flags.DEFINE_integer("hidden", 64, "Channels at full resolution (h); the deepest stage has 16 times as many.")
+_LATENT_DIM = flags.DEFINE_integer("latent_dim", 100, "Length of a latent vector.")
+_NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).")
+_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1)
+_INNER_LEARNING_RATE = flags.DEFINE_float("inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0)
+_LOSS = flags.DEFINE_enum("loss", "wasserstein", ["wasserstein", "bce"], "Adversarial loss.")
+_PENALTY_WEIGHT = flags.DEFINE_float(
+    "gradient_penalty_weight", None, "λ. Default: 10 with --loss=wasserstein, 0 (no penalty) with bce.", lower_bound=0
+)
+_PENALTY_NORM = flags.DEFINE_enum(
+    "gradient_penalty_norm", "image", ["image", "pixel"], "Gradient norm per image (WGAN-GP) or pixel (2018 code)."
+)
+_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0)
+_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run.")
+_META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in one meta-step.")
+_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.")
+_LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
+_EVAL_EVERY = flags.DEFINE_integer("eval_every", 10_000, "Meta-steps between pictures of held-out classes.")
+_CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Meta-steps between checkpoints.")
+_JIT_COMPILE = flags.DEFINE_enum(
+    "jit_compile", "auto", ["auto", "on", "off"], "XLA for the meta-step; auto: on a GPU (on CPUs it is slower)."
+)
+_RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "Folder of the numbered run folders.")
+_RUN = flags.DEFINE_string("run", None, "This very run folder, made if need be, instead of a numbered one.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data, print the plan, change nothing.")
+# Where a run lies and whether it is a rehearsal are not part of what RUN/flags.txt repeats.
+_NOT_RECORDED = ("run", "runs_dir", "dry_run")
+
+
+def _settings():
+    from figr_tf import adaptation, networks, runs
+
+    penalty_weight = _PENALTY_WEIGHT.value
+    if penalty_weight is None:
+        penalty_weight = 10.0 if _LOSS.value == "wasserstein" else 0.0
+    spec = networks.NetworkSpec(
+        _ARCHITECTURE.value, _IMAGE_SIZE.value, _CHANNELS.value, _HIDDEN.value, _LATENT_DIM.value
+    )
+    return runs.Settings(
+        data=datasets.DataSettings(
+            dataset=_DATASET.value,
+            data_dir=_DATA_DIR.value,
+            image_size=_IMAGE_SIZE.value,
+            channels=_CHANNELS.value,
+            ink=_INK.value,
+            split=_SPLIT.value,
+            split_seed=_SPLIT_SEED.value,
+            held_out_classes=tuple(_HELD_OUT.value),
+            cache_dir=_CACHE_DIR.value,
+        ),
+        network=spec,
+        inner=adaptation.InnerStep(_INNER_LEARNING_RATE.value, _LOSS.value, penalty_weight, _PENALTY_NORM.value),
+        num_shots=_NUM_SHOTS.value,
+        num_inner_steps=_NUM_INNER_STEPS.value,
+        meta_learning_rate=_META_LEARNING_RATE.value,
+        anneal_meta_learning_rate=_ANNEAL.value,
+        meta_batch_size=_META_BATCH_SIZE.value,
+        num_meta_steps=_NUM_META_STEPS.value,
+        seed=_SEED.value,
+        log_every=_LOG_EVERY.value,
+        eval_every=_EVAL_EVERY.value,
+        checkpoint_every=_CHECKPOINT_EVERY.value,
+        jit_compile=_JIT_COMPILE.value,
+    )
+
+
+def _flagfile() -> str:
+    own = [flag for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]) if flag.name not in _NOT_RECORDED]
+    lines = [flag.serialize() for flag in own if flag.value is not None]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _print_plan(settings, dataset: datasets.Dataset, device: str) -> None:
+    data, split = dataset
+    print(
+        f"{settings.data.dataset}: {len(data.images)} images, split {split.describe()}\n"
+        f"{settings.network.architecture} h={settings.network.hidden}, {settings.network.image_size}×"
+        f"{settings.network.image_size}×{settings.network.channels}; n={settings.num_shots},"
+        f" K={settings.num_inner_steps}, {settings.num_meta_steps} meta-steps of {settings.meta_batch_size} tasks\n"
+        f"inner: SGD {settings.inner.learning_rate:g}, {settings.inner.loss},"
+        f" λ={settings.inner.gradient_penalty_weight:g} per {settings.inner.gradient_penalty_norm};"
+        f" outer: Adam {settings.meta_learning_rate:g}; device: {device}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    device = console.start_tensorflow()
+    from figr_tf import runs, training  # after the start, and not before --help and misspelt flags are dealt with
+
+    try:
+        settings = _settings()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    dataset = datasets.load_dataset(settings.data, settings.num_shots)
+    _print_plan(settings, dataset, device)
+    if _DRY_RUN.value:
+        return
+    if _RUN.value:
+        folder = runs.at_path(pathlib.Path(_RUN.value))
+    else:
+        folder = runs.find_or_number(pathlib.Path(_RUNS_DIR.value), settings)
+    if not folder.exists():
+        folder.record(settings, dataset.split, _flagfile())
+    print(f"run folder: {folder.path}", flush=True)
+    try:
+        training.train(settings, dataset, folder, device)
+    except training.Interrupted as stop:
+        print(f"{stop}; the same command continues from there", flush=True)
+        sys.exit(stop.exit_status)
+    print(f"finished: {folder.path}", flush=True)
+
+
+if __name__ == "__main__":
+    console.run(main)

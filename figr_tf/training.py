@@ -1,0 +1,220 @@
+"""The meta-training loop: steps, metrics, pictures, checkpoints, interruption. Knows no flags."""
+
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from PIL import Image
+
+from figr_tf import checkpoints, console, datasets, image_grid, images, reptile, runs
+from figr_tf.adaptation import stateless_seed, weights_of
+from figr_tf.errors import RunError
+from figr_tf.generation import adapt_and_generate
+from figr_tf.networks import build_networks
+from figr_tf.runs import RunFolder, Settings
+from figr_tf.tasks import TaskSampler
+
+MAX_SKIPPED_IN_A_ROW = 10
+_GRID_TASKS = 6
+_GRID_ROWS = 3  # of samples below the support set, as in the paper's figures
+# Streams of the run's seed.
+_TRAINING, _EVALUATION = 0, 1
+
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C ended the run after its state was saved."""
+
+    def __init__(self, signal_number: int, meta_step: int):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} at meta-step {meta_step}")
+        self.exit_status = 128 + signal_number
+
+
+def check_same_run(settings: Settings, dataset: datasets.Dataset, folder: RunFolder) -> None:
+    """Raises RunError if the folder records other settings, or another split than the data gives now."""
+    recorded, now = folder.read_split(), dataset.split
+    before, after = folder.read_settings().identity(), settings.identity()
+    runs.refuse_difference(
+        folder.path,
+        before | {"split": recorded.describe()},
+        after | {"split": now.describe()},
+    )
+
+
+class Trainer:
+    """A run in memory: the networks, the compiled steps and the random streams."""
+
+    def __init__(self, settings: Settings, dataset: datasets.Dataset, device: str):
+        self.settings = settings
+        self.identity = settings.identity() | {"split_sha256": dataset.split.digest()}
+        self.reptile = reptile.Reptile(
+            build_networks(settings.network, settings.seed),
+            reptile.adam(settings.meta_learning_rate),
+            reptile.adam(settings.meta_learning_rate),
+        )
+        # XLA makes the inner loop several times faster on a GPU and ten times slower on a CPU.
+        jit_compile = settings.jit_compile == "on" or (settings.jit_compile == "auto" and device != "CPU")
+        pixels = tf.constant(dataset.data.images)
+        self._sampler, self.held_out = (
+            TaskSampler(pixels, dataset.data, class_names, settings.num_shots)
+            for class_names in (dataset.split.training, dataset.split.held_out)
+        )
+        self.take_meta_step = tf.function(self._take_meta_step, jit_compile=jit_compile)
+        self._evaluate_task = tf.function(self._adapt_to, jit_compile=jit_compile)
+
+    def _take_meta_step(self) -> reptile.MetaStepMetrics:
+        settings, state = self.settings, self.reptile
+        meta_step = tf.cast(state.meta_step, tf.int32)
+        seeds = [stateless_seed(settings.seed, _TRAINING, meta_step, task) for task in range(settings.meta_batch_size)]
+        support_seeds, adaptation_seeds = tf.unstack(
+            tf.stack([tf.random.split(seed, 2, alg="philox") for seed in seeds], axis=1)
+        )
+        if settings.anneal_meta_learning_rate:
+            remaining = 1.0 - tf.cast(meta_step, tf.float32) / settings.num_meta_steps
+            state.set_learning_rate(settings.meta_learning_rate * remaining)
+        support = tf.stack([self._sampler.random_support_images(seed) for seed in tf.unstack(support_seeds)])
+        return state.take_meta_step(support, settings.num_inner_steps, settings.inner, adaptation_seeds)
+
+    def _adapt_to(self, support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        networks, settings = self.reptile.networks, self.settings
+        num_samples = _GRID_ROWS * settings.num_shots
+        return adapt_and_generate(
+            networks, weights_of(networks), support_images, settings.num_inner_steps, settings.inner, num_samples, seed
+        )
+
+    def held_out_pictures(self) -> Iterator[Image.Image]:
+        """Fixed held-out tasks, adapted to with fixed seeds: pictures of one run differ by its training alone."""
+        num_classes = len(self.held_out.class_names)
+        for index in np.linspace(0, num_classes - 1, min(_GRID_TASKS, num_classes)).round().astype(int).tolist():
+            task = self.held_out.task(index, stateless_seed(self.settings.seed, _EVALUATION, index))
+            samples = self._evaluate_task(task.support_images, tf.constant(index))
+            yield image_grid.task_picture(*(images.to_uint8(x.numpy()) for x in (task.support_images, samples)))
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Notes SIGTERM and Ctrl-C instead of dying in the middle of a step; a second one ends the process at once."""
+    noted: list[int] = []
+
+    def note(number, _frame):
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+        logging.warning("%s: finishing this meta-step and saving; again to stop at once", signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Metrics:
+    """metrics.jsonl and TensorBoard: means over the meta-steps since the last line."""
+
+    def __init__(self, folder: RunFolder, meta_step: int):
+        self._path = folder.path / "metrics.jsonl"
+        self._forget_after(meta_step)
+        self._writer = tf.summary.create_file_writer(str(folder.tensorboard), filename_suffix=f".from-{meta_step}")
+        self._pending: list[dict[str, float]] = []
+
+    def _forget_after(self, meta_step: int) -> None:
+        """Drops lines of steps that a kill threw away and that will be taken again, and a line torn by it."""
+        kept = []
+        for line in self._path.read_text().splitlines() if self._path.exists() else []:
+            with contextlib.suppress(ValueError):
+                if json.loads(line)["meta_step"] <= meta_step:
+                    kept.append(line + "\n")
+        self._path.write_text("".join(kept))
+
+    def add(self, metrics: reptile.MetaStepMetrics) -> None:
+        values = metrics._asdict() | {f"{k}_loss": v for k, v in metrics.losses._asdict().items()}
+        values["gradient_penalty"] = values.pop("gradient_penalty_loss")
+        self._pending.append({k: float(v) for k, v in values.items() if k not in ("losses", "finite")})
+
+    def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, float]:
+        """Appends one line of means; steps that were skipped count with what is finite of theirs."""
+        rows, self._pending = self._pending, []
+        line: dict[str, Any] = {"meta_step": meta_step}
+        for key in rows[0]:
+            finite = [row[key] for row in rows if np.isfinite(row[key])]
+            line[key] = float(np.mean(finite)) if finite else None
+        line |= {"num_skipped": num_skipped, "meta_steps_per_second": steps_per_second}
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        with self._writer.as_default(step=meta_step):
+            for key, value in line.items():
+                if value is not None and key != "meta_step":
+                    tf.summary.scalar(key, value)
+        self._writer.flush()
+        return line
+
+    def write_picture(self, meta_step: int, picture) -> None:
+        with self._writer.as_default(step=meta_step):
+            tf.summary.image("held_out", np.asarray(picture)[None])
+        self._writer.flush()
+
+
+def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, device: str) -> None:
+    """Meta-trains up to `settings.num_meta_steps`, continuing from the folder's newest checkpoint if there is one.
+
+    A continued run takes the same steps as an unbroken one, bit for bit on a CPU.
+
+    Raises:
+        Interrupted: SIGTERM or Ctrl-C came; everything is saved.
+        RunError: see `checkpoints`; or ten meta-steps in a row were not finite.
+    """
+    check_same_run(settings, dataset, folder)
+    trainer = Trainer(settings, dataset, device)
+    checkpoints.sweep(folder.checkpoints)
+    if checkpoints.restore_training(folder.checkpoints, trainer.reptile, trainer.identity):
+        print(f"continuing at meta-step {int(trainer.reptile.meta_step)}", flush=True)
+    step = int(trainer.reptile.meta_step)
+    progress = console.Progress(step, settings.num_meta_steps)
+    with _signals_noted() as signals, contextlib.closing(progress):
+        _loop(trainer, folder, _Metrics(folder, step), progress, signals)
+
+
+def _loop(
+    trainer: Trainer, folder: RunFolder, metrics: _Metrics, progress: console.Progress, signals: list[int]
+) -> None:
+    settings, state = trainer.settings, trainer.reptile
+    step = int(state.meta_step)
+    while step < settings.num_meta_steps:
+        metrics.add(trainer.take_meta_step())
+        step += 1
+        progress.count_step()
+        done = step == settings.num_meta_steps
+        line = None
+        if step % settings.log_every == 0 or done:
+            line = metrics.write(step, progress.steps_per_second(), int(state.num_skipped))
+        progress.show(line)
+        hopeless = int(state.num_skipped_in_a_row) >= MAX_SKIPPED_IN_A_ROW
+        if step % settings.checkpoint_every == 0 or done or signals or hopeless:
+            checkpoints.save(folder.checkpoints, state, trainer.identity)
+        if hopeless:
+            raise RunError(
+                f"{folder.path}: {MAX_SKIPPED_IN_A_ROW} meta-steps in a row were not finite, up to meta-step {step}."
+                " Φ is as it was before them. Start again with a lower --inner_learning_rate."
+            )
+        if step % settings.eval_every == 0 or done:
+            _save_picture(trainer, folder, metrics, step, signals)
+        if signals and not done:
+            checkpoints.save(folder.checkpoints, state, trainer.identity)
+            raise Interrupted(signals[0], step)
+
+
+def _save_picture(trainer: Trainer, folder: RunFolder, metrics: _Metrics, step: int, signals: list[int]) -> None:
+    pictures = []
+    for picture in trainer.held_out_pictures():
+        pictures.append(picture)
+        if signals:  # a large network needs minutes for all tasks; whoever stops the run will not wait for that
+            return
+    grid = image_grid.beside(pictures)
+    grid.save(folder.grids / f"step-{step:09d}.png")
+    metrics.write_picture(step, grid)
