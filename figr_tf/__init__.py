@@ -1,8 +1,8 @@
 """Few-shot image generation with Reptile in TensorFlow (FIGR: Clouâtre & Demers 2019, arXiv:1901.02199).
 
-    import figr_tf
-    model = figr_tf.load_run("runs/00001-omniglot-resnet-h64")
-    images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
+import figr_tf
+model = figr_tf.load_run("runs/00001-omniglot-resnet-h64")
+images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
 """
 
 import os

@@ -1,8 +1,8 @@
 """Save, find, restore, refuse.
 
-A checkpoint is TensorFlow's own format (checksummed, written under a temporary name, index last). The newest is found by
-looking at the files: TensorFlow's `checkpoint` bookkeeping file can be torn by a kill, after which a run that trusts
-it would start over in silence.
+A checkpoint is in TensorFlow's own format (checksummed, written under a temporary name, index last). The newest is
+found by looking at the files: TensorFlow's `checkpoint` bookkeeping file can be torn by a kill, after which a run that
+trusts it would start over in silence.
 """
 
 import json

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import tqdm
 from absl import app, logging
@@ -66,7 +67,7 @@ class Progress:
         self._step, self._total = start, total
         self._window: tuple[int, float] | None = None  # step and time since which the rate is taken
         self._printed = time.monotonic()
-        self._shown: dict[str, float | None] = {}
+        self._shown: dict[str, Any] = {}
 
     def count_step(self) -> None:
         """Counts one meta-step as taken."""
@@ -82,7 +83,7 @@ class Progress:
         (step, then), self._window = self._window, (self._step, now)
         return (self._step - step) / max(now - then, 1e-9)
 
-    def show(self, line: dict[str, float | None] | None) -> None:
+    def show(self, line: dict[str, Any] | None) -> None:
         """Brings the terminal up to date; `line` holds new metrics, if there are any."""
         self._shown = line or self._shown
         if not self._bar.disable:

@@ -3,8 +3,9 @@
 import dataclasses
 import gzip
 import pathlib
+import queue
 import struct
-import urllib.error
+import threading
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -222,20 +223,40 @@ def _prepared_builder(name: str, settings: DataSettings):
     files = {pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()}
     manual = pathlib.Path(builder._data_dir_root) / "downloads" / "manual"
     if not all((manual / file).exists() for file in files):
-        try:
-            with urllib.request.urlopen(next(iter(files.values()))[0], timeout=_NETWORK_TIMEOUT):
-                pass
-        except (urllib.error.URLError, OSError) as error:
-            listing = "\n".join(f"  {url}  {info.size} bytes  sha256 {info.checksum}" for url, info in files.values())
+        problem = _download_problem(next(iter(files.values()))[0])
+        if problem:
+            listing = "".join(f"\n  {url}  {int(i.size)} bytes  sha256 {i.checksum}" for url, i in files.values())
             raise DataError(
-                f"{name} is not on this machine and cannot be downloaded ({error}). Put these files, under their own"
-                f" names, into {manual}, or give --data_dir a folder that holds the data set:\n{listing}"
-            ) from error
+                f"{name} is not on this machine and cannot be downloaded ({problem}). Put these files, under their own"
+                f" names, into {manual}, or give --data_dir a folder that holds the data set:{listing}"
+            )
     try:
         builder.download_and_prepare()
     except Exception as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
         raise DataError(f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}") from error
     return builder
+
+
+def _download_problem(url: str) -> str | None:
+    """Why the address cannot be fetched from here, or None; answers within `_NETWORK_TIMEOUT` seconds.
+
+    tensorflow-datasets itself retries for minutes before it gives up.
+    """
+    answers: queue.Queue[str | None] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT):
+                answers.put(None)
+        except OSError as error:  # URLError is one
+            answers.put(str(getattr(error, "reason", error)))
+
+    # In a thread, because the time-out of a socket does not bound the look-up of its name.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=_NETWORK_TIMEOUT)
+    except queue.Empty:
+        return f"no answer within {_NETWORK_TIMEOUT:g} s"
 
 
 def _encoded_examples(builder, split: str):

@@ -24,7 +24,7 @@ def glyph_images(class_index: int, num_drawings: int, image_size: int, seed: int
 
 
 def _character(rng: np.random.Generator) -> list[np.ndarray]:
-    """One to three strokes, each [2..4, 2] control points (x, y) in about ±0.75, often starting on an earlier stroke."""
+    """One to three strokes of [2..4, 2] control points (x, y) in ±0.75, half of them starting on an earlier stroke."""
     strokes: list[np.ndarray] = []
     for _ in range(rng.integers(1, 4)):
         # Points of a coarse lattice, so that strokes are long and classes differ by more than jitter.

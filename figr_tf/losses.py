@@ -28,7 +28,8 @@ def discriminator_loss(loss: str, real_scores: tf.Tensor, generated_scores: tf.T
 def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
     """What the generator descends, a scalar.
 
-    "wasserstein": −mean D(generated). "bce": −log σ(D(generated)), the non-saturating form (Goodfellow et al. 2014, §3).
+    "wasserstein": −mean D(generated).
+    "bce": −log σ(D(generated)), the non-saturating form (Goodfellow et al. 2014, section 3).
     """
     if loss == "wasserstein":
         return -tf.reduce_mean(generated_scores)

@@ -70,7 +70,7 @@ class NetworkSpec:
 
 
 class Networks(NamedTuple):
-    """A generator (latents [B, latent_dim] → images [B, S, S, C] in (−1, 1)) and a discriminator (images → scores [B])."""
+    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded scores [B]."""
 
     generator: keras.Model
     discriminator: keras.Model

@@ -101,7 +101,7 @@ class Reptile(tf.Module):
         finite = tf.math.is_finite(norms[0] + norms[1])
         tf.cond(finite, lambda: self._apply(gradient), lambda: None)
         self._count(finite)
-        return MetaStepMetrics(inner_losses, *norms, finite)
+        return MetaStepMetrics(inner_losses, norms[0], norms[1], finite)
 
     def _apply(self, gradient: Weights) -> None:
         for (optimizer, model), part in zip(self._pairs(), gradient, strict=True):

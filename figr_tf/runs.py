@@ -29,9 +29,9 @@ class Settings:
         ValueError: values that cannot work, or not together.
     """
 
-    data: DataSettings = DataSettings()
-    network: NetworkSpec = NetworkSpec()
-    inner: InnerStep = InnerStep()
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    inner: InnerStep = dataclasses.field(default_factory=InnerStep)
     num_shots: int = 4
     num_inner_steps: int = 10
     meta_learning_rate: float = 1e-5
@@ -64,7 +64,9 @@ class Settings:
             del fields[name]
         if not self.anneal_meta_learning_rate:  # otherwise the length of the run is part of its schedule
             del fields["num_meta_steps"]
-        return {f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()} | fields
+        return {
+            f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()
+        } | fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Settings":

@@ -3,10 +3,10 @@
   python -m figr_tf.train --flagfile omniglot.flags
   python -m figr_tf.train --flagfile omniglot.flags --data_dir=DIR --hidden=16 --num_meta_steps=2000
 
-The same command again continues an unfinished run of the same settings; results are in a numbered folder below --runs_dir.
+The same command again continues an unfinished run of the same settings. Results are in a numbered folder below
+--runs_dir.
 """
 
-import os
 import pathlib
 import sys
 
@@ -24,7 +24,9 @@ _SPLIT = flags.DEFINE_enum(
     " figr8), random tenth (folder, glyphs)."
 )  # fmt: skip
 _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
-_HELD_OUT = flags.DEFINE_list("held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split.")
+_HELD_OUT = flags.DEFINE_list(
+    "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
+)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted.")
 _CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
 _ARCHITECTURE = flags.DEFINE_enum("architecture", "resnet", ["resnet", "dcgan"], "The paper's pair, or its ablation.")
@@ -45,7 +47,9 @@ _PENALTY_NORM = flags.DEFINE_enum(
 _META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0)
 _ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run.")
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in one meta-step.")
-_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included.")
+_NUM_META_STEPS = flags.DEFINE_integer(
+    "num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.")
 _LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 10_000, "Meta-steps between pictures of held-out classes.")

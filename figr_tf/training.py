@@ -92,7 +92,9 @@ class Trainer:
         for index in np.linspace(0, num_classes - 1, min(_GRID_TASKS, num_classes)).round().astype(int).tolist():
             task = self.held_out.task(index, stateless_seed(self.settings.seed, _EVALUATION, index))
             samples = self._evaluate_task(task.support_images, tf.constant(index))
-            yield image_grid.task_picture(*(images.to_uint8(x.numpy()) for x in (task.support_images, samples)))
+            yield image_grid.task_picture(
+                images.to_uint8(task.support_images.numpy()), images.to_uint8(samples.numpy())
+            )
 
 
 @contextlib.contextmanager
@@ -137,7 +139,7 @@ class _Metrics:
         values["gradient_penalty"] = values.pop("gradient_penalty_loss")
         self._pending.append({k: float(v) for k, v in values.items() if k not in ("losses", "finite")})
 
-    def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, float]:
+    def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, Any]:
         """Appends one line of means; steps that were skipped count with what is finite of theirs."""
         rows, self._pending = self._pending, []
         line: dict[str, Any] = {"meta_step": meta_step}

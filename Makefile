@@ -1,0 +1,29 @@
+# make quickstart   train a small model on drawn glyphs, generate an unseen one, say where the picture is
+# make test         lint and all tests
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart test lint format
+
+$(INSTALLED): requirements.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run
+	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/out.png
+	@echo "Look at quickstart/out.png: framed, four drawings of a glyph the model was never trained on; below, its own."
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test: lint
+	$(PYTHON) -m pytest -n 2 --dist loadfile

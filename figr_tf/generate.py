@@ -1,0 +1,63 @@
+"""Draws new images of a class from a few of its images: adapts a trained run to them and samples.
+
+python -m figr_tf.generate --run runs/00001-omniglot-resnet-h64 --images my_drawings/ --num_samples 64 --out out.png
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from figr_tf import console, image_grid
+from figr_tf.errors import UserError
+
+_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train.", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "Folder with the support set's images, or one image.", required=True)
+_OUT = flags.DEFINE_string("out", "out.png", "Picture to write: the support set framed, samples below.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_bound=1)
+_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", None, "Inner-loop SGD steps (K). Default: as trained.", 0)
+_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**31 - 1)
+_INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
+_NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
+_GIF = flags.DEFINE_string("gif", None, "Also write the samples after 0, 1, …, K inner steps as this animation.")
+_GIF_MILLISECONDS = 250
+
+
+def _check_writable(path: str) -> None:
+    """Now rather than after minutes of work."""
+    if not pathlib.Path(path).resolve().parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist. Make it first.")
+
+
+def _picture(support: np.ndarray, samples: np.ndarray) -> Image.Image:
+    return image_grid.task_picture(support, samples, columns=max(len(support), min(16, len(samples))))
+
+
+def main() -> None:
+    outputs = {"--out": _OUT.value, "--npz": _NPZ.value, "--gif": _GIF.value}
+    for path in outputs.values():
+        if path:
+            _check_writable(path)
+    console.start_tensorflow()
+    from figr_tf import generation
+
+    model = generation.load_run(_RUN.value)
+    support = model.read_support(_IMAGES.value, _INK.value)
+    arguments = (support, _NUM_SAMPLES.value, _SEED.value, _NUM_INNER_STEPS.value)
+    samples = model.generate(*arguments)
+    try:
+        _picture(support, samples).save(_OUT.value)
+        if _NPZ.value:
+            np.savez_compressed(_NPZ.value, support_images=support, images=samples)
+        if _GIF.value:
+            frames = [_picture(support, images) for images in model.adaptation_frames(*arguments)]
+            frames[0].save(_GIF.value, save_all=True, append_images=frames[1:], duration=_GIF_MILLISECONDS, loop=0)
+    except (OSError, ValueError) as error:  # ValueError: a file name ending that Pillow does not know
+        raise UserError(f"{error}") from error
+    written = ", ".join(path for path in outputs.values() if path)
+    print(f"{len(samples)} samples from {len(support)} images, meta-step {model.meta_step}: {written}")
+
+
+if __name__ == "__main__":
+    console.run(main)

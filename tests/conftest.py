@@ -1,0 +1,60 @@
+"""Fixtures on 16×16 images with h = 2 and K = 1–2: networks are built, and steps traced, once per session."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import figr_tf  # noqa: F401  (sets the Keras backend before anything imports Keras)
+from figr_tf import adaptation, datasets, glyphs, networks, runs, splits
+from figr_tf.image_trees import ClassImages
+
+TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_networks():
+    """Shared and so never to be trained: tests that change variables build their own."""
+    return networks.build_networks(TINY, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_networks):
+    return adaptation.weights_of(tiny_networks)
+
+
+@pytest.fixture(scope="session")
+def tiny_support():
+    """[3, 16, 16, 1] in [−1, 1]."""
+    return tf.constant(glyphs.glyph_images(0, 3, 16, seed=0) / 127.5 - 1.0, tf.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset():
+    """Six glyph classes of five drawings, two held out."""
+    names = [f"glyph{c}" for c in range(6)]
+    data = np.concatenate([glyphs.glyph_images(c, 5, 16, seed=0) for c in range(6)])
+    split = splits.split_by("test", names, {"glyph4", "glyph5"}.__contains__)
+    return datasets.Dataset(ClassImages(data, dict.fromkeys(names, 5)), split)
+
+
+@pytest.fixture
+def tiny_settings():
+    return runs.Settings(
+        data=datasets.DataSettings(image_size=16),
+        network=TINY,
+        inner=adaptation.InnerStep(learning_rate=1e-3),
+        num_shots=2,
+        num_inner_steps=2,
+        meta_learning_rate=1e-3,
+        num_meta_steps=6,
+        log_every=2,
+        eval_every=3,
+        checkpoint_every=2,
+    )

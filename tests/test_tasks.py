@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from figr_tf.adaptation import stateless_seed
+from figr_tf.image_trees import ClassImages
+from figr_tf.tasks import TaskSampler
+
+COUNTS = {"a": 3, "b": 6, "c": 4}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Each image is one grey: its index, so that a draw can be read off the pixels."""
+    indices = np.arange(sum(COUNTS.values()), dtype=np.uint8)
+    return ClassImages(np.broadcast_to(indices[:, None, None, None], (13, 2, 2, 1)), COUNTS)
+
+
+def _drawn(support: tf.Tensor) -> list[int]:
+    return np.rint((support.numpy()[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist()
+
+
+def _sampler(data, names=("a", "b", "c"), num_shots=3):
+    return TaskSampler(tf.constant(data.images), data, names, num_shots)
+
+
+def test_support_sets_are_of_one_class_and_without_replacement(data):
+    sampler = _sampler(data)
+    for seed in range(40):
+        for index, allowed in enumerate([range(3), range(3, 9), range(9, 13)]):
+            drawn = _drawn(sampler.support_images(index, stateless_seed(seed)))
+            assert len(set(drawn)) == 3
+            assert set(drawn) <= set(allowed)
+
+
+def test_every_image_is_drawn_about_equally_often(data):
+    sampler = _sampler(data, ("b",))
+    draws = [_drawn(sampler.support_images(0, stateless_seed(seed))) for seed in range(400)]
+    frequencies = np.bincount(np.concatenate(draws), minlength=9)[3:] / 400
+    np.testing.assert_allclose(frequencies, 0.5, atol=0.1)  # four standard deviations
+
+
+def test_classes_are_drawn_uniformly_and_only_those_named(data):
+    sampler = _sampler(data, ("a", "c"))
+    draws = [_drawn(sampler.random_support_images(stateless_seed(seed)))[0] for seed in range(300)]
+    from_a = np.mean([d < 3 for d in draws])
+    assert not any(3 <= d < 9 for d in draws)
+    assert abs(from_a - 0.5) < 0.12
+
+
+def test_the_same_seed_draws_the_same_task_in_a_graph_too(data):
+    sampler = _sampler(data)
+    draw = tf.function(lambda seed: sampler.random_support_images(stateless_seed(7, seed)))
+    for seed in range(5):
+        np.testing.assert_array_equal(draw(tf.constant(seed)), sampler.random_support_images(stateless_seed(7, seed)))
+
+
+def test_a_task_carries_its_class_name(data):
+    assert _sampler(data).task(2, stateless_seed(0)).class_name == "c"
