@@ -19,7 +19,6 @@ from figr_tf.reptile import Reptile
 from figr_tf.runs import refuse_difference
 
 _KEPT = 3
-_DAMAGE = (tf.errors.OpError, ValueError, AssertionError)
 
 
 def _raw(variables) -> list[tf.Variable]:
@@ -102,7 +101,9 @@ def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, 
             _check_identity(prefix, identity)
             tf.train.Checkpoint(**objects).read(str(prefix)).assert_existing_objects_matched().expect_partial()
             return prefix
-        except _DAMAGE as error:
+        except RunError:
+            raise
+        except Exception as error:  # TensorFlow's reader reports damage as anything from DataLossError to IndexError
             logging.warning("%s is damaged (%s); trying the one before", prefix, " ".join(str(error).split())[:200])
     if prefixes:
         raise RunError(f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed.")

@@ -51,6 +51,8 @@ class Settings:
         for name, value in (("meta_learning_rate", self.meta_learning_rate), ("seed", self.seed)):
             if value < 0:
                 raise ValueError(f"{name} must not be negative. Received: {value}")
+        if self.jit_compile not in ("auto", "on", "off"):
+            raise ValueError(f"jit_compile must be auto, on or off. Received: {self.jit_compile!r}")
         if self.data.image_size != self.network.image_size or self.data.channels != self.network.channels:
             raise ValueError("data and network must agree on image_size and channels")
         if self.data.ink == "light" and self.data.channels == 3:
@@ -121,6 +123,9 @@ class RunFolder:
             self._lock.acquire()
         except filelock.Timeout as error:
             raise RunError(f"{self.path}: another process is training this run. Stop it or choose --run.") from error
+
+    def unlock(self) -> None:
+        self._lock.release()
 
     def record(self, settings: Settings, split: Split, flagfile: str) -> None:
         """Writes everything but results; settings.json last, since it is what makes the folder a run."""

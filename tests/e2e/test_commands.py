@@ -1,0 +1,196 @@
+"""Whole runs of the commands, as a user types them, in processes that can be killed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.conftest import ROOT
+
+# Checkpoints after every meta-step, so that a kill often lands in the middle of a save.
+TRAIN = [
+    "--dataset=glyphs",
+    "--architecture=dcgan",
+    "--hidden=2",
+    "--image_size=16",
+    "--latent_dim=8",
+    "--num_shots=3",
+    "--num_inner_steps=2",
+    "--meta_learning_rate=1e-3",
+    "--num_meta_steps=60",
+    "--log_every=5",
+    "--eval_every=30",
+    "--checkpoint_every=1",
+]
+# As a user runs it: with TensorFlow's own choice of threads, unlike the tests within this process.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
+START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import and to trace
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"figr_tf.{module}", *arguments]
+
+
+def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        _command(module, *arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+
+
+def _newest_step(runs_dir: pathlib.Path) -> int:
+    return max((int(p.stem.removeprefix("ckpt-")) for p in runs_dir.rglob("ckpt-*.index")), default=0)
+
+
+def _signalled_at(meta_step: int, number: int, runs_dir: pathlib.Path, *arguments: str) -> tuple[int, str]:
+    """Starts training, sends it a signal once it has reached a meta-step; its exit status and output."""
+    process = subprocess.Popen(
+        _command("train", *arguments, f"--runs_dir={runs_dir}"),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + START_TIMEOUT
+    while _newest_step(runs_dir) < meta_step and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def _final_tensors(run: pathlib.Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-000000060"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
+
+
+@pytest.fixture(scope="module")
+def broken_run(tmp_path_factory):
+    """A run that was killed with kill -9, continued, ended with SIGTERM, and continued to its end."""
+    runs_dir = tmp_path_factory.mktemp("broken")
+    status, _ = _signalled_at(7, signal.SIGKILL, runs_dir, *TRAIN)
+    assert status == -signal.SIGKILL
+    killed_at = _newest_step(runs_dir)
+    assert 7 <= killed_at < 60
+
+    status, output = _signalled_at(killed_at + 8, signal.SIGTERM, runs_dir, *TRAIN)
+    assert f"continuing at meta-step {killed_at}" in output
+    assert "stopped by SIGTERM at meta-step" in output
+    assert status == 128 + signal.SIGTERM
+    assert _newest_step(runs_dir) < 60
+
+    result = _run("train", *TRAIN, f"--runs_dir={runs_dir}")
+    assert result.returncode == 0, result.stderr
+    assert [p.name for p in runs_dir.iterdir()] == ["00001-glyphs-dcgan-h2"]
+    return runs_dir / "00001-glyphs-dcgan-h2"
+
+
+def test_a_killed_and_continued_run_ends_with_the_bits_of_an_unbroken_one(broken_run, tmp_path):
+    """The unbroken one is started from the broken one's own flagfile."""
+    result = _run("train", f"--flagfile={broken_run / 'flags.txt'}", f"--runs_dir={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    assert "continuing" not in result.stdout
+    unbroken, broken = _final_tensors(tmp_path / "00001-glyphs-dcgan-h2"), _final_tensors(broken_run)
+    assert unbroken.keys() == broken.keys()
+    assert len(unbroken) > 150  # both networks and both Adam states
+    for name, value in unbroken.items():
+        np.testing.assert_array_equal(broken[name], value, err_msg=name)
+
+
+def test_metrics_of_a_continued_run_have_each_meta_step_once(broken_run):
+    steps = [line.split(",")[0] for line in (broken_run / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) == len(set(steps)) == 12
+
+
+def test_plain_output_tells_progress_rate_and_time_left(tmp_path):
+    result = _run("train", *TRAIN, f"--runs_dir={tmp_path}", "--num_meta_steps=12", "--checkpoint_every=12")
+    line = next(line for line in result.stdout.splitlines() if line.startswith("meta-step 10/12"))
+    assert "meta-steps/s  ETA 0:00:" in line
+    assert result.stderr == ""
+
+
+def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
+    outputs = {kind: tmp_path / f"out.{kind}" for kind in ("png", "npz", "gif")}
+    result = _run(
+        "generate",
+        f"--run={broken_run}",
+        f"--images={ROOT / 'examples/glyph'}",
+        "--num_samples=20",
+        "--seed=7",
+        f"--out={outputs['png']}",
+        f"--npz={outputs['npz']}",
+        f"--gif={outputs['gif']}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "20 samples from 4 images, meta-step 60" in result.stdout
+    with np.load(outputs["npz"]) as arrays:
+        assert arrays["support_images"].shape == (4, 16, 16, 1)
+        assert arrays["images"].shape == (20, 16, 16, 1)
+        with Image.open(outputs["png"]) as picture:
+            assert picture.size == (16 * 36, 3 * 36)
+            shown = np.asarray(picture)[2:34:2, 2:34:2, 0]
+        np.testing.assert_array_equal(shown, arrays["support_images"][0, ..., 0])
+    with Image.open(outputs["gif"]) as animation:
+        assert animation.n_frames == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("train", ["--num_shot=3"], "Unknown command line flag 'num_shot'"),
+        ("train", ["omniglot"], "unexpected argument 'omniglot'"),
+        ("train", ["--hidden", "two"], "flag --hidden=two"),
+        ("train", ["--image_size=28"], "image_size must be a positive multiple of 16"),
+        ("train", ["--dataset=folder"], "--dataset=folder needs --data_dir"),
+        ("train", ["--dataset=mnist", "--split=unseen-alphabets", "--data_dir=/nonexistent"], "mnist"),
+        ("generate", ["--run=nowhere", "--images=examples/glyph"], "nowhere: not a run folder"),
+        ("generate", ["--images=examples/glyph"], "--run"),
+        ("generate", ["--run=x", "--images=y", "--out=no/such/folder/out.png"], "its folder does not exist"),
+    ],
+)
+def test_mistakes_end_in_one_line_that_names_them(module, arguments, message, tmp_path):
+    result = _run(module, *arguments, *([f"--runs_dir={tmp_path}"] if module == "train" else []))
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_prints_the_plan_and_changes_nothing(tmp_path):
+    result = _run("train", *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
+    assert result.returncode == 0
+    assert "dcgan h=2, 16×16×1; n=3, K=2, 60 meta-steps" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_image_size_into_the_same_run_is_refused_naming_both(broken_run):
+    result = _run("train", *TRAIN, "--image_size=32", f"--run={broken_run}")
+    assert result.returncode == 1
+    assert "image_size=16, this command has" in result.stderr
+    assert "image_size=32" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_explains_every_flag_with_its_unit(tmp_path):
+    result = _run("train", "--help")
+    for text in ("Inner-loop SGD steps per task (K)", "Height and width in pixels", "Meta-steps between checkpoints"):
+        assert text in result.stdout
+
+
+def test_keras_on_another_backend_is_refused_in_one_line():
+    result = subprocess.run(
+        _command("train", "--dry_run"),
+        cwd=ROOT,
+        env=ENVIRONMENT | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    assert "KERAS_BACKEND=jax; unset it" in result.stderr.splitlines()[-1]

@@ -1,0 +1,129 @@
+"""Algorithm 2 through the public door, `figr_tf.load_run`."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import figr_tf
+from figr_tf import adaptation, checkpoints, generation, glyphs, images, reptile, runs
+from figr_tf.errors import DataError, RunError
+from figr_tf.networks import build_networks
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, tiny_dataset):
+    """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    settings = runs.Settings(
+        data=figr_tf.datasets.DataSettings(image_size=16),
+        network=dataclasses.replace(TINY, architecture="dcgan"),
+        inner=adaptation.InnerStep(learning_rate=1e-3),
+        num_inner_steps=2,
+    )
+    folder = runs.RunFolder(path)
+    folder.record(settings, tiny_dataset.split, "")
+    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.adam(1.0), reptile.adam(1.0))
+    state.meta_step.assign(12)
+    checkpoints.save(folder.checkpoints, state, settings.identity())
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(run_folder):
+    return figr_tf.load_run(run_folder)
+
+
+@pytest.fixture(scope="module")
+def support():
+    return glyphs.glyph_images(7, 3, 16, seed=0)
+
+
+def test_samples_are_bytes_of_the_asked_number_and_repeatable(model, support):
+    samples = model.generate(support, num_samples=5, seed=7)
+    assert samples.shape == (5, 16, 16, 1)
+    assert samples.dtype == np.uint8
+    np.testing.assert_array_equal(model.generate(support, num_samples=5, seed=7), samples)
+    assert (model.generate(support, num_samples=5, seed=8) != samples).any()
+    assert model.meta_step == 12
+
+
+def test_more_samples_begin_with_the_same_ones(model, support):
+    np.testing.assert_allclose(
+        model.generate(support, num_samples=8, seed=7)[:5], model.generate(support, num_samples=5, seed=7), atol=1
+    )
+
+
+def test_generating_leaves_the_meta_weights_as_they_are(model, support):
+    before = [w.numpy() for w in tf.nest.flatten(adaptation.weights_of(model.networks))]
+    model.generate(support, num_inner_steps=3)
+    for a, b in zip(before, tf.nest.flatten(adaptation.weights_of(model.networks)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
+    weights = adaptation.weights_of(model.networks)
+    unit = tf.constant(images.to_unit_range(support))
+    adapted = adaptation.adapt(model.networks, weights, unit, 2, model.settings.inner, generation.adaptation_seed(7))
+    latents = generation.sample_latents(model.networks, 4, 7)
+    expected = adaptation.generate_images(model.networks, adapted.generator, latents)
+    np.testing.assert_allclose(model.generate(support, 4, 7), images.to_uint8(expected.numpy()), atol=1)
+
+
+def test_the_frames_of_an_adaptation_begin_unadapted_and_end_with_the_samples(model, support):
+    frames = list(model.adaptation_frames(support, 4, seed=7, num_inner_steps=3))
+    assert len(frames) == 4
+    np.testing.assert_allclose(frames[0], model.generate(support, 4, 7, num_inner_steps=0), atol=1)
+    np.testing.assert_allclose(frames[-1], model.generate(support, 4, 7, num_inner_steps=3), atol=1)
+    assert (frames[0] != frames[-1]).any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((3, 32, 32, 1), np.uint8),
+        np.zeros((3, 16, 16, 3), np.uint8),
+        np.zeros((0, 16, 16, 1), np.uint8),
+        np.zeros((3, 16, 16, 1), np.float32),
+        np.zeros((16, 16, 1), np.uint8),
+    ],
+    ids=["size", "channels", "none", "floats", "rank"],
+)
+def test_support_of_another_shape_or_type_is_refused_with_both(model, bad):
+    with pytest.raises(ValueError, match=r"uint8 \[n ≥ 1, 16, 16, 1\]. Received: \w+ \["):
+        model.generate(bad)
+
+
+def test_support_is_read_from_a_folder_in_order_or_from_one_image(model, tmp_path):
+    for name, grey in (("b.png", 200), ("a.png", 150), (".hidden.png", 0)):
+        Image.new("L", (20, 20), grey).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not an image")
+    np.testing.assert_array_equal(model.read_support(tmp_path)[:, 0, 0, 0], [150, 200])
+    assert model.read_support(tmp_path / "a.png").shape == (1, 16, 16, 1)
+
+
+def test_light_ink_is_inverted_and_a_dark_picture_draws_a_warning(model, tmp_path, caplog):
+    Image.new("L", (20, 20), 30).save(tmp_path / "a.png")
+    model.read_support(tmp_path)
+    assert "ink=light" in caplog.text
+    caplog.clear()
+    assert (model.read_support(tmp_path, ink="light") == 225).all()
+    assert caplog.text == ""
+
+
+def test_support_errors_name_the_file(model, tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        model.read_support(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no images in this folder"):
+        model.read_support(tmp_path)
+    (tmp_path / "bad.png").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"bad.png: not an image of a known format. Remove or replace it"):
+        model.read_support(tmp_path)
+
+
+def test_not_a_run_is_one_line(tmp_path):
+    with pytest.raises(RunError, match="not a run folder"):
+        figr_tf.load_run(tmp_path)

@@ -1,0 +1,126 @@
+"""The run folder: numbering, recognition, refusal."""
+
+import dataclasses
+import json
+
+import pytest
+
+from figr_tf import runs
+from figr_tf.adaptation import InnerStep
+from figr_tf.errors import RunError
+from figr_tf.runs import RunFolder, Settings
+
+
+@pytest.fixture
+def record(tiny_settings, tiny_dataset):
+    def record(folder: RunFolder, settings: Settings = tiny_settings) -> RunFolder:
+        folder.record(settings, tiny_dataset.split, "--hidden=2\n")
+        return folder
+
+    return record
+
+
+def _pretend_checkpoint(folder: RunFolder, step: int) -> None:
+    (folder.checkpoints / f"ckpt-{step:09d}.index").touch()
+
+
+def test_settings_and_split_survive_the_folder(tmp_path, tiny_settings, tiny_dataset, record):
+    folder = record(RunFolder(tmp_path / "run"))
+    assert folder.read_settings() == tiny_settings
+    assert folder.read_split() == tiny_dataset.split
+    versions = json.loads((tmp_path / "run/versions.json").read_text())
+    assert {"tensorflow", "keras", "python", "created"} <= set(versions)
+
+
+def test_folders_are_numbered_and_named(tmp_path, tiny_settings, record):
+    first = record(runs.find_or_number(tmp_path, tiny_settings))
+    second = runs.find_or_number(tmp_path, dataclasses.replace(tiny_settings, seed=1))
+    assert first.path.name == "00001-glyphs-resnet-h2"
+    assert second.path.name == "00002-glyphs-resnet-h2"
+
+
+def test_an_unfinished_run_of_the_same_settings_is_found_again(tmp_path, tiny_settings, record):
+    first = record(runs.find_or_number(tmp_path, tiny_settings))
+    first.unlock()
+    _pretend_checkpoint(first, 4)
+    watched_more_closely = dataclasses.replace(tiny_settings, log_every=1, eval_every=1, num_meta_steps=100)
+    assert runs.find_or_number(tmp_path, watched_more_closely).path == first.path
+
+
+def test_a_finished_run_is_not_continued_but_a_new_one_begun(tmp_path, tiny_settings, record):
+    first = record(runs.find_or_number(tmp_path, tiny_settings))
+    first.unlock()
+    _pretend_checkpoint(first, tiny_settings.num_meta_steps)
+    assert runs.find_or_number(tmp_path, tiny_settings).path != first.path
+
+
+def test_a_run_in_use_is_left_alone(tmp_path, tiny_settings, record):
+    first = record(runs.find_or_number(tmp_path, tiny_settings))  # and still locked
+    assert runs.find_or_number(tmp_path, tiny_settings).path != first.path
+    with pytest.raises(RunError, match="another process is training"):
+        runs.at_path(first.path)
+
+
+def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.png").touch()
+    with pytest.raises(RunError, match="photos: exists but is not a run folder"):
+        runs.at_path(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"log_every": 7, "eval_every": 7, "checkpoint_every": 7, "jit_compile": "on", "num_meta_steps": 99}, True),
+        ({"num_shots": 3}, False),
+        ({"seed": 1}, False),
+        ({"inner": InnerStep(learning_rate=0.5)}, False),
+        ({"anneal_meta_learning_rate": True}, False),
+    ],
+)
+def test_identity_is_what_the_weights_depend_on(tiny_settings, change, same):
+    assert (dataclasses.replace(tiny_settings, **change).identity() == tiny_settings.identity()) is same
+
+
+def test_the_length_of_an_annealed_run_is_part_of_its_identity(tiny_settings):
+    annealed = dataclasses.replace(tiny_settings, anneal_meta_learning_rate=True)
+    assert dataclasses.replace(annealed, num_meta_steps=99).identity() != annealed.identity()
+
+
+def test_where_the_data_lies_is_not_part_of_the_identity(tiny_settings):
+    moved = dataclasses.replace(tiny_settings.data, data_dir="/elsewhere", cache_dir="/elsewhere")
+    assert dataclasses.replace(tiny_settings, data=moved).identity() == tiny_settings.identity()
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"data": 3}'])
+def test_a_damaged_record_is_one_line(tmp_path, record, damage):
+    folder = record(RunFolder(tmp_path / "run"))
+    (folder.path / "settings.json").write_text(damage)
+    with pytest.raises(RunError, match="settings cannot be read"):
+        folder.read_settings()
+
+
+def test_an_altered_split_is_refused(tmp_path, record):
+    folder = record(RunFolder(tmp_path / "run"))
+    path = folder.path / "split.json"
+    path.write_text(path.read_text().replace("glyph4", "glyph9"))
+    with pytest.raises(RunError, match="altered"):
+        folder.read_split()
+
+
+def test_not_a_run_folder(tmp_path):
+    with pytest.raises(RunError, match=r"not a run folder \(no settings.json\)"):
+        RunFolder(tmp_path).read_settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_shots": 0}, "num_shots must be a positive integer. Received: 0"),
+        ({"meta_learning_rate": -1.0}, "must not be negative"),
+        ({"jit_compile": "maybe"}, "jit_compile"),
+    ],
+)
+def test_impossible_settings_are_refused(tiny_settings, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(tiny_settings, **change)
