@@ -12,8 +12,8 @@ if _backend != "tensorflow":
     # Keras reads the variable once, at its first import; later it fails in places that do not name the cause.
     raise ImportError(f"figr_tf needs the TensorFlow backend of Keras. Received: KERAS_BACKEND={_backend}; unset it.")
 
-# TensorFlow's start-up banner would bury the one line that a user needs to read; errors still show.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is raised as well.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def load_run(run: str):

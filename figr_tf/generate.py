@@ -22,12 +22,21 @@ _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given ima
 _NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
 _GIF = flags.DEFINE_string("gif", None, "Also write the samples after 0, 1, …, K inner steps as this animation.")
 _GIF_MILLISECONDS = 250
+_GIF_MAX_FRAMES = 41
 
 
-def _check_writable(path: str) -> None:
+def _check_outputs() -> None:
     """Now rather than after minutes of work."""
-    if not pathlib.Path(path).resolve().parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist. Make it first.")
+    Image.init()
+    for path, suffixes in (
+        (_OUT.value, tuple(Image.registered_extensions())),
+        (_NPZ.value, (".npz",)),
+        (_GIF.value, (".gif",)),
+    ):
+        if path and pathlib.Path(path).suffix.lower() not in suffixes:
+            raise UserError(f"{path}: give it a name that ends in {'.png' if path == _OUT.value else suffixes[0]}.")
+        if path and not pathlib.Path(path).resolve().parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist. Make it first.")
 
 
 def _picture(support: np.ndarray, samples: np.ndarray) -> Image.Image:
@@ -35,27 +44,26 @@ def _picture(support: np.ndarray, samples: np.ndarray) -> Image.Image:
 
 
 def main() -> None:
-    outputs = {"--out": _OUT.value, "--npz": _NPZ.value, "--gif": _GIF.value}
-    for path in outputs.values():
-        if path:
-            _check_writable(path)
+    _check_outputs()
     console.start_tensorflow()
     from figr_tf import generation
 
     model = generation.load_run(_RUN.value)
     support = model.read_support(_IMAGES.value, _INK.value)
-    arguments = (support, _NUM_SAMPLES.value, _SEED.value, _NUM_INNER_STEPS.value)
-    samples = model.generate(*arguments)
+    num_inner_steps = model.settings.num_inner_steps if _NUM_INNER_STEPS.value is None else _NUM_INNER_STEPS.value
+    samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, num_inner_steps)
     try:
         _picture(support, samples).save(_OUT.value)
         if _NPZ.value:
             np.savez_compressed(_NPZ.value, support_images=support, images=samples)
         if _GIF.value:
-            frames = [_picture(support, images) for images in model.adaptation_frames(*arguments)]
+            steps = np.unique(np.linspace(0, num_inner_steps, _GIF_MAX_FRAMES, dtype=int)).tolist()
+            along = model.samples_along(support, steps, _NUM_SAMPLES.value, _SEED.value)
+            frames = [_picture(support, images) for images in along]
             frames[0].save(_GIF.value, save_all=True, append_images=frames[1:], duration=_GIF_MILLISECONDS, loop=0)
-    except (OSError, ValueError) as error:  # ValueError: a file name ending that Pillow does not know
-        raise UserError(f"{error}") from error
-    written = ", ".join(path for path in outputs.values() if path)
+    except OSError as error:
+        raise UserError(f"{error.filename or _OUT.value}: {error.strerror or error}.") from error
+    written = ", ".join(path for path in (_OUT.value, _NPZ.value, _GIF.value) if path)
     print(f"{len(samples)} samples from {len(support)} images, meta-step {model.meta_step}: {written}")
 
 

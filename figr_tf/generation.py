@@ -1,7 +1,7 @@
 """Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to a trained model."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -58,7 +58,8 @@ class FewShotModel:
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
         scalar = tf.TensorSpec([], tf.int32)
         self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *[scalar] * 3])
-        self._advance = tf.function(self._one_inner_step)
+        self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
+        self._advance = tf.function(self._inner_steps)
 
     def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
         weights = weights_of(self.networks)
@@ -66,8 +67,8 @@ class FewShotModel:
             self.networks, weights, support_images, num_inner_steps, self.settings.inner, num_samples, seed
         )
 
-    def _one_inner_step(self, weights, support_images, k, seed):
-        return adapt(self.networks, weights, support_images, 1, self.settings.inner, adaptation_seed(seed), k)
+    def _inner_steps(self, weights, support_images, first, count, seed):
+        return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
 
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
         """Reads a folder of images (or one image) as a support set: uint8 [n, S, S, C], dark ink.
@@ -116,20 +117,27 @@ class FewShotModel:
             num_inner_steps = self.settings.num_inner_steps
         return images.to_uint8(self._generate(support, num_inner_steps, num_samples, seed).numpy())
 
-    def adaptation_frames(
-        self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
+    def samples_along(
+        self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
     ) -> Iterator[np.ndarray]:
-        """The samples of `generate` as they form: after 0, 1, …, K inner steps, from the same latents.
+        """The samples of `generate` as they form, from the same latents: after each number of inner steps in `steps`.
 
-        Arguments and shapes as in `generate`; the last frame equals its result.
+        Args:
+            steps: rising numbers of inner steps, such as range(11). The adaptation goes on from one to the next, so
+                that all of them together cost no more than the last alone.
+
+        Yields:
+            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`.
         """
-        support = self._check_support(support_images)
+        support = tf.constant(self._check_support(support_images))
         weights = weights_of(self.networks)
         latents = sample_latents(self.networks, num_samples, seed)
-        yield images.to_uint8(generate_images(self.networks, weights.generator, latents).numpy())
-        for k in range(self.settings.num_inner_steps if num_inner_steps is None else num_inner_steps):
-            weights = self._advance(weights, tf.constant(support), tf.constant(k), tf.constant(seed))
-            yield images.to_uint8(generate_images(self.networks, weights.generator, latents).numpy())
+        done = 0
+        for step in steps:
+            if step > done:
+                first, count = tf.constant(done), tf.constant(step - done)
+                weights, done = self._advance(weights, support, first, count, tf.constant(seed)), step
+            yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network

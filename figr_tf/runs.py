@@ -134,7 +134,7 @@ class RunFolder:
         (self.path / "flags.txt").write_text(flagfile)
         (self.path / "network_spec.json").write_text(settings.network.to_json())
         (self.path / "split.json").write_text(split.to_json())
-        (self.path / "versions.json").write_text(json.dumps(_versions(), indent=1))
+        (self.path / "versions.json").write_text(json.dumps(versions(), indent=1))
         (self.path / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1))
 
     def read_settings(self) -> Settings:
@@ -159,7 +159,8 @@ class RunFolder:
         return max((int(p.stem.removeprefix("ckpt-")) for p in self.checkpoints.glob("ckpt-*.index")), default=0)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that results depend on, of Python and the platform, and the time."""
     packages = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     return packages | {
         "python": platform.python_version(),

@@ -1,0 +1,97 @@
+"""Judges few-shot samples by skill over copying (docs/evaluation.md): a run, a SavedModel, or anyone's images.
+
+python -m figr_tf.evaluate --run runs/00001-omniglot-resnet-h64 --data_dir=DIR --json=out.json --picture=out.png
+python -m figr_tf.evaluate --write_episodes=episodes.json --data_dir=DIR       (what another generator adapts to)
+python -m figr_tf.evaluate --samples=FOLDER --episodes=episodes.json --data_dir=DIR
+python -m figr_tf.evaluate --data_dir=DIR                                      (the reference rows alone)
+"""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from figr_tf import console, datasets
+from figr_tf.errors import UserError
+
+_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train to judge.")
+_SAVED_MODEL = flags.DEFINE_string("saved_model", None, "SavedModel with a generate_tensor signature to judge.")
+_SAMPLES = flags.DEFINE_string("samples", None, "Folder of images to judge, a folder per class; needs --episodes.")
+_EPISODES = flags.DEFINE_string("episodes", None, "File of --write_episodes that the --samples were made for.")
+_WRITE_EPISODES = flags.DEFINE_string("write_episodes", None, "Write the episodes of the first seed here, and stop.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of Omniglot's files. Default: through tensorflow-datasets.")
+_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", 200, "Held-out classes, a fixed choice of them.", lower_bound=2)
+_NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per class (n).", lower_bound=1)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Samples per class (M), at least 16·n.", lower_bound=2)
+_NUM_INNER_STEPS = flags.DEFINE_list("num_inner_steps", ["1", "5", "10", "20", "50"], "Inner steps (K), one row each.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds, each with episodes and adaptations of its own.", 1)
+_JSON = flags.DEFINE_string("json", None, "Write all numbers here, with versions, hashes and timings.")
+_MARKDOWN = flags.DEFINE_string("markdown", None, "Write the table here.")
+_PICTURE = flags.DEFINE_string("picture", None, "Write the best, median and worst classes at the largest K here.")
+
+
+def _steps() -> list[int]:
+    try:
+        steps = sorted({int(text) for text in _NUM_INNER_STEPS.value})
+    except ValueError as error:
+        raise UserError(f"--num_inner_steps={','.join(_NUM_INNER_STEPS.value)}: give whole numbers.") from error
+    if not steps or steps[0] < 1:
+        raise UserError("--num_inner_steps: give at least one positive number; 0 steps has a row of its own.")
+    return steps
+
+
+def _check_flags() -> None:
+    judged = [name for name in ("run", "saved_model", "samples") if flags.FLAGS[name].value]
+    if len(judged) > 1:
+        raise UserError(f"--{judged[0]} and --{judged[1]}: judge one at a time.")
+    if bool(_SAMPLES.value) != bool(_EPISODES.value):
+        raise UserError("--samples and --episodes go together: the file says which drawings were the support.")
+    if _NUM_SAMPLES.value < 16 * _NUM_SHOTS.value:
+        raise UserError(
+            f"--num_samples={_NUM_SAMPLES.value} is less than 16·n = {16 * _NUM_SHOTS.value}: with so few, copies of"
+            " the support look like real drawings."
+        )
+    for path in (_JSON.value, _MARKDOWN.value, _PICTURE.value, _WRITE_EPISODES.value):
+        if path and not pathlib.Path(path).resolve().parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist. Make it first.")
+
+
+def _plan(data_settings: datasets.DataSettings):
+    from figr_tf.evaluation import features, protocol
+    from figr_tf.evaluation.episodes import choose_classes
+
+    if (data_settings.image_size, data_settings.channels) != (features.IMAGE_SIZE, 1):
+        raise UserError(
+            f"the feature network sees {features.IMAGE_SIZE}×{features.IMAGE_SIZE} grey images; this run has"
+            f" image_size={data_settings.image_size}, channels={data_settings.channels}."
+        )
+    dataset = datasets.load_dataset(data_settings, num_shots=_NUM_SHOTS.value)
+    names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
+    starts, counts = dataset.data.starts(), dataset.data.counts
+    classes = {name: dataset.data.images[starts[name] : starts[name] + counts[name]] for name in names}
+    return dataset, protocol.Plan(classes, _NUM_SHOTS.value, _NUM_SAMPLES.value, tuple(range(_SEEDS.value)))
+
+
+def main() -> None:
+    _check_flags()
+    steps = _steps()
+    console.start_tensorflow()
+    from figr_tf.evaluation import report, samplers
+
+    judged = samplers.choose(_RUN.value, _SAVED_MODEL.value, _SAMPLES.value, _EPISODES.value, _NUM_SAMPLES.value, steps)
+    dataset, plan = _plan(
+        dataclasses.replace(judged.data_settings, data_dir=_DATA_DIR.value, cache_dir=_CACHE_DIR.value)
+    )
+    if not judged.all_seeds:
+        plan = plan._replace(seeds=plan.seeds[:1])
+    judged.check(dataset, plan)
+    if _WRITE_EPISODES.value:
+        pathlib.Path(_WRITE_EPISODES.value).write_text(report.episode_file(dataset, plan))
+        print(f"{_WRITE_EPISODES.value}: {len(plan.classes)} episodes")
+        return
+    report.run(judged, dataset, plan, {"json": _JSON.value, "markdown": _MARKDOWN.value, "picture": _PICTURE.value})
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,64 @@
+"""Episodes: which drawings of a class are its support, which its reference, which are held out."""
+
+import json
+import pathlib
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from figr_tf.errors import DataError
+
+
+class Episode(NamedTuple):
+    """One class under one seed; indices into the class' drawings, disjoint.
+
+    Attributes:
+        support: S [n], what is adapted to. reference: R, what samples are compared with.
+        held_out: H, real drawings in the place of samples.
+    """
+
+    class_name: str
+    support: np.ndarray
+    reference: np.ndarray
+    held_out: np.ndarray
+
+
+def choose_classes(class_names, num_classes: int) -> list[str]:
+    """The same `num_classes` of the sorted names whenever it is asked; all, if there are not as many."""
+    names = sorted(class_names)
+    if num_classes >= len(names):
+        return names
+    return sorted(np.random.default_rng(0).choice(names, num_classes, replace=False).tolist())
+
+
+def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Episode:
+    """A permutation that depends on name and seed alone gives n support drawings; the rest is halved into R and H.
+
+    Raises:
+        DataError: fewer than n + 4 drawings: R and H need two each.
+    """
+    if count < num_shots + 4:
+        raise DataError(
+            f"class {class_name}: {count} drawings are too few for {num_shots} + 2 + 2. Leave the class out."
+        )
+    order = np.random.default_rng([seed, zlib.crc32(class_name.encode())]).permutation(count)
+    middle = num_shots + (count - num_shots) // 2
+    return Episode(class_name, order[:num_shots], order[num_shots:middle], order[middle:])
+
+
+def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
+    """The file that tells another generator what to adapt to; drawings are numbered in order of their file names."""
+    rows = [{k: v if isinstance(v, str) else v.tolist() for k, v in e._asdict().items()} for e in episodes]
+    return json.dumps(facts | {"episodes": rows}, indent=1)
+
+
+def from_json(path: pathlib.Path) -> tuple[list[Episode], dict[str, Any]]:
+    """Raises DataError if the file is not one that `to_json` wrote."""
+    try:
+        facts = json.loads(path.read_text())
+        rows = facts.pop("episodes")
+        parts = ("support", "reference", "held_out")
+        return [Episode(row["class_name"], *(np.array(row[part], int) for part in parts)) for row in rows], facts
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not an episode file ({error}). Write one with --write_episodes.") from error

@@ -1,0 +1,80 @@
+"""The two feature spaces of the protocol, the same preparation for real and generated images.
+
+"critic": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask; it knows characters, and no grey levels.
+"blur": the grey image, blurred and halved; nothing learned, half blind to class, honest about grey levels.
+"""
+
+import hashlib
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from figr_tf.errors import DataError
+
+SPACES = ("critic", "blur")
+IMAGE_SIZE = 32
+CRITIC_FILE = pathlib.Path(__file__).with_name("critic.npz")
+CRITIC_SHA256 = "6345b982203674c34e3fa7beceec4a4b08fd3c127d6c9d606ae726c5bc0525c7"
+_BATCH = 1024
+_BLUR_SIGMA = 1.5  # pixels
+
+
+def ink_mask(images: np.ndarray) -> np.ndarray:
+    """uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1: per-image min-max, then a threshold at one half.
+
+    Fed raw grey, a learned critic tells images by the blur of their interpolation before it sees the character. An
+    image of one grey has no ink.
+    """
+    grey = images.astype(np.float32)
+    low, high = grey.min((1, 2, 3), keepdims=True), grey.max((1, 2, 3), keepdims=True)
+    return ((high - grey) / np.maximum(high - low, 1.0) > 0.5).astype(np.float32)
+
+
+def blur_features(images: np.ndarray) -> np.ndarray:
+    """uint8 [B, S, S, 1] → float32 [B, (S/2)²]: a Gaussian of σ = 1.5 pixels, then 2×2 means, in [0, 1]."""
+    offsets = np.arange(-5, 6)
+    kernel = np.exp(-0.5 * (offsets / _BLUR_SIGMA) ** 2)
+    kernel /= kernel.sum()
+    grey = np.pad(images[..., 0].astype(np.float32) / 255.0, ((0, 0), (5, 5), (5, 5)), constant_values=1.0)
+    size = images.shape[1]
+    rows = sum(k * grey[:, i : i + size, :] for i, k in enumerate(kernel))
+    blurred = sum(k * rows[:, :, i : i + size] for i, k in enumerate(kernel))
+    halved = blurred.reshape(len(images), size // 2, 2, size // 2, 2).mean((2, 4))
+    return halved.reshape(len(images), -1).astype(np.float32)
+
+
+class Critic:
+    """The trained network: images → features. Its weights are the four convolutions with batch norm folded in.
+
+    Attributes:
+        sha256: of the file the weights came from; stored with every result.
+    """
+
+    def __init__(self, path: pathlib.Path = CRITIC_FILE, sha256: str = CRITIC_SHA256):
+        """Raises DataError if the file is not the one that the results were made with."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: the feature network is missing. Install figr_tf again.") from error
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        if self.sha256 != sha256:
+            raise DataError(
+                f"{path}: sha256 {self.sha256[:12]} is not {sha256[:12]}: scores would not compare."
+                " Install figr_tf again."
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            layers = [(tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"])) for i in range(4)]
+        signature = [tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)]
+        self._network = tf.function(lambda masks: _conv4(masks, layers), input_signature=signature)
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [B, 32, 32, 1], dark ink → float32 [B, 256]."""
+        masks = ink_mask(images)
+        return np.concatenate([self._network(masks[i : i + _BATCH]).numpy() for i in range(0, len(masks), _BATCH)])
+
+
+def _conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    for kernel, bias in layers:
+        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias), 2, 2, "VALID")
+    return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])

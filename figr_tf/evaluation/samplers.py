@@ -1,0 +1,132 @@
+"""What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the references alone."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from figr_tf import datasets, images, runs
+from figr_tf.errors import DataError, UserError
+from figr_tf.evaluation.episodes import Episode, from_json
+from figr_tf.evaluation.protocol import Plan, Sampler, cached
+from figr_tf.generation import FewShotModel, load_run
+from figr_tf.networks import build_networks
+
+_OMNIGLOT = datasets.DataSettings(dataset="omniglot", split="unseen-alphabets")
+
+
+class Judged(NamedTuple):
+    """Something to judge.
+
+    Attributes:
+        name: for the report. facts: what is worth recording about it.
+        sampler: None for the reference rows alone. row: the one that pictures show.
+        check: raises UserError if it does not fit the data or the plan.
+        all_seeds: whether it can be sampled for other episodes than those of the first seed.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    data_settings: datasets.DataSettings
+    sampler: Sampler | None
+    row: str
+    check: Callable[[datasets.Dataset, Plan], None]
+    all_seeds: bool = True
+
+
+def choose(
+    run: str | None,
+    saved_model: str | None,
+    samples: str | None,
+    episodes: str | None,
+    num_samples: int,
+    steps: list[int],
+) -> Judged:
+    """At most one of `run`, `saved_model` and `samples` is given; `steps` are rising numbers of inner steps, ≥ 1.
+
+    Raises:
+        UserError: it cannot be loaded; the text says why.
+    """
+    if run:
+        return _run(pathlib.Path(run), num_samples, steps)
+    if saved_model:
+        return _saved_model(pathlib.Path(saved_model), num_samples, steps)
+    if samples and episodes:
+        return _folder(pathlib.Path(samples), pathlib.Path(episodes))
+    return Judged("reference rows", {}, _OMNIGLOT, None, "", lambda dataset, plan: None)
+
+
+def _row(k: int) -> str:
+    return f"model, K = {k}"
+
+
+def _run(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
+    model = load_run(path)
+    settings = model.settings
+    untrained = FewShotModel(build_networks(settings.network, settings.seed), settings, 0)
+
+    def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
+        names = ["initialisation, 0 steps", *map(_row, steps)]
+        rows = dict(zip(names, model.samples_along(support, [0, *steps], num_samples, seed), strict=True))
+        k = settings.num_inner_steps
+        return rows | {f"untrained, K = {k}": untrained.generate(support, num_samples, seed, k)}
+
+    def check(dataset: datasets.Dataset, _: Plan) -> None:
+        split = runs.RunFolder(path).read_split()
+        runs.refuse_difference(path, {"split": split.describe()}, {"split": dataset.split.describe()})
+
+    facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
+    key = facts | {"steps": steps, "num_samples": num_samples}
+    return Judged(path.name, facts, settings.data, cached(sample, path / "evaluation", key), _row(steps[-1]), check)
+
+
+def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
+    try:
+        signature = tf.saved_model.load(str(path)).signatures["generate_tensor"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not a SavedModel with a generate_tensor signature ({error}).") from error
+
+    def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
+        unit = tf.constant(support.astype(np.float32) / 255.0)
+        rows = {}
+        for k in steps:
+            result = signature(
+                support_images=unit,
+                num_samples=tf.constant(num_samples),
+                num_inner_steps=tf.constant(k),
+                seed=tf.constant(seed, tf.int64),
+            )
+            rows[_row(k)] = images.to_uint8(result["images"].numpy() * 2.0 - 1.0)
+        return rows
+
+    return Judged(path.name, {"saved_model": path.name}, _OMNIGLOT, sample, _row(steps[-1]), lambda dataset, plan: None)
+
+
+def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
+    recorded, facts = from_json(episode_file)
+
+    def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:
+        folder = path / episode.class_name
+        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in images.SUFFIXES)
+        if not files:
+            raise DataError(f"{folder}: no images of this class. Each class of {episode_file} needs a folder of them.")
+        try:
+            decoded = []
+            for file in files:
+                decoded.append(images.decode_image(file.read_bytes(), support.shape[1], support.shape[3]))
+        except (images.ImageError, OSError) as error:
+            raise DataError(f"{file}: {error}.") from error
+        return {"samples": np.stack(decoded)}
+
+    def check(dataset: datasets.Dataset, plan: Plan) -> None:
+        now = {"split_sha256": dataset.split.digest(), "num_shots": plan.num_shots, "classes": len(plan.classes)}
+        runs.refuse_difference(episode_file, facts | {"classes": len(recorded)}, now)
+        for a, b in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
+            if a.class_name != b.class_name or any((x != y).any() for x, y in zip(a[1:], b[1:], strict=True)):
+                raise DataError(
+                    f"{episode_file}: its episode of {a.class_name} is not the one drawn now. Write it anew."
+                )
+
+    return Judged(path.name, {"samples": path.name}, _OMNIGLOT, sample, "samples", check, all_seeds=False)

@@ -1,0 +1,115 @@
+"""Rows of the results table from samples: features, scores, intervals, text."""
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from figr_tf.evaluation import features, scores
+from figr_tf.evaluation.episodes import Episode
+
+COLUMNS = ("skill critic", "skill blur", "rec20 %", "diversity", "copy AUC", "1-NN %", "CAS100 %")
+Embeddings = dict[str, Callable[[np.ndarray], np.ndarray]]
+
+
+class Row(NamedTuple):
+    """One line: the value of each column, the intervals of the skills, and ED per class for each space."""
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    energy_distances: dict[str, np.ndarray]
+
+
+class RealImages:
+    """Features of the episodes' real images under one seed, and of copies of their support.
+
+    Args:
+        classes: class name → uint8 [count, S, S, C].
+        embeddings: feature space → function from uint8 images to features.
+    """
+
+    def __init__(self, classes: dict[str, np.ndarray], episodes: list[Episode], embeddings: Embeddings):
+        self.episodes = episodes
+        self._embeddings = embeddings
+        self.images = classes
+        self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
+        everything = np.concatenate([classes[e.class_name] for e in episodes])
+        offsets = np.cumsum([0] + [len(classes[e.class_name]) for e in episodes])
+        for space, embed in embeddings.items():
+            embedded = embed(everything)
+            per_class = [embedded[a:b] for a, b in itertools.pairwise(offsets)]
+            self.parts[space] = {
+                part: [per_class[i][getattr(e, part)] for i, e in enumerate(episodes)]
+                for part in ("support", "reference", "held_out")
+            }
+
+    def embed(self, samples: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        """Samples per class, uint8 [m, S, S, C] each → features per space and class."""
+        counts = np.cumsum([0] + [len(s) for s in samples])
+        stacked = np.concatenate(samples)
+        result = {}
+        for space, embed in self._embeddings.items():
+            embedded = embed(stacked)
+            result[space] = [embedded[a:b] for a, b in itertools.pairwise(counts)]
+        return result
+
+
+def score(samples: dict[str, list[np.ndarray]], real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
+    """Columns in the critic's space, and energy distances per class in both, of samples under one seed."""
+    critic, parts = samples["critic"], real.parts["critic"]
+    count = min(map(len, critic))
+    generated = np.stack([s[:count] for s in critic])
+    prototypes = np.stack([r.mean(0) for r in parts["reference"]])
+    held_out = np.stack([h[: min(map(len, parts["held_out"]))] for h in parts["held_out"]])
+    triples = zip(critic, parts["held_out"], parts["support"], strict=True)
+    pairs = list(zip(critic, parts["reference"], strict=True))
+    values = {
+        "rec20 %": 100 * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
+        "diversity": scores.diversity_ratio(critic, parts["held_out"]),
+        "copy AUC": np.mean([scores.copy_auc(g, h, s) for g, h, s in triples]),
+        "1-NN %": 100 * np.mean([scores.one_nearest_neighbour_accuracy(g, r) for g, r in pairs]),
+        "CAS100 %": 100 * scores.classification_accuracy(generated, held_out, np.random.default_rng(seed)).mean(),
+    }
+    energy = {
+        space: np.array(
+            [scores.energy_distance(g, r) for g, r in zip(samples[space], real.parts[space]["reference"], strict=True)]
+        )
+        for space in features.SPACES
+    }
+    return {key: float(value) for key, value in values.items()}, energy
+
+
+def score_real(real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
+    """The row of real drawings: H in the place of samples; for CAS, R is, since H is what it is tested on."""
+    values, energy = score({space: parts["held_out"] for space, parts in real.parts.items()}, real, seed)
+    as_samples = score({space: parts["reference"] for space, parts in real.parts.items()}, real, seed)[0]
+    return values | {"CAS100 %": as_samples["CAS100 %"]}, energy
+
+
+def combine(per_seed: list[tuple[dict[str, float], dict]], copies: list[dict]) -> Row:
+    """Means over seeds; skills from the sums over classes and seeds, intervals by bootstrap over classes."""
+    values = {key: float(np.mean([v[key] for v, _ in per_seed])) for key in per_seed[0][0]}
+    intervals, energy = {}, {}
+    for space in features.SPACES:
+        energy[space] = np.mean([e[space] for _, e in per_seed], axis=0)
+        base = np.mean([e[space] for e in copies], axis=0)
+        values[f"skill {space}"] = scores.skill(energy[space], base)
+        intervals[f"skill {space}"] = scores.bootstrap_interval(energy[space], base)
+    return Row(values, intervals, energy)
+
+
+def _cell(row: Row, column: str) -> str:
+    value = row.values[column]
+    if column in row.intervals:
+        low, high = row.intervals[column]
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{value:.1f}" if column.endswith("%") else f"{value:.2f}"
+
+
+def to_markdown(rows: dict[str, Row]) -> str:
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines += [
+        f"| {name} | " + " | ".join(_cell(row, column) for column in COLUMNS) + " |" for name, row in rows.items()
+    ]
+    return "\n".join(lines)
