@@ -15,7 +15,7 @@ from figr_tf.errors import DataError
 SPACES = ("critic", "blur")
 IMAGE_SIZE = 32
 CRITIC_FILE = pathlib.Path(__file__).with_name("critic.npz")
-CRITIC_SHA256 = "6345b982203674c34e3fa7beceec4a4b08fd3c127d6c9d606ae726c5bc0525c7"
+CRITIC_SHA256 = "38368f818adad11afd0ab91a8d137e62a203a4d235e556de28d6aa44ec32518f"
 _BATCH = 1024
 _BLUR_SIGMA = 1.5  # pixels
 

@@ -17,7 +17,7 @@ from figr_tf import console, datasets
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets.")
 _OUT = flags.DEFINE_string("out", "critic.npz", "File to write.")
-_EPISODES = flags.DEFINE_integer("episodes", 400, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1)
+_EPISODES = flags.DEFINE_integer("episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the episodes.")
 _WAYS, _QUERIES, _HALVINGS = 60, 5, 4
 

@@ -1,0 +1,170 @@
+"""figr_tf.evaluate as a user types it, on a small Omniglot made of glyphs."""
+
+import io
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from figr_tf import glyphs
+from tests.e2e.test_commands import _run
+
+SMALL = ["--num_classes=6", "--seeds=2", "--num_inner_steps=1,2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    """Omniglot's two zips in its layout: eight background and eight evaluation classes of twelve glyphs."""
+    folder = tmp_path_factory.mktemp("omniglot")
+    for part, first in (("images_background", 0), ("images_evaluation", 8)):
+        with zipfile.ZipFile(folder / f"{part}.zip", "w") as archive:
+            for c in range(first, first + 8):
+                for i, image in enumerate(glyphs.glyph_images(c, 12, 32, seed=0), start=1):
+                    buffer = io.BytesIO()
+                    Image.fromarray(image[..., 0]).save(buffer, "PNG")
+                    archive.writestr(f"{part}/Alphabet/character{c + 1:02d}/{c:04d}_{i:02d}.png", buffer.getvalue())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def where(data):
+    return [f"--data_dir={data}", f"--cache_dir={data / 'cache'}"]
+
+
+def _train(where, runs: pathlib.Path, *arguments: str) -> pathlib.Path:
+    result = _run(
+        "train", "--dataset=omniglot", "--architecture=dcgan", "--hidden=1", "--num_inner_steps=2",
+        "--num_meta_steps=2", f"--run={runs / 'run'}", *where, *arguments,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return runs / "run"
+
+
+@pytest.fixture(scope="module")
+def trained(where, tmp_path_factory):
+    return _train(where, tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_is_judged_twice_to_the_same_last_digit(trained, where, tmp_path):
+    tables = []
+    for attempt in range(2):
+        outputs = [f"--{kind}={tmp_path / f'{attempt}.{kind}'}" for kind in ("json", "markdown")]
+        result = _run("evaluate", f"--run={trained}", *SMALL, *where, *outputs, f"--picture={tmp_path / 'out.png'}")
+        assert result.returncode == 0, result.stderr
+        tables.append((tmp_path / f"{attempt}.markdown").read_text())
+    assert tables[0] == tables[1]
+    for row in (
+        "initialisation, 0 steps",
+        "untrained, K = 2",
+        "model, K = 1",
+        "model, K = 2",
+        "support + large affine",
+    ):
+        assert f"| {row} |" in tables[0]
+    numbers = json.loads((tmp_path / "0.json").read_text())
+    assert numbers["judged"]["meta_step"] == 2
+    assert len(numbers["critic_sha256"]) == len(numbers["split_sha256"]) == 64
+    assert {"seeds", "versions", "seconds", "classes"} <= set(numbers)
+    assert len(numbers["rows"]["model, K = 2"]["energy_distance_per_class"]["critic"]) == 6
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.width > 6 * 4 * 60
+
+
+def test_samples_of_another_generator_are_judged_in_the_same_table(where, data, tmp_path):
+    """The other generator here draws perfectly: fresh glyphs of the class."""
+    written = _run("evaluate", f"--write_episodes={tmp_path / 'e.json'}", "--num_classes=6", *where)
+    assert written.returncode == 0, written.stderr
+    episodes = json.loads((tmp_path / "e.json").read_text())["episodes"]
+    for episode in episodes:
+        folder = tmp_path / "samples" / episode["class_name"]
+        folder.mkdir(parents=True)
+        index = int(episode["class_name"][-2:]) - 1
+        for i, image in enumerate(glyphs.glyph_images(index, 80, 32, seed=0)[12:]):
+            Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+    arguments = [f"--samples={tmp_path / 'samples'}", f"--episodes={tmp_path / 'e.json'}", "--num_classes=6", *where]
+    result = _run("evaluate", *arguments, f"--json={tmp_path / 'out.json'}")
+    assert result.returncode == 0, result.stderr
+    values = json.loads((tmp_path / "out.json").read_text())["rows"]["samples"]["values"]
+    assert values["skill critic"] > 0.7
+    assert values["skill blur"] > 0.7
+
+    folder = tmp_path / "samples" / episodes[0]["class_name"]
+    for path in folder.iterdir():
+        path.unlink()
+    result = _run("evaluate", *arguments)
+    assert result.returncode == 1
+    assert f"{folder}: no images of this class" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+class _CopyingModel(tf.Module):
+    """A SavedModel of the serving contract that repeats its support in turn."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 32, 32, 1], tf.float32, "support_images"),
+            tf.TensorSpec([], tf.int32, "num_samples"),
+            tf.TensorSpec([], tf.int32, "num_inner_steps"),
+            tf.TensorSpec([], tf.int64, "seed"),
+        ]
+    )
+    def generate_tensor(self, support_images, num_samples, num_inner_steps, seed):
+        turn = tf.range(num_samples) % tf.shape(support_images)[0]
+        return {
+            "images": tf.gather(support_images, turn)
+            + 0.0 * tf.cast(num_inner_steps + tf.cast(seed, tf.int32), tf.float32)
+        }
+
+
+def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
+    model = _CopyingModel()
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures={"generate_tensor": model.generate_tensor})
+    result = _run("evaluate", f"--saved_model={tmp_path / 'model'}", *SMALL, *where, f"--json={tmp_path / 'out.json'}")
+    assert result.returncode == 0, result.stderr
+    values = json.loads((tmp_path / "out.json").read_text())["rows"]["model, K = 2"]["values"]
+    assert values["copy AUC"] == 1
+    assert abs(values["skill critic"]) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples=x"], "--samples and --episodes go together"),
+        (["--run=x", "--saved_model=y"], "judge one at a time"),
+        (["--num_samples=32"], "less than 16·n = 64"),
+        (["--num_inner_steps=1,few"], "give whole numbers"),
+        (["--saved_model=/nonexistent"], "not a SavedModel"),
+        (["--run=/nonexistent"], "not a run folder"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments, message, where):
+    result = _run("evaluate", *arguments, *where)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_of_another_image_size_is_refused(where, tmp_path):
+    run = _train(where, tmp_path, "--image_size=16")
+    result = _run("evaluate", f"--run={run}", *where)
+    assert result.returncode == 1
+    assert "sees 32×32 grey images; this run has image_size=16" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path):
+    split = json.loads((trained / "split.json").read_text())
+    settings = (trained / "settings.json").read_text()
+    try:
+        (trained / "settings.json").write_text(settings.replace('"split": null', '"split": "random"'))
+        result = _run("evaluate", f"--run={trained}", *where)
+    finally:
+        (trained / "settings.json").write_text(settings)
+    assert result.returncode == 1
+    assert "split=unseen-alphabets (8 + 8" in result.stderr or "data.split" in result.stderr
+    assert split["name"] == "unseen-alphabets"
+    assert np.size(result.stderr.splitlines()) == 1

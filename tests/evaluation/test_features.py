@@ -1,0 +1,84 @@
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from figr_tf import glyphs
+from figr_tf.errors import DataError
+from figr_tf.evaluation import features
+from figr_tf.evaluation.train_features import few_shot_accuracy
+
+
+@pytest.fixture(scope="module")
+def critic():
+    return features.Critic()
+
+
+@pytest.fixture(scope="module")
+def classes():
+    """Forty glyph classes, which the network was not trained on, of ten drawings."""
+    return np.stack([glyphs.glyph_images(c, 10, 32, seed=5) for c in range(40)])
+
+
+def test_the_shipped_network_tells_unseen_glyphs_apart(critic, classes):
+    """Chance is 5 %. Trained on characters alone; its accuracy on Omniglot is in docs/evaluation.md."""
+    assert few_shot_accuracy(critic.embed, classes, shots=1, episodes=20) > 0.8
+    assert few_shot_accuracy(critic.embed, classes, shots=5, episodes=20) > 0.9
+
+
+def test_the_shipped_network_is_small_and_holds_112_thousand_weights():
+    assert features.CRITIC_FILE.stat().st_size < 2**20
+    with np.load(features.CRITIC_FILE, allow_pickle=False) as arrays:
+        assert sum(array.size for array in arrays.values()) == 111_424
+
+
+def test_a_tampered_network_is_refused_in_one_line(tmp_path):
+    path = pathlib.Path(shutil.copy(features.CRITIC_FILE, tmp_path / "critic.npz"))
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"critic.npz: sha256 \w{12} is not \w{12}") as caught:
+        features.Critic(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="missing"):
+        features.Critic(tmp_path / "nowhere.npz")
+
+
+def test_features_do_not_depend_on_the_batch(critic, classes):
+    images = classes.reshape(-1, 32, 32, 1)[:30]
+    np.testing.assert_allclose(critic.embed(images)[7], critic.embed(images[7:8])[0], rtol=1e-3, atol=1e-4)
+
+
+def test_ink_mask_is_1_on_dark_ink_whatever_the_contrast():
+    image = np.full((1, 4, 4, 1), 255, np.uint8)
+    image[0, 1, 1] = 0
+    faint = 255 - (255 - image) // 4
+    expected = np.zeros((1, 4, 4, 1))
+    expected[0, 1, 1] = 1
+    np.testing.assert_array_equal(features.ink_mask(image), expected)
+    np.testing.assert_array_equal(features.ink_mask(faint), expected)
+
+
+def test_an_image_of_one_grey_has_no_ink():
+    assert not features.ink_mask(np.full((2, 8, 8, 1), 77, np.uint8)).any()
+
+
+def test_critic_does_not_see_grey_levels_and_blur_does(critic, classes):
+    images = classes[0]
+    faint = (255 - (255 - images.astype(int)) // 2).astype(np.uint8)
+    agreement = np.linalg.norm(critic.embed(images) - critic.embed(faint)) / np.linalg.norm(critic.embed(images))
+    assert agreement < 0.1
+    blur = [features.blur_features(x) for x in (images, faint)]
+    assert np.abs(blur[0] - blur[1]).max() > 0.1
+
+
+def test_blur_of_a_single_dot_is_a_gaussian_of_sigma_one_and_a_half():
+    """In NumPy by the definition: a dot spread by exp(−r²/2σ²), then 2×2 means."""
+    image = np.full((1, 32, 32, 1), 255, np.uint8)
+    image[0, 16, 16] = 0
+    x = np.arange(32) - 16
+    weights = np.exp(-(x**2) / (2 * 1.5**2)) * (np.abs(x) <= 5)
+    spread = 1 - np.outer(weights, weights) / weights.sum() ** 2
+    expected = spread.reshape(16, 2, 16, 2).mean((1, 3)).ravel()
+    np.testing.assert_allclose(features.blur_features(image)[0], expected, atol=1e-5)

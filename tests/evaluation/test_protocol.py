@@ -1,0 +1,115 @@
+"""The whole protocol on glyphs, with samplers whose worth is known."""
+
+import numpy as np
+import pytest
+
+from figr_tf import glyphs
+from figr_tf.errors import DataError
+from figr_tf.evaluation import protocol, table
+from figr_tf.evaluation.protocol import Plan
+
+
+@pytest.fixture(scope="module")
+def plan():
+    classes = {f"glyph{c}": glyphs.glyph_images(c, 20, 32, seed=0) for c in range(30)}
+    return Plan(classes, num_shots=4, num_samples=64, seeds=(0, 1))
+
+
+def _fresh_drawings(support, episode, seed):
+    """A perfect model: new drawings of the very class, by the very hand."""
+    index = int(episode.class_name.removeprefix("glyph"))
+    return {"perfect": glyphs.glyph_images(index, 84, 32, seed=0)[20:]}
+
+
+def _first_support_image(support, episode, seed):
+    return {"repeated": np.repeat(support[:1], 64, axis=0)}
+
+
+def _both(*arguments):
+    return _fresh_drawings(*arguments) | _first_support_image(*arguments)
+
+
+@pytest.fixture(scope="module")
+def result(plan):
+    return protocol.evaluate(plan, _both)
+
+
+def test_rows_land_where_their_worth_is_known(result):
+    values = {name: row.values for name, row in result.rows.items()}
+    for space in ("critic", "blur"):
+        column = f"skill {space}"
+        assert values["copies of the support"][column] == 0
+        assert values["real held-out"][column] == pytest.approx(1, abs=0.15)
+        assert values["perfect"][column] == pytest.approx(1, abs=0.1)
+        assert values["repeated"][column] < -1
+        low, high = result.rows["perfect"].intervals[column]
+        assert low <= values["perfect"][column] <= high
+    assert values["copies of the support"]["copy AUC"] == 1
+    assert values["perfect"]["copy AUC"] == pytest.approx(0.5, abs=0.05)
+    assert values["repeated"]["diversity"] == pytest.approx(0, abs=1e-4)
+    assert values["perfect"]["diversity"] == pytest.approx(1, abs=0.1)
+    assert values["perfect"]["1-NN %"] == pytest.approx(50, abs=6)
+    assert values["perfect"]["rec20 %"] > 90
+
+
+def test_every_row_of_the_protocol_is_there(result):
+    assert list(result.rows) == ["real held-out", *protocol.REFERENCE_ROWS, "perfect", "repeated"]
+
+
+def test_the_same_seeds_give_the_same_table_to_the_last_digit(plan, result):
+    again = protocol.evaluate(plan, _both)
+    for name, row in result.rows.items():
+        assert again.rows[name].values == row.values
+        assert again.rows[name].intervals == row.intervals
+    assert table.to_markdown(again.rows) == table.to_markdown(result.rows)
+
+
+def test_markdown_has_all_columns_and_intervals(result):
+    lines = table.to_markdown(result.rows).splitlines()
+    assert lines[0].count("|") == lines[1].count("|") == len(table.COLUMNS) + 2
+    assert len(lines) == 2 + len(result.rows)
+    assert "0.00 [0.00, 0.00]" in lines[3]
+
+
+def test_an_interrupted_evaluation_samples_only_what_is_missing(plan, tmp_path):
+    calls = []
+
+    def counted(support, episode, seed):
+        calls.append((episode.class_name, seed))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return _first_support_image(support, episode, seed)
+
+    episodes = plan.episodes(0)[:8]
+    sampler = protocol.cached(counted, tmp_path, {"run": "x"})
+    for attempt in range(2):
+        try:
+            rows = protocol._model_samples(plan, episodes, 0, sampler)
+        except KeyboardInterrupt:
+            assert attempt == 0
+    assert len(calls) == 9  # four, the interrupted one again, four more
+    np.testing.assert_array_equal(rows["repeated"][0], _first_support_image(*_of(plan, episodes[0]))["repeated"])
+    protocol._model_samples(plan, episodes, 0, protocol.cached(counted, tmp_path, {"run": "another"}))
+    assert len(calls) == 17
+
+
+def _of(plan, episode):
+    return plan.classes[episode.class_name][episode.support], episode, 0
+
+
+def test_a_class_without_samples_is_one_line(plan):
+    with pytest.raises(DataError, match="class glyph0: 0 samples"):
+        protocol.evaluate(plan, lambda support, *_: {"none": support[:0]})
+
+
+def test_classes_are_ordered_from_best_to_worst_and_drawn(plan, result):
+    def good_for_even_classes(support, episode, seed):
+        even = int(episode.class_name.removeprefix("glyph")) % 2 == 0
+        samples = _fresh_drawings(support, episode, seed)["perfect"] if even else np.repeat(support[:1], 64, 0)
+        return {"mixed": samples}
+
+    mixed = protocol.evaluate(plan, good_for_even_classes)
+    order = [list(plan.classes)[i] for i in protocol.class_order(mixed, "mixed")]
+    assert all(int(name.removeprefix("glyph")) % 2 == 0 for name in order[:15])
+    image = protocol.picture(plan, good_for_even_classes, mixed, "mixed")
+    assert image.height == 3 * (4 * 68) + 2 * 8  # three strips of a support row and three rows of samples
