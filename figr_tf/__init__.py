@@ -7,10 +7,8 @@ images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed
 
 import os
 
-_backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-if _backend != "tensorflow":
-    # Keras reads the variable once, at its first import; later it fails in places that do not name the cause.
-    raise ImportError(f"figr_tf needs the TensorFlow backend of Keras. Received: KERAS_BACKEND={_backend}; unset it.")
+# Before Keras is imported anywhere, which reads it once; another value set by the user is refused in networks.py.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 # TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is raised as well.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

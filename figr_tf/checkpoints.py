@@ -19,6 +19,7 @@ from figr_tf.reptile import Reptile
 from figr_tf.runs import refuse_difference
 
 _KEPT = 3
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the names of variables
 
 
 def _raw(variables) -> list[tf.Variable]:
@@ -60,6 +61,8 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
     prefix = folder / f"ckpt-{int(reptile.meta_step):09d}"
+    if prefix in _found(folder):
+        return prefix  # saved already, and a meta-step has only one state
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
         tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))
@@ -88,9 +91,19 @@ def _delete(prefix: pathlib.Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _check_identity(prefix: pathlib.Path, identity: dict[str, Any]) -> None:
-    saved = tf.train.load_checkpoint(str(prefix)).get_tensor("identity/.ATTRIBUTES/VARIABLE_VALUE")
-    refuse_difference(prefix, json.loads(saved), json.loads(json.dumps(identity)))
+def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Assigns a checkpoint's values to `objects`, none before all of them have been read."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    refuse_difference(prefix, json.loads(reader.get_tensor("identity" + _VALUE)), identity)
+    keyed: dict[str, tf.Variable] = {}
+    for name, variables in objects.items():
+        if isinstance(variables, list):
+            keyed |= {f"{name}/{i}": variable for i, variable in enumerate(variables)}
+        else:
+            keyed[name] = variables
+    values = {key: reader.get_tensor(key + _VALUE) for key in keyed}
+    for key, variable in keyed.items():
+        variable.assign(values[key])
 
 
 def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path | None:
@@ -98,8 +111,7 @@ def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, 
     prefixes = _found(folder)
     for prefix in prefixes:
         try:
-            _check_identity(prefix, identity)
-            tf.train.Checkpoint(**objects).read(str(prefix)).assert_existing_objects_matched().expect_partial()
+            _read(prefix, objects, identity)
             return prefix
         except RunError:
             raise

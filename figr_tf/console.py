@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,10 @@ def run(main: Callable[[], None]) -> None:
             main()
         except UserError as error:
             sys.exit(f"error: {error}")
+        except OSError as error:  # a folder that cannot be written, a full disk
+            sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
 
     app.run(guarded)
 
@@ -36,6 +41,9 @@ def start_tensorflow() -> str:
     The lines come from C++ before any log level applies, hence the detour over the file descriptor; they are shown if
     the start fails.
     """
+    backend = os.environ["KERAS_BACKEND"]
+    if backend != "tensorflow":
+        raise UserError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it.")
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as banner:

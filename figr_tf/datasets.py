@@ -21,13 +21,20 @@ from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
 
 DATASETS = ("omniglot", "mnist", "figr8", "folder", "glyphs")
 SPLITS = ("unseen-alphabets", "paper", "random")
-_DEFAULT_SPLIT = {"omniglot": "unseen-alphabets", "mnist": "paper", "figr8": "paper"}
+# The first is the default.
+_SPLITS_OF = {
+    "omniglot": ("unseen-alphabets", "paper", "random"),
+    "mnist": ("paper", "random"),
+    "figr8": ("paper", "random"),
+    "folder": ("random",),
+    "glyphs": ("random",),
+}
 # Table 1 of the paper: held-out classes drawn at random.
 _PAPER_NUM_HELD_OUT = {"omniglot": 20, "figr8": 50}
 _OMNIGLOT_PARTS = ("images_background", "images_evaluation")
 _GLYPH_CLASSES = 400
 _GLYPH_DRAWINGS = 20
-_NETWORK_TIMEOUT = 4.0  # seconds; a missing download must be reported within five
+_NETWORK_TIMEOUT = 2.0  # seconds; a missing download must be reported within five
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +60,19 @@ class DataSettings:
     split_seed: int = 0
     held_out_classes: tuple[str, ...] = ()
     cache_dir: str = "~/.cache/figr_tf"
+
+    def __post_init__(self):
+        """Raises ValueError for combinations that cannot work, before anything is loaded."""
+        if self.split and not self.held_out_classes and self.split not in _SPLITS_OF[self.dataset]:
+            known = ", ".join(_SPLITS_OF[self.dataset])
+            raise ValueError(f"data set {self.dataset} has the splits {known}. Received: split={self.split}")
+        if self.ink == "light" and (self.dataset != "folder" or self.channels != 1):
+            raise ValueError(
+                "ink=light is for dataset=folder with grey images: other data sets come with dark ink, and colour has"
+                f" none. Received: dataset={self.dataset}, channels={self.channels}"
+            )
+        if self.dataset == "glyphs" and self.data_dir:
+            raise ValueError(f"dataset=glyphs is drawn and reads no files. Received: data_dir={self.data_dir}")
 
     def image_format(self) -> ImageFormat:
         return ImageFormat(self.image_size, self.channels, self.ink)
@@ -85,27 +105,32 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
         if unknown:
             raise DataError(f"held-out class {unknown[0]!r} is not among the {len(names)} classes.")
         return splits.split_by("held-out-classes", names, set(settings.held_out_classes).__contains__)
-    name = settings.split or _DEFAULT_SPLIT.get(settings.dataset, "random")
-    if name == "unseen-alphabets" and settings.dataset == "omniglot":
+    name = settings.split or _SPLITS_OF[settings.dataset][0]
+    if name == "unseen-alphabets":
         return splits.split_by(name, names, lambda class_name: class_name not in background)
     if name == "paper" and settings.dataset == "mnist":
         return splits.split_by(name, names, "9".__eq__)
-    if name == "paper" and settings.dataset in _PAPER_NUM_HELD_OUT:
+    if name == "paper":
         return splits.random_split(name, names, _PAPER_NUM_HELD_OUT[settings.dataset], settings.split_seed)
-    if name == "random":
-        return splits.random_split(name, names, max(1, len(names) // 10), settings.split_seed)
-    raise DataError(f"data set {settings.dataset!r} has no split {name!r}; use --split=random or --held_out_classes.")
+    return splits.random_split(name, names, max(1, len(names) // 10), settings.split_seed)
 
 
 def _cached(settings: DataSettings, list_files) -> ClassImages:
-    cache_dir = pathlib.Path(settings.cache_dir).expanduser()
-    return image_trees.load_images(list_files, settings.image_format(), cache_dir)
+    return image_trees.load_images(list_files, settings.image_format(), _cache_dir(settings))
+
+
+def _cache_dir(settings: DataSettings) -> pathlib.Path:
+    return pathlib.Path(settings.cache_dir).expanduser()
+
+
+def _root(settings: DataSettings) -> pathlib.Path:
+    return pathlib.Path(settings.data_dir or ".").expanduser()
 
 
 def _folder(settings: DataSettings) -> tuple[set[str], ClassImages]:
     if not settings.data_dir:
         raise DataError("--dataset=folder needs --data_dir: a folder (or zip) whose leaf folders hold one class each.")
-    root = pathlib.Path(settings.data_dir)
+    root = _root(settings)
     if not root.exists():
         raise DataError(f"{root}: no such folder or zip file.")
     list_files = image_trees.files_in_folder if root.is_dir() else image_trees.files_in_zip
@@ -116,7 +141,7 @@ def _folder(settings: DataSettings) -> tuple[set[str], ClassImages]:
 
 
 def _figr8(settings: DataSettings) -> tuple[set[str], ClassImages]:
-    root = pathlib.Path(settings.data_dir or ".") / "Data"
+    root = _root(settings) / "Data"
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder. Unpack FIGR-8 (github.com/marcdemers/FIGR-8) so that its images are"
@@ -133,7 +158,7 @@ def _glyphs(settings: DataSettings) -> tuple[set[str], ClassImages]:
 
 def _omniglot(settings: DataSettings) -> tuple[set[str], ClassImages]:
     """Classes are named "Alphabet/characterNN" by either route."""
-    root = pathlib.Path(settings.data_dir or ".")
+    root = _root(settings)
     found = {part: path for part in _OMNIGLOT_PARTS for path in (root / part, root / f"{part}.zip") if path.exists()}
     if not settings.data_dir or not found:
         return _omniglot_from_tfds(settings)
@@ -165,18 +190,18 @@ def _omniglot_from_tfds(settings: DataSettings) -> tuple[set[str], ClassImages]:
 
 
 def _mnist(settings: DataSettings) -> tuple[set[str], ClassImages]:
-    """Digits as classes "0" … "9". MNIST's ink is light: inverted here, whatever --ink says of other data."""
-    settings = dataclasses.replace(settings, ink="light")
-    root = pathlib.Path(settings.data_dir or ".")
+    """Digits as classes "0" … "9". MNIST's ink is light on dark, and inverted here."""
+    light = settings.image_format()._replace(ink="light")
+    root = _root(settings)
     if settings.data_dir and any(root.glob("*-images-idx3-ubyte.gz")):
-        return set(), _mnist_from_files(root, settings)
+        return set(), _mnist_from_files(root, light)
     builder = _prepared_builder("mnist", settings)
     files = [_tfds_file(str(e["label"]), builder, e) for e in _encoded_examples(builder, "train")]
     files.sort(key=lambda file: file.class_name)
-    return set(), _cached(settings, lambda: files)
+    return set(), image_trees.load_images(lambda: files, light, _cache_dir(settings))
 
 
-def _mnist_from_files(root: pathlib.Path, settings: DataSettings) -> ClassImages:
+def _mnist_from_files(root: pathlib.Path, image_format: ImageFormat) -> ClassImages:
     """The official training pair, as in the paper; the test pair, with a warning, where only that is there."""
     part = "train" if (root / "train-images-idx3-ubyte.gz").exists() else "t10k"
     if part == "t10k":
@@ -186,7 +211,7 @@ def _mnist_from_files(root: pathlib.Path, settings: DataSettings) -> ClassImages
     if len(digits) != len(labels):
         raise DataError(f"{root}: {len(digits)} {part} images but {len(labels)} labels; download both again.")
     order = np.argsort(labels, kind="stable")
-    data = np.stack([images.prepare_image(Image.fromarray(digits[i]), *settings.image_format()) for i in order])
+    data = np.stack([images.prepare_image(Image.fromarray(digits[i]), *image_format) for i in order])
     names, counts = np.unique(labels, return_counts=True)
     return ClassImages(data, {str(name): int(count) for name, count in zip(names, counts, strict=True)})
 
@@ -217,7 +242,7 @@ def _prepared_builder(name: str, settings: DataSettings):
     """
     import tensorflow_datasets as tfds  # takes seconds to import, and only this route needs it
 
-    builder = tfds.builder(name, data_dir=settings.data_dir)
+    builder = tfds.builder(name, data_dir=_root(settings) if settings.data_dir else None)
     if builder.is_prepared():
         return builder
     files = {pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()}

@@ -9,7 +9,7 @@ from absl import logging
 
 from figr_tf import checkpoints, images, runs
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
-from figr_tf.errors import DataError
+from figr_tf.errors import DataError, UserError
 from figr_tf.networks import Networks, build_networks
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
@@ -79,7 +79,7 @@ class FewShotModel:
         Raises:
             DataError: no images there, or one that cannot be used; it is named.
         """
-        path = pathlib.Path(folder)
+        path = pathlib.Path(folder).expanduser()
         if not path.exists():
             raise DataError(f"{path}: no such folder or image.")
         files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
@@ -110,12 +110,18 @@ class FewShotModel:
             uint8 [num_samples, S, S, C].
 
         Raises:
-            ValueError: support images of another shape or type.
+            ValueError: support images of another shape or type, no samples, or a negative number of steps.
+            UserError: the adaptation diverged.
         """
         support = self._check_support(support_images)
         if num_inner_steps is None:
             num_inner_steps = self.settings.num_inner_steps
-        return images.to_uint8(self._generate(support, num_inner_steps, num_samples, seed).numpy())
+        if num_samples < 1 or num_inner_steps < 0:
+            raise ValueError(f"need num_samples ≥ 1, num_inner_steps ≥ 0. Received: {num_samples}, {num_inner_steps}")
+        samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
+        if not np.isfinite(samples).all():
+            raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
+        return images.to_uint8(samples)
 
     def samples_along(
         self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
@@ -127,7 +133,8 @@ class FewShotModel:
                 that all of them together cost no more than the last alone.
 
         Yields:
-            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`.
+            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`. Where the adaptation
+            has diverged the images are blank paper.
         """
         support = tf.constant(self._check_support(support_images))
         weights = weights_of(self.networks)
@@ -161,8 +168,8 @@ def load_run(run: str | pathlib.Path) -> FewShotModel:
     Raises:
         RunError: not a run folder, or no usable checkpoint in it.
     """
-    folder = runs.RunFolder(pathlib.Path(run))
+    folder = runs.RunFolder(pathlib.Path(run).expanduser())
     settings = folder.read_settings()
     networks = build_networks(settings.network)
-    meta_step = checkpoints.restore_networks(folder.checkpoints, networks, settings.identity())
+    meta_step = checkpoints.restore_networks(folder.checkpoints, networks, folder.read_identity())
     return FewShotModel(networks, settings, meta_step)

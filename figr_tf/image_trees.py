@@ -13,10 +13,11 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import tqdm
@@ -62,22 +63,40 @@ class ClassImages(NamedTuple):
         """Class name → index of its first image."""
         return dict(zip(self.counts, itertools.accumulate(self.counts.values(), initial=0), strict=False))
 
+    def digest(self) -> str:
+        """sha256 of class names, counts and every pixel."""
+        digest = hashlib.sha256(json.dumps(self.counts).encode())
+        for start in range(0, len(self.images), _BATCH):
+            digest.update(self.images[start : start + _BATCH].tobytes())
+        return digest.hexdigest()
+
 
 def files_in_folder(root: pathlib.Path) -> Iterator[ImageFile]:
     """The images below `root`, class by class; the class is the folder's path relative to it."""
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_unreadable):
         subfolders.sort()
         class_name = pathlib.PurePath(os.path.relpath(folder, root)).as_posix()
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = os.path.join(folder, name)
-                stat = os.stat(path)
+                try:
+                    stat = os.stat(path)
+                except OSError as error:  # a link to nothing, say
+                    _unreadable(error)
                 yield ImageFile(class_name, path, (stat.st_size, stat.st_mtime_ns), functools.partial(_read, path))
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    """Ends the loading: what cannot be read today may be readable tomorrow, and the cache would not notice."""
+    raise DataError(f"{error.filename}: {error.strerror}. Make it readable, or remove it.") from error
+
+
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        _unreadable(error)
 
 
 def files_in_zip(path: pathlib.Path, root: str = "") -> Iterator[ImageFile]:
@@ -127,11 +146,21 @@ def load_images(
         num_files += 1
     target = cache_dir / digest.hexdigest()[:32]
     try:
-        if not (target / "index.json").exists():
+        _sweep(cache_dir)
+        try:
+            return _read_cache(target, image_format)
+        except (FileNotFoundError, ValueError, KeyError):  # not there yet, or damaged
             _decode_to(target, list_files(), num_files, image_format)
-        return _read_cache(target, image_format)
+            return _read_cache(target, image_format)
     except OSError as error:
         raise DataError(f"image cache {target}: {error.strerror or error}. Choose another --cache_dir.") from error
+
+
+def _sweep(cache_dir: pathlib.Path) -> None:
+    """Removes what killed processes left half decoded, a day after they last wrote to it."""
+    for scratch in cache_dir.glob("unfinished-*"):
+        if time.time() - scratch.stat().st_mtime > 86_400:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _decode_to(target: pathlib.Path, files: Iterable[ImageFile], num_files: int, image_format: ImageFormat) -> None:
@@ -149,8 +178,8 @@ def _decode_to(target: pathlib.Path, files: Iterable[ImageFile], num_files: int,
                     output.write(image.tobytes())
                     counts[file.class_name] = counts.get(file.class_name, 0) + 1
         (scratch / "index.json").write_text(json.dumps({"counts": counts, "skipped": skipped}))
-        if not target.exists():
-            scratch.rename(target)
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -163,8 +192,8 @@ def _decoded(
             return decode_image(file.read(), *image_format)
         except ImageError as error:
             return error
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-            return ImageError(f"unreadable ({error})")  # no permission, damaged or encrypted in its zip, …
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            return ImageError(f"damaged or encrypted in its zip ({error})")
 
     remaining = iter(files)
     # Threads suffice: Pillow lets go of the interpreter while it decodes and resizes.
@@ -178,6 +207,7 @@ def _decoded(
 
 
 def _read_cache(target: pathlib.Path, image_format: ImageFormat) -> ClassImages:
+    """Raises FileNotFoundError, ValueError or KeyError where there is no whole cache."""
     index = json.loads((target / "index.json").read_text())
     for line in index["skipped"][:_SKIPPED_SHOWN]:
         logging.warning("skipped %s", line)

@@ -46,8 +46,8 @@ def decode_image(data: bytes, image_size: int, channels: int, ink: str = "dark")
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}×{height} pixels, more than {MAX_PIXELS}")
+    if max(width, height) ** 2 > MAX_PIXELS:  # a thin image is padded to a square
+        raise ImageError(f"{width}×{height} pixels, more than {MAX_PIXELS} as a square")
     if min(width, height) < 2:
         raise ImageError(f"{width}×{height} pixels hold no drawing")
 
@@ -79,5 +79,6 @@ def to_unit_range(images: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """float in [−1, 1] → uint8, rounded; values outside are clipped."""
-    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    """float in [−1, 1] → uint8, rounded; values outside are clipped, NaN is paper."""
+    images = np.nan_to_num(np.asarray(images), nan=1.0)
+    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)

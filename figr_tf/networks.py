@@ -16,6 +16,10 @@ from figr_tf import layers
 ARCHITECTURES = ("resnet", "dcgan")
 NUM_STAGES = 4
 SIZE_MULTIPLE = 2**NUM_STAGES
+_DATA_FORMAT = "channels_last"  # whatever the user's keras.json says
+
+if keras.config.backend() != "tensorflow":
+    raise ImportError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.config.backend()}; unset it.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,13 @@ def _build_generator(spec: NetworkSpec) -> keras.Model:
     x = keras.layers.Reshape((base, base, width))(x)
     for stage in reversed(range(NUM_STAGES)):
         x = layers.NearestUpsample()(_stage(x, spec, spec.hidden * 2**stage))
-    x = keras.layers.Conv2D(spec.channels, 5, padding="same", kernel_initializer=layers.kernel_initializer())(x)
+    x = keras.layers.Conv2D(
+        spec.channels,
+        5,
+        padding="same",
+        kernel_initializer=layers.kernel_initializer(),
+        data_format=_DATA_FORMAT,
+    )(x)
     return keras.Model(latents, keras.layers.Activation("tanh")(x), name="generator")
 
 
@@ -107,8 +117,8 @@ def _build_discriminator(spec: NetworkSpec) -> keras.Model:
     images = keras.Input((spec.image_size, spec.image_size, spec.channels), name="images")
     x = layers.ConvUnit(spec.hidden, kernel_size=7 if spec.architecture == "resnet" else 5)(images)
     for stage in range(NUM_STAGES):
-        x = keras.layers.AveragePooling2D(2)(_stage(x, spec, spec.hidden * 2 ** (stage + 1)))
-    x = keras.layers.GlobalAveragePooling2D()(x)
+        x = keras.layers.AveragePooling2D(2, data_format=_DATA_FORMAT)(_stage(x, spec, spec.hidden * 2 ** (stage + 1)))
+    x = keras.layers.GlobalAveragePooling2D(data_format=_DATA_FORMAT)(x)
     x = keras.layers.Dense(1, kernel_initializer=layers.kernel_initializer())(x)
     return keras.Model(images, keras.layers.Reshape(())(x), name="discriminator")
 

@@ -3,12 +3,15 @@
 import dataclasses
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
+import re
 import time
 from typing import Any
 
 import filelock
+from absl import logging
 
 from figr_tf.adaptation import InnerStep
 from figr_tf.datasets import DataSettings
@@ -16,8 +19,11 @@ from figr_tf.errors import RunError
 from figr_tf.networks import NetworkSpec
 from figr_tf.splits import Split
 
-# Settings that change how long a run takes or what it shows, but not the weights at a given meta-step.
+# Settings that change how long a run takes or what it shows, but not the weights at a given meta-step. Of jit_compile
+# the outcome counts, not the wish: XLA draws other random numbers from the same seed.
 _NOT_IDENTITY = ("log_every", "eval_every", "checkpoint_every", "jit_compile")
+_NUMBERED = re.compile(r"\d{5,}-.*")
+GENERATED_INK = -1.0  # the value of ink in the networks' images, whatever the files held; paper is 1
 _RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tensorflow-datasets")
 
 
@@ -55,20 +61,17 @@ class Settings:
             raise ValueError(f"jit_compile must be auto, on or off. Received: {self.jit_compile!r}")
         if self.data.image_size != self.network.image_size or self.data.channels != self.network.channels:
             raise ValueError("data and network must agree on image_size and channels")
-        if self.data.ink == "light" and self.data.channels == 3:
-            raise ValueError("ink=light is for grey images; a colour image has no ink to invert. Received: channels=3")
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be continued: whatever the weights at a given meta-step depend on."""
+        """The settings that the weights at a given meta-step depend on, and the polarity of the generated images."""
         fields = dataclasses.asdict(self)
         del fields["data"]["data_dir"], fields["data"]["cache_dir"]  # where the data lies; the split says which it is
         for name in _NOT_IDENTITY:
             del fields[name]
         if not self.anneal_meta_learning_rate:  # otherwise the length of the run is part of its schedule
             del fields["num_meta_steps"]
-        return {
-            f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()
-        } | fields
+        nested = {f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()}
+        return nested | fields | {"generated_ink": GENERATED_INK}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Settings":
@@ -99,7 +102,8 @@ class RunFolder:
     """One run on disk.
 
     Attributes:
-        path: holds flags.txt, settings.json, network_spec.json, split.json, versions.json, metrics.jsonl.
+        path: holds flags.txt, settings.json, network_spec.json, split.json, identity.json, starts.jsonl (versions and
+            time of each start), metrics.jsonl.
         checkpoints, grids, tensorboard: its subfolders.
     """
 
@@ -111,7 +115,13 @@ class RunFolder:
         self._lock = filelock.FileLock(path / ".lock", blocking=False)
 
     def exists(self) -> bool:
-        return (self.path / "settings.json").exists()
+        return (self.path / "identity.json").exists()
+
+    def check_path(self) -> None:
+        """Raises RunError if TensorFlow could save below this path but not restore: it takes the path for a pattern."""
+        wild = sorted(set("*?[]") & set(str(self.path.resolve())))
+        if wild:
+            raise RunError(f"{self.path}: TensorFlow cannot restore from a path with {' '.join(wild)}. Choose another.")
 
     def lock(self) -> None:
         """Keeps other processes from training into this folder; released by the system when this one ends.
@@ -127,23 +137,41 @@ class RunFolder:
     def unlock(self) -> None:
         self._lock.release()
 
-    def record(self, settings: Settings, split: Split, flagfile: str) -> None:
-        """Writes everything but results; settings.json last, since it is what makes the folder a run."""
+    def record(self, settings: Settings, split: Split, identity: dict[str, Any], flagfile: str) -> None:
+        """Writes down this start: its settings (a longer run than before, say) replace those of the last.
+
+        identity.json goes last, since it is what makes the folder a run.
+        """
         for folder in (self.checkpoints, self.grids, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
-        (self.path / "flags.txt").write_text(flagfile)
-        (self.path / "network_spec.json").write_text(settings.network.to_json())
-        (self.path / "split.json").write_text(split.to_json())
-        (self.path / "versions.json").write_text(json.dumps(versions(), indent=1))
-        (self.path / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1))
+        with (self.path / "starts.jsonl").open("a") as file:
+            file.write(json.dumps(versions()) + "\n")
+        for name, text in (
+            ("flags.txt", flagfile),
+            ("network_spec.json", settings.network.to_json()),
+            ("split.json", split.to_json()),
+            ("settings.json", json.dumps(dataclasses.asdict(settings), indent=1)),
+            ("identity.json", json.dumps(identity, indent=1)),
+        ):
+            write_whole(self.path / name, text)
+
+    def read_identity(self) -> dict[str, Any]:
+        """Raises RunError if the folder is not a run or its record is damaged."""
+        return self._read_json("identity.json")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path}: not a run folder (no {name}).") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path}: its {name} cannot be read: {error}") from error
 
     def read_settings(self) -> Settings:
         """Raises RunError if the folder is not a run or its record is damaged."""
+        fields = self._read_json("settings.json") | {"network": self._read_json("network_spec.json")}
         try:
-            fields = json.loads((self.path / "settings.json").read_text())
-            return Settings.from_dict(fields | {"network": json.loads((self.path / "network_spec.json").read_text())})
-        except OSError as error:
-            raise RunError(f"{self.path}: not a run folder (no {pathlib.Path(error.filename).name}).") from error
+            return Settings.from_dict(fields)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(f"{self.path}: its settings cannot be read: {error}") from error
 
@@ -158,6 +186,21 @@ class RunFolder:
         """Meta-steps of the newest checkpoint, 0 if there is none."""
         return max((int(p.stem.removeprefix("ckpt-")) for p in self.checkpoints.glob("ckpt-*.index")), default=0)
 
+    def grid(self, meta_step: int) -> pathlib.Path:
+        """The file of one picture."""
+        return self.grids / f"step-{meta_step:09d}.png"
+
+    def is_finished(self, num_meta_steps: int) -> bool:
+        """Whether the last checkpoint and the last picture are there."""
+        return self.num_checkpointed_steps() >= num_meta_steps and self.grid(self.num_checkpointed_steps()).exists()
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Replaces a file in one go: a kill or a full disk leaves the old one."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text)
+    os.replace(scratch, path)
+
 
 def versions() -> dict[str, str]:
     """Of the packages that results depend on, of Python and the platform, and the time."""
@@ -169,22 +212,29 @@ def versions() -> dict[str, str]:
     }
 
 
-def find_or_number(runs_dir: pathlib.Path, settings: Settings) -> RunFolder:
-    """The newest unfinished run of these settings that no process is training, otherwise the next numbered folder.
+def full_identity(settings: Settings, split: Split, data_sha256: str, compiled: bool) -> dict[str, Any]:
+    """All that the weights at a given meta-step depend on, as it stands in identity.json and in every checkpoint."""
+    identity = settings.identity() | {"split": split.describe(), "data_sha256": data_sha256, "xla": compiled}
+    return json.loads(json.dumps(identity))  # tuples become lists, as they will be when read back
+
+
+def find_or_number(runs_dir: pathlib.Path, settings: Settings, identity: dict[str, Any]) -> RunFolder:
+    """The newest unfinished run of this identity that no process is training, otherwise the next numbered folder.
 
     The folder is returned locked.
     """
-    numbered = sorted(path for path in runs_dir.glob("[0-9]*-*") if path.is_dir())
+    RunFolder(runs_dir).check_path()
+    numbered = sorted(path for path in runs_dir.glob("*") if path.is_dir() and _NUMBERED.fullmatch(path.name))
     for path in reversed(numbered):
         folder = RunFolder(path)
         try:
-            recorded = folder.read_settings()
-            if recorded.identity() != settings.identity() or folder.num_checkpointed_steps() >= settings.num_meta_steps:
+            if folder.read_identity() != identity or folder.is_finished(settings.num_meta_steps):
                 continue
             folder.lock()
             return folder
-        except RunError:  # not a run, or in use
-            continue
+        except RunError as error:
+            if folder.num_checkpointed_steps():  # never start over beside somebody's work in silence
+                logging.warning("not continued: %s", error)
     number = max((int(path.name.split("-")[0]) for path in numbered), default=0) + 1
     while True:
         path = runs_dir / f"{number:05d}-{settings.name()}"
@@ -198,14 +248,19 @@ def find_or_number(runs_dir: pathlib.Path, settings: Settings) -> RunFolder:
         return folder
 
 
-def at_path(path: pathlib.Path) -> RunFolder:
+def at_path(path: pathlib.Path, identity: dict[str, Any]) -> RunFolder:
     """The run at a path the user chose, made if need be, returned locked.
 
     Raises:
-        RunError: the folder holds something else, or is in use.
+        RunError: the folder holds something else or a run of another identity, or is in use.
     """
     folder = RunFolder(path)
-    if not folder.exists() and path.exists() and (not path.is_dir() or any(p.name != ".lock" for p in path.iterdir())):
+    folder.check_path()
+    ours = {"starts.jsonl", "flags.txt", "network_spec.json", "split.json", "settings.json"}
+    ours |= {"checkpoints", "grids", "tensorboard"}  # as a start that was killed at once may leave them
+    if folder.exists():
+        refuse_difference(path, folder.read_identity(), identity)
+    elif path.exists() and not (path.is_dir() and all(p.name in ours or p.name[0] == "." for p in path.iterdir())):
         raise RunError(f"{path}: exists but is not a run folder. Choose another --run.")
     path.mkdir(parents=True, exist_ok=True)
     folder.lock()

@@ -50,7 +50,7 @@ _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in
 _NUM_META_STEPS = flags.DEFINE_integer(
     "num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1)
 _LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 10_000, "Meta-steps between pictures of held-out classes.")
 _CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Meta-steps between checkpoints.")
@@ -59,7 +59,7 @@ _JIT_COMPILE = flags.DEFINE_enum(
 )
 _RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "Folder of the numbered run folders.")
 _RUN = flags.DEFINE_string("run", None, "This very run folder, made if need be, instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data, print the plan, change nothing.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data (into --cache_dir), print the plan, train nothing.")
 # Where a run lies and whether it is a rehearsal are not part of what RUN/flags.txt repeats.
 _NOT_RECORDED = ("run", "runs_dir", "dry_run")
 
@@ -133,15 +133,16 @@ def main() -> None:
     _print_plan(settings, dataset, device)
     if _DRY_RUN.value:
         return
+    compiled = training.is_compiled(settings, device)
+    identity = runs.full_identity(settings, dataset.split, dataset.data.digest(), compiled)
     if _RUN.value:
-        folder = runs.at_path(pathlib.Path(_RUN.value))
+        folder = runs.at_path(pathlib.Path(_RUN.value).expanduser(), identity)
     else:
-        folder = runs.find_or_number(pathlib.Path(_RUNS_DIR.value), settings)
-    if not folder.exists():
-        folder.record(settings, dataset.split, _flagfile())
+        folder = runs.find_or_number(pathlib.Path(_RUNS_DIR.value).expanduser(), settings, identity)
+    folder.record(settings, dataset.split, identity, _flagfile())
     print(f"run folder: {folder.path}", flush=True)
     try:
-        training.train(settings, dataset, folder, device)
+        training.train(settings, dataset, folder, identity)
     except training.Interrupted as stop:
         print(f"{stop}; the same command continues from there", flush=True)
         sys.exit(stop.exit_status)

@@ -34,37 +34,29 @@ class Interrupted(Exception):
         self.exit_status = 128 + signal_number
 
 
-def check_same_run(settings: Settings, dataset: datasets.Dataset, folder: RunFolder) -> None:
-    """Raises RunError if the folder records other settings, or another split than the data gives now."""
-    recorded, now = folder.read_split(), dataset.split
-    before, after = folder.read_settings().identity(), settings.identity()
-    runs.refuse_difference(
-        folder.path,
-        before | {"split": recorded.describe()},
-        after | {"split": now.describe()},
-    )
+def is_compiled(settings: Settings, device: str) -> bool:
+    """Whether XLA compiles the steps: it makes them several times faster on a GPU and ten times slower on a CPU."""
+    return settings.jit_compile == "on" or (settings.jit_compile == "auto" and device != "CPU")
 
 
 class Trainer:
     """A run in memory: the networks, the compiled steps and the random streams."""
 
-    def __init__(self, settings: Settings, dataset: datasets.Dataset, device: str):
+    def __init__(self, settings: Settings, dataset: datasets.Dataset, identity: dict[str, Any]):
         self.settings = settings
-        self.identity = settings.identity() | {"split_sha256": dataset.split.digest()}
+        self.identity = identity
         self.reptile = reptile.Reptile(
             build_networks(settings.network, settings.seed),
             reptile.adam(settings.meta_learning_rate),
             reptile.adam(settings.meta_learning_rate),
         )
-        # XLA makes the inner loop several times faster on a GPU and ten times slower on a CPU.
-        jit_compile = settings.jit_compile == "on" or (settings.jit_compile == "auto" and device != "CPU")
         pixels = tf.constant(dataset.data.images)
         self._sampler, self.held_out = (
             TaskSampler(pixels, dataset.data, class_names, settings.num_shots)
             for class_names in (dataset.split.training, dataset.split.held_out)
         )
-        self.take_meta_step = tf.function(self._take_meta_step, jit_compile=jit_compile)
-        self._evaluate_task = tf.function(self._adapt_to, jit_compile=jit_compile)
+        self.take_meta_step = tf.function(self._take_meta_step, jit_compile=identity["xla"])
+        self._evaluate_task = tf.function(self._adapt_to, jit_compile=identity["xla"])
 
     def _take_meta_step(self) -> reptile.MetaStepMetrics:
         settings, state = self.settings, self.reptile
@@ -127,12 +119,14 @@ class _Metrics:
 
     def _forget_after(self, meta_step: int) -> None:
         """Drops lines of steps that a kill threw away and that will be taken again, and a line torn by it."""
+        text = self._path.read_text() if self._path.exists() else ""
         kept = []
-        for line in self._path.read_text().splitlines() if self._path.exists() else []:
+        for line in text.splitlines(keepends=True):
             with contextlib.suppress(ValueError):
-                if json.loads(line)["meta_step"] <= meta_step:
-                    kept.append(line + "\n")
-        self._path.write_text("".join(kept))
+                if json.loads(line)["meta_step"] <= meta_step and line.endswith("\n"):
+                    kept.append(line)
+        if "".join(kept) != text:
+            runs.write_whole(self._path, "".join(kept))
 
     def add(self, metrics: reptile.MetaStepMetrics) -> None:
         values = metrics._asdict() | {f"{k}_loss": v for k, v in metrics.losses._asdict().items()}
@@ -162,24 +156,32 @@ class _Metrics:
         self._writer.flush()
 
 
-def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, device: str) -> None:
+def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, identity: dict[str, Any]) -> None:
     """Meta-trains up to `settings.num_meta_steps`, continuing from the folder's newest checkpoint if there is one.
 
     A continued run takes the same steps as an unbroken one, bit for bit on a CPU.
 
+    Args:
+        identity: see `runs.full_identity`; the folder records the same.
+
     Raises:
         Interrupted: SIGTERM or Ctrl-C came; everything is saved.
-        RunError: see `checkpoints`; or ten meta-steps in a row were not finite.
+        RunError: see `checkpoints`; a full disk; or ten meta-steps in a row that were not finite.
     """
-    check_same_run(settings, dataset, folder)
-    trainer = Trainer(settings, dataset, device)
+    trainer = Trainer(settings, dataset, identity)
     checkpoints.sweep(folder.checkpoints)
-    if checkpoints.restore_training(folder.checkpoints, trainer.reptile, trainer.identity):
+    if checkpoints.restore_training(folder.checkpoints, trainer.reptile, identity):
         print(f"continuing at meta-step {int(trainer.reptile.meta_step)}", flush=True)
     step = int(trainer.reptile.meta_step)
     progress = console.Progress(step, settings.num_meta_steps)
-    with _signals_noted() as signals, contextlib.closing(progress):
-        _loop(trainer, folder, _Metrics(folder, step), progress, signals)
+    try:
+        with _signals_noted() as signals, contextlib.closing(progress):
+            _loop(trainer, folder, _Metrics(folder, step), progress, signals)
+    except OSError as error:
+        raise RunError(
+            f"{folder.path}: {error.strerror or error} while writing metrics or pictures. The last checkpoint is of"
+            f" meta-step {folder.num_checkpointed_steps()}; the same command continues from it."
+        ) from error
 
 
 def _loop(
@@ -187,6 +189,7 @@ def _loop(
 ) -> None:
     settings, state = trainer.settings, trainer.reptile
     step = int(state.meta_step)
+    _picture_if_due(trainer, folder, metrics, step, signals)  # a kill may have come between checkpoint and picture
     while step < settings.num_meta_steps:
         metrics.add(trainer.take_meta_step())
         step += 1
@@ -204,19 +207,23 @@ def _loop(
                 f"{folder.path}: {MAX_SKIPPED_IN_A_ROW} meta-steps in a row were not finite, up to meta-step {step}."
                 " Φ is as it was before them. Start again with a lower --inner_learning_rate."
             )
-        if step % settings.eval_every == 0 or done:
-            _save_picture(trainer, folder, metrics, step, signals)
-        if signals and not done:
+        _picture_if_due(trainer, folder, metrics, step, signals)
+        if signals:
             checkpoints.save(folder.checkpoints, state, trainer.identity)
             raise Interrupted(signals[0], step)
 
 
-def _save_picture(trainer: Trainer, folder: RunFolder, metrics: _Metrics, step: int, signals: list[int]) -> None:
+def _picture_if_due(trainer: Trainer, folder: RunFolder, metrics: _Metrics, step: int, signals: list[int]) -> None:
+    """Draws the fixed held-out tasks every `eval_every` meta-steps and at the end, unless that picture is there."""
+    due = step and (step % trainer.settings.eval_every == 0 or step == trainer.settings.num_meta_steps)
+    if not due or folder.grid(step).exists():
+        return
     pictures = []
-    for picture in trainer.held_out_pictures():
+    remaining = trainer.held_out_pictures()
+    # A large network needs minutes for all tasks; whoever stops the run will not wait for that.
+    while not signals and (picture := next(remaining, None)):
         pictures.append(picture)
-        if signals:  # a large network needs minutes for all tasks; whoever stops the run will not wait for that
-            return
-    grid = image_grid.beside(pictures)
-    grid.save(folder.grids / f"step-{step:09d}.png")
-    metrics.write_picture(step, grid)
+    if not signals:
+        grid = image_grid.beside(pictures)
+        metrics.write_picture(step, grid)
+        grid.save(folder.grid(step))

@@ -44,6 +44,10 @@ def tiny_dataset():
     return datasets.Dataset(ClassImages(data, dict.fromkeys(names, 5)), split)
 
 
+def identity_of(settings, dataset, compiled=False):
+    return runs.full_identity(settings, dataset.split, dataset.data.digest(), compiled)
+
+
 @pytest.fixture
 def tiny_settings():
     return runs.Settings(

@@ -9,9 +9,9 @@ from PIL import Image
 
 import figr_tf
 from figr_tf import adaptation, checkpoints, generation, glyphs, images, reptile, runs
-from figr_tf.errors import DataError, RunError
+from figr_tf.errors import DataError, RunError, UserError
 from figr_tf.networks import build_networks
-from tests.conftest import TINY
+from tests.conftest import TINY, identity_of
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,11 @@ def run_folder(tmp_path_factory, tiny_dataset):
         num_inner_steps=2,
     )
     folder = runs.RunFolder(path)
-    folder.record(settings, tiny_dataset.split, "")
+    identity = identity_of(settings, tiny_dataset)
+    folder.record(settings, tiny_dataset.split, identity, "")
     state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.adam(1.0), reptile.adam(1.0))
     state.meta_step.assign(12)
-    checkpoints.save(folder.checkpoints, state, settings.identity())
+    checkpoints.save(folder.checkpoints, state, identity)
     return path
 
 
@@ -122,6 +123,21 @@ def test_support_errors_name_the_file(model, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"bad.png: not an image of a known format. Remove or replace it"):
         model.read_support(tmp_path)
+
+
+def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, support):
+    model = figr_tf.load_run(run_folder)
+    model.settings = dataclasses.replace(model.settings, inner=adaptation.InnerStep(learning_rate=1e30))
+    with pytest.raises(UserError, match="diverged within 3 inner steps"):
+        model.generate(support, num_inner_steps=3)
+    *_, last = model.samples_along(support, [0, 3], 2)
+    assert (last == 255).all()
+
+
+@pytest.mark.parametrize("arguments", [{"num_samples": 0}, {"num_inner_steps": -1}])
+def test_impossible_numbers_are_refused(model, support, arguments):
+    with pytest.raises(ValueError, match=r"need num_samples ≥ 1, num_inner_steps ≥ 0\. Received"):
+        model.generate(support, **arguments)
 
 
 def test_not_a_run_is_one_line(tmp_path):

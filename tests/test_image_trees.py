@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 import zipfile
 
 import numpy as np
@@ -146,3 +147,53 @@ def test_a_cache_that_cannot_be_written_says_which_flag_helps(tree, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(DataError, match="--cache_dir"):
         _load(lambda: files_in_folder(tree), tmp_path)
+
+
+def test_a_file_that_cannot_be_read_ends_the_loading_by_name_and_is_not_remembered(tree, tmp_path):
+    link = tree / "A/one/link.png"
+    link.symlink_to(tmp_path / "later.png")
+    with pytest.raises(DataError, match=r"link\.png: No such file .*Make it readable, or remove it"):
+        _load(lambda: files_in_folder(tree), tmp_path)
+    (tmp_path / "later.png").write_bytes((tree / "A/one/0.png").read_bytes())
+    assert _load(lambda: files_in_folder(tree), tmp_path).counts["A/one"] == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda f: (f / "images.u8").write_bytes(b""), lambda f: (f / "index.json").unlink()]
+)
+def test_a_damaged_cache_is_made_anew(tree, tmp_path, damage):
+    _load(lambda: files_in_folder(tree), tmp_path)
+    (folder,) = (tmp_path / "cache").iterdir()
+    damage(folder)
+    assert _load(lambda: files_in_folder(tree), tmp_path).images.shape == (6, 16, 16, 1)
+
+
+def test_half_decoded_folders_of_killed_processes_are_swept_after_a_day(tree, tmp_path):
+    old, new = tmp_path / "cache/unfinished-old", tmp_path / "cache/unfinished-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    _load(lambda: files_in_folder(tree), tmp_path)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_files_are_decoded_side_by_side(tree, tmp_path, monkeypatch):
+    """Two decoders that wait for each other finish only if they run at the same time."""
+    barrier = threading.Barrier(2, timeout=20)
+    decode = image_trees.decode_image
+
+    def meet(*arguments):
+        barrier.wait()
+        return decode(*arguments)
+
+    monkeypatch.setattr(image_trees, "decode_image", meet)
+    assert sum(_load(lambda: files_in_folder(tree), tmp_path).counts.values()) == 6
+
+
+def test_the_digest_sees_names_counts_and_every_pixel(tree, tmp_path):
+    data = _load(lambda: files_in_folder(tree), tmp_path)
+    pixels = np.array(data.images)
+    pixels[-1, -1, -1] ^= 1
+    others = [data._replace(images=pixels), data._replace(counts={"A/one": 1, "A/two": 4, "B/one": 1})]
+    assert len({d.digest() for d in [data, *others]}) == 3

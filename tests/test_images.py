@@ -98,9 +98,21 @@ def _noise() -> bytes:
         (_file(Image.new("L", (1, 1))), "1×1"),
         (_bomb(8_000), "8000×8000 pixels, more than"),
         (_bomb(60_000), "3600000000 pixels"),
+        (_file(Image.new("1", (2, 20_000))), "2×20000 pixels, more than .* as a square"),
         (b"\x00" * (images.MAX_FILE_BYTES + 1), "more than"),
     ],
-    ids=["empty", "text", "postscript", "truncated", "overwritten", "1x1", "bomb", "huge bomb", "huge file"],
+    ids=[
+        "empty",
+        "text",
+        "postscript",
+        "truncated",
+        "overwritten",
+        "1x1",
+        "bomb",
+        "huge bomb",
+        "thin bomb",
+        "huge file",
+    ],
 )
 def test_unusable_files_are_refused_with_a_reason(data, reason):
     with pytest.raises(ImageError, match=reason):

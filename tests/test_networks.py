@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,3 +72,15 @@ def test_impossible_specs_are_refused_with_the_value_received(fields, received):
 def test_unknown_json_fields_are_refused():
     with pytest.raises(ValueError, match="not a network spec"):
         NetworkSpec.from_json('{"depth": 3}')
+
+
+def test_a_users_keras_configuration_does_not_change_the_networks(monkeypatch):
+    expected = [parameter_count(model) for model in build_networks(NetworkSpec(image_size=16, hidden=1))]
+    before = keras.config.image_data_format()
+    try:
+        keras.config.set_image_data_format("channels_first")
+        pair = build_networks(NetworkSpec(image_size=16, hidden=1))
+    finally:
+        keras.config.set_image_data_format(before)
+    assert [parameter_count(model) for model in pair] == expected
+    assert pair.generator.output_shape == (None, 16, 16, 1)

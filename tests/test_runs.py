@@ -9,63 +9,117 @@ from figr_tf import runs
 from figr_tf.adaptation import InnerStep
 from figr_tf.errors import RunError
 from figr_tf.runs import RunFolder, Settings
+from tests.conftest import identity_of
 
 
 @pytest.fixture
 def record(tiny_settings, tiny_dataset):
     def record(folder: RunFolder, settings: Settings = tiny_settings) -> RunFolder:
-        folder.record(settings, tiny_dataset.split, "--hidden=2\n")
+        folder.record(settings, tiny_dataset.split, identity_of(settings, tiny_dataset), "--hidden=2\n")
         return folder
 
     return record
 
 
+@pytest.fixture
+def find(tmp_path, tiny_dataset):
+    def find(settings: Settings, dataset=tiny_dataset) -> RunFolder:
+        return runs.find_or_number(tmp_path, settings, identity_of(settings, dataset))
+
+    return find
+
+
 def _pretend_checkpoint(folder: RunFolder, step: int) -> None:
     (folder.checkpoints / f"ckpt-{step:09d}.index").touch()
+    folder.grid(step).touch()
 
 
 def test_settings_and_split_survive_the_folder(tmp_path, tiny_settings, tiny_dataset, record):
     folder = record(RunFolder(tmp_path / "run"))
     assert folder.read_settings() == tiny_settings
     assert folder.read_split() == tiny_dataset.split
-    versions = json.loads((tmp_path / "run/versions.json").read_text())
+    versions = json.loads((tmp_path / "run/starts.jsonl").read_text())
     assert {"tensorflow", "keras", "python", "created"} <= set(versions)
 
 
-def test_folders_are_numbered_and_named(tmp_path, tiny_settings, record):
-    first = record(runs.find_or_number(tmp_path, tiny_settings))
-    second = runs.find_or_number(tmp_path, dataclasses.replace(tiny_settings, seed=1))
+def test_folders_are_numbered_and_named(tmp_path, tiny_settings, record, find):
+    first = record(find(tiny_settings))
+    second = find(dataclasses.replace(tiny_settings, seed=1))
     assert first.path.name == "00001-glyphs-resnet-h2"
     assert second.path.name == "00002-glyphs-resnet-h2"
 
 
-def test_an_unfinished_run_of_the_same_settings_is_found_again(tmp_path, tiny_settings, record):
-    first = record(runs.find_or_number(tmp_path, tiny_settings))
+def test_an_unfinished_run_of_the_same_settings_is_found_again(tmp_path, tiny_settings, record, find):
+    first = record(find(tiny_settings))
     first.unlock()
     _pretend_checkpoint(first, 4)
     watched_more_closely = dataclasses.replace(tiny_settings, log_every=1, eval_every=1, num_meta_steps=100)
-    assert runs.find_or_number(tmp_path, watched_more_closely).path == first.path
+    assert find(watched_more_closely).path == first.path
 
 
-def test_a_finished_run_is_not_continued_but_a_new_one_begun(tmp_path, tiny_settings, record):
-    first = record(runs.find_or_number(tmp_path, tiny_settings))
+def test_a_finished_run_is_not_continued_but_a_new_one_begun(tmp_path, tiny_settings, record, find):
+    first = record(find(tiny_settings))
     first.unlock()
     _pretend_checkpoint(first, tiny_settings.num_meta_steps)
-    assert runs.find_or_number(tmp_path, tiny_settings).path != first.path
+    assert find(tiny_settings).path != first.path
 
 
-def test_a_run_in_use_is_left_alone(tmp_path, tiny_settings, record):
-    first = record(runs.find_or_number(tmp_path, tiny_settings))  # and still locked
-    assert runs.find_or_number(tmp_path, tiny_settings).path != first.path
+def test_a_run_on_other_data_is_not_continued_but_a_new_one_begun(tmp_path, tiny_settings, tiny_dataset, record, find):
+    first = record(find(tiny_settings))
+    first.unlock()
+    _pretend_checkpoint(first, 4)
+    other = tiny_dataset._replace(data=tiny_dataset.data._replace(images=255 - tiny_dataset.data.images))
+    assert find(tiny_settings, other).path != first.path
+    assert find(tiny_settings).path == first.path
+
+
+def test_a_run_with_work_in_it_that_cannot_be_continued_is_named_before_a_new_one_begins(
+    tmp_path, tiny_settings, record, find, caplog
+):
+    first = record(find(tiny_settings))
+    first.unlock()
+    _pretend_checkpoint(first, 4)
+    (first.path / "identity.json").write_text("")
+    assert find(tiny_settings).path != first.path
+    assert "not continued" in caplog.text
+    assert "identity.json cannot be read" in caplog.text
+
+
+def test_other_folders_beside_the_runs_do_not_matter(tmp_path, tiny_settings, find):
+    for name in ("3d-models", "notes", "00007-old"):
+        (tmp_path / name).mkdir()
+    assert find(tiny_settings).path.name == "00008-glyphs-resnet-h2"
+
+
+def test_a_chosen_folder_that_a_kill_left_half_recorded_is_taken_again(tmp_path, tiny_settings, record):
+    folder = record(RunFolder(tmp_path / "run"))
+    (folder.path / "identity.json").unlink()
+    runs.at_path(folder.path, {}).unlock()
+
+
+def test_a_longer_run_records_its_new_length(tmp_path, tiny_settings, tiny_dataset, record):
+    folder = record(RunFolder(tmp_path / "run"))
+    record(folder, dataclasses.replace(tiny_settings, num_meta_steps=99))
+    assert folder.read_settings().num_meta_steps == 99
+    assert len((folder.path / "starts.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_polarity_of_what_is_generated_is_recorded(tmp_path, record):
+    assert record(RunFolder(tmp_path / "run")).read_identity()["generated_ink"] == -1.0
+
+
+def test_a_run_in_use_is_left_alone(tmp_path, tiny_settings, record, find):
+    first = record(find(tiny_settings))  # and still locked
+    assert find(tiny_settings).path != first.path
     with pytest.raises(RunError, match="another process is training"):
-        runs.at_path(first.path)
+        runs.at_path(first.path, first.read_identity())
 
 
 def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/cat.png").touch()
     with pytest.raises(RunError, match="photos: exists but is not a run folder"):
-        runs.at_path(tmp_path / "photos")
+        runs.at_path(tmp_path / "photos", {})
 
 
 @pytest.mark.parametrize(
@@ -88,15 +142,17 @@ def test_the_length_of_an_annealed_run_is_part_of_its_identity(tiny_settings):
 
 
 def test_where_the_data_lies_is_not_part_of_the_identity(tiny_settings):
-    moved = dataclasses.replace(tiny_settings.data, data_dir="/elsewhere", cache_dir="/elsewhere")
-    assert dataclasses.replace(tiny_settings, data=moved).identity() == tiny_settings.identity()
+    folder = dataclasses.replace(tiny_settings.data, dataset="folder", data_dir="/here")
+    moved = dataclasses.replace(folder, data_dir="/elsewhere", cache_dir="/elsewhere")
+    first, second = (dataclasses.replace(tiny_settings, data=data).identity() for data in (folder, moved))
+    assert first == second
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"data": 3}'])
 def test_a_damaged_record_is_one_line(tmp_path, record, damage):
     folder = record(RunFolder(tmp_path / "run"))
     (folder.path / "settings.json").write_text(damage)
-    with pytest.raises(RunError, match="settings cannot be read"):
+    with pytest.raises(RunError, match=r"settings(\.json)? cannot be read"):
         folder.read_settings()
 
 
@@ -109,7 +165,7 @@ def test_an_altered_split_is_refused(tmp_path, record):
 
 
 def test_not_a_run_folder(tmp_path):
-    with pytest.raises(RunError, match=r"not a run folder \(no settings.json\)"):
+    with pytest.raises(RunError, match=r"not a run folder \(no settings\.json\)"):
         RunFolder(tmp_path).read_settings()
 
 
@@ -124,3 +180,10 @@ def test_not_a_run_folder(tmp_path):
 def test_impossible_settings_are_refused(tiny_settings, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(tiny_settings, **change)
+
+
+def test_a_path_from_which_tensorflow_could_not_restore_is_refused_before_training(tmp_path, tiny_settings):
+    for take in (lambda p: runs.at_path(p, {}), lambda p: runs.find_or_number(p, tiny_settings, {})):
+        with pytest.raises(RunError, match=r"cannot restore from a path with \[ \]"):
+            take(tmp_path / "run[1]")
+    assert list(tmp_path.iterdir()) == []

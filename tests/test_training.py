@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from figr_tf import adaptation, checkpoints, reptile, runs, training
 from figr_tf.adaptation import InnerStep
 from figr_tf.datasets import DataSettings
 from figr_tf.errors import RunError
-from tests.conftest import TINY
+from tests.conftest import TINY, identity_of
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +33,29 @@ def settings():
 
 
 def _folder(path, settings, dataset) -> runs.RunFolder:
-    folder = runs.at_path(path)
-    if not folder.exists():
-        folder.record(settings, dataset.split, "")
+    identity = identity_of(settings, dataset)
+    folder = runs.at_path(path, identity)
+    folder.record(settings, dataset.split, identity, "")
     return folder
+
+
+def _train(settings, dataset, folder):
+    training.train(settings, dataset, folder, identity_of(settings, dataset))
+
+
+def _state(settings, dataset):
+    return training.Trainer(settings, dataset, identity_of(settings, dataset)).reptile
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory, settings, tiny_dataset):
     folder = _folder(tmp_path_factory.mktemp("runs") / "unbroken", settings, tiny_dataset)
-    training.train(settings, tiny_dataset, folder, "CPU")
+    _train(settings, tiny_dataset, folder)
     return folder
 
 
 def _final_weights(folder, settings, dataset):
-    state = training.Trainer(settings, dataset, "CPU").reptile
+    state = _state(settings, dataset)
     checkpoints.restore_training(folder.checkpoints, state, {})
     return [w.numpy() for w in tf.nest.flatten(adaptation.weights_of(state.networks))]
 
@@ -67,7 +77,7 @@ def test_a_run_leaves_checkpoints_pictures_and_finite_metrics(unbroken):
 
 
 def test_training_moves_the_weights(unbroken, settings, tiny_dataset):
-    start = training.Trainer(settings, tiny_dataset, "CPU").reptile
+    start = _state(settings, tiny_dataset)
     before = [w.numpy() for w in tf.nest.flatten(adaptation.weights_of(start.networks))]
     after = _final_weights(unbroken, settings, tiny_dataset)
     assert all(np.isfinite(w).all() for w in after)
@@ -93,11 +103,11 @@ def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_
     with monkeypatch.context() as patched:
         patched.setattr(training, "_signals_noted", lambda: training.contextlib.nullcontext(_StopAfter(5)))
         with pytest.raises(training.Interrupted) as stop:
-            training.train(settings, tiny_dataset, folder, "CPU")
+            _train(settings, tiny_dataset, folder)
     assert stop.value.exit_status == 128 + 15
     assert 0 < folder.num_checkpointed_steps() < 7
     (folder.path / "metrics.jsonl").open("a").write('{"meta_step": 6, "torn')  # as a kill may leave it
-    training.train(settings, tiny_dataset, folder, "CPU")
+    _train(settings, tiny_dataset, folder)
     weights = [_final_weights(run, settings, tiny_dataset) for run in (folder, unbroken)]
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -106,7 +116,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_
 
 def test_a_finished_run_is_left_as_it_is(unbroken, settings, tiny_dataset):
     before = sorted((p, p.stat().st_mtime_ns) for p in unbroken.checkpoints.iterdir())
-    training.train(settings, tiny_dataset, unbroken, "CPU")
+    _train(settings, tiny_dataset, unbroken)
     assert sorted((p, p.stat().st_mtime_ns) for p in unbroken.checkpoints.iterdir()) == before
 
 
@@ -117,8 +127,8 @@ def test_ten_meta_steps_in_a_row_that_are_not_finite_end_the_run_with_the_weight
     hopeless = dataclasses.replace(settings, inner=InnerStep(learning_rate=1e38), num_meta_steps=50)
     folder = _folder(tmp_path / "run", hopeless, tiny_dataset)
     with pytest.raises(RunError, match="10 meta-steps in a row were not finite, up to meta-step 10"):
-        training.train(hopeless, tiny_dataset, folder, "CPU")
-    state = training.Trainer(hopeless, tiny_dataset, "CPU").reptile
+        _train(hopeless, tiny_dataset, folder)
+    state = _state(hopeless, tiny_dataset)
     before = [w.numpy() for w in tf.nest.flatten(adaptation.weights_of(state.networks))]
     assert checkpoints.restore_training(folder.checkpoints, state, {})
     assert int(state.num_skipped) == 10
@@ -126,15 +136,102 @@ def test_ten_meta_steps_in_a_row_that_are_not_finite_end_the_run_with_the_weight
         np.testing.assert_array_equal(a, b)
 
 
-def test_other_settings_are_refused_before_anything_is_touched(unbroken, settings, tiny_dataset):
-    with pytest.raises(RunError, match="was trained with num_shots=2, this command has num_shots=3"):
-        training.train(dataclasses.replace(settings, num_shots=3), tiny_dataset, unbroken, "CPU")
+def _identity_error(path, settings, dataset) -> str:
+    with pytest.raises(RunError) as caught:
+        runs.at_path(path, identity_of(settings, dataset))
+    return str(caught.value)
 
 
-def test_another_split_is_refused_naming_both(unbroken, settings, tiny_dataset):
-    split = dataclasses.replace(tiny_dataset.split, training=tiny_dataset.split.training[1:])
-    with pytest.raises(RunError, match=r"split=test \(4 \+ 2 classes.*split=test \(3 \+ 2 classes"):
-        training.train(settings, tiny_dataset._replace(split=split), unbroken, "CPU")
+def test_other_settings_another_split_and_other_pictures_are_refused_naming_both(unbroken, settings, tiny_dataset):
+    data, split = tiny_dataset
+    message = _identity_error(unbroken.path, dataclasses.replace(settings, num_shots=3), tiny_dataset)
+    assert "was trained with num_shots=2, this command has num_shots=3" in message
+    smaller = dataclasses.replace(split, training=split.training[1:])
+    message = _identity_error(unbroken.path, settings, tiny_dataset._replace(split=smaller))
+    assert "split=test (4 + 2 classes" in message
+    assert "split=test (3 + 2 classes" in message
+    changed = data.images.copy()
+    changed[3, 5, 5] ^= 1  # one pixel of one drawing, the same names and counts
+    assert "data_sha256=" in _identity_error(
+        unbroken.path, settings, tiny_dataset._replace(data=data._replace(images=changed))
+    )
+
+
+def test_a_picture_lost_to_a_kill_is_drawn_on_the_next_start_and_equals_the_lost_one(unbroken, settings, tiny_dataset):
+    """Equal, because held-out tasks, supports and seeds are fixed."""
+    path = unbroken.grid(7)
+    before = path.read_bytes()
+    path.unlink()
+    assert not unbroken.is_finished(7)
+    _train(settings, tiny_dataset, unbroken)
+    assert path.read_bytes() == before
+    assert unbroken.is_finished(7)
+
+
+def test_pictures_at_different_meta_steps_show_the_same_support(unbroken):
+    first, last = (np.asarray(Image.open(unbroken.grid(step))) for step in (5, 7))
+    row = 2 * 16 + 4
+    np.testing.assert_array_equal(first[:row], last[:row])
+    assert (first[row:] != last[row:]).any()
+
+
+def test_tensorboard_holds_the_scalars_and_the_pictures(unbroken):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (path,) = (p for p in unbroken.tensorboard.iterdir() if p.name.endswith(".from-0"))
+    events = EventAccumulator(str(path))
+    events.Reload()
+    tags = events.Tags()
+    assert {"discriminator_loss", "generator_loss", "gradient_penalty"} <= set(tags["tensors"])
+    assert [event.step for event in events.Tensors("discriminator_loss")] == [2, 4, 6, 7]
+    assert [event.step for event in events.Tensors("held_out")] == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("wish", "device", "compiled"),
+    [("auto", "CPU", False), ("auto", "NVIDIA H200", True), ("on", "CPU", True), ("off", "NVIDIA H200", False)],
+)
+def test_xla_is_for_gpus_unless_told_otherwise(settings, tiny_dataset, monkeypatch, wish, device, compiled):
+    wishes = dataclasses.replace(settings, jit_compile=wish)
+    assert training.is_compiled(wishes, device) is compiled
+    seen = []
+    monkeypatch.setattr(tf, "function", lambda f, jit_compile: seen.append(jit_compile))
+    training.Trainer(wishes, tiny_dataset, identity_of(wishes, tiny_dataset, compiled))
+    assert seen == [compiled, compiled]
+
+
+def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(settings, tiny_dataset, tmp_path):
+    folder = _folder(tmp_path / "run", settings, tiny_dataset)
+    metrics = training._Metrics(folder, 0)
+    history = "".join(json.dumps({"meta_step": step}) + "\n" for step in range(1, 400))
+    (folder.path / "metrics.jsonl").write_text(history)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            metrics._forget_after(300)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (folder.path / "metrics.jsonl").read_text() == history
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training._Metrics, "write", full)
+        with pytest.raises(RunError, match="No space left on device while writing metrics"):
+            _train(settings, tiny_dataset, folder)
+
+
+def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
+    writes = []
+    write = tf.train.Checkpoint.write
+    monkeypatch.setattr(tf.train.Checkpoint, "write", lambda self, path: writes.append(path) or write(self, path))
+    monkeypatch.setattr(training, "_signals_noted", lambda: training.contextlib.nullcontext([15]))
+    folder = _folder(tmp_path / "run", settings, tiny_dataset)
+    with pytest.raises(training.Interrupted):
+        _train(settings, tiny_dataset, folder)
+    assert len(writes) == 1
 
 
 def test_annealing_lowers_the_meta_learning_rate_linearly_to_zero(settings, tiny_dataset, monkeypatch):
@@ -142,7 +239,7 @@ def test_annealing_lowers_the_meta_learning_rate_linearly_to_zero(settings, tiny
     monkeypatch.setattr(reptile.Reptile, "set_learning_rate", lambda _, value: rates.append(float(value)))
     monkeypatch.setattr(reptile.Reptile, "take_meta_step", lambda self, *_: self.meta_step.assign_add(1))
     annealed = dataclasses.replace(settings, anneal_meta_learning_rate=True, num_meta_steps=4)
-    trainer = training.Trainer(annealed, tiny_dataset, "CPU")
+    trainer = training.Trainer(annealed, tiny_dataset, {"xla": False})
     for _ in range(4):
         trainer._take_meta_step()
     np.testing.assert_allclose(rates, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3], rtol=1e-6)
@@ -156,7 +253,7 @@ def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, 
         self.meta_step.assign_add(1)
 
     monkeypatch.setattr(reptile.Reptile, "take_meta_step", record)
-    trainer = training.Trainer(dataclasses.replace(settings, meta_batch_size=3), tiny_dataset, "CPU")
+    trainer = training.Trainer(dataclasses.replace(settings, meta_batch_size=3), tiny_dataset, {"xla": False})
     for _ in range(3):
         trainer._take_meta_step()
     seeds = seen[3:6] + seen[9:12] + seen[15:18]
