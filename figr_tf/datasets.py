@@ -20,10 +20,10 @@ from figr_tf.errors import DataError
 from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
 
 DATASETS = ("omniglot", "mnist", "figr8", "folder", "glyphs")
-SPLITS = ("unseen-alphabets", "paper", "random")
+SPLITS = ("unseen-alphabets", "paper", "boutin", "random")
 # The first is the default.
 _SPLITS_OF = {
-    "omniglot": ("unseen-alphabets", "paper", "random"),
+    "omniglot": ("unseen-alphabets", "paper", "boutin", "random"),
     "mnist": ("paper", "random"),
     "figr8": ("paper", "random"),
     "folder": ("random",),
@@ -108,6 +108,8 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
     name = settings.split or _SPLITS_OF[settings.dataset][0]
     if name == "unseen-alphabets":
         return splits.split_by(name, names, lambda class_name: class_name not in background)
+    if name == "boutin":  # Boutin et al. 2022: the first three characters of every alphabet
+        return splits.split_by(name, names, lambda class_name: class_name[-2:] in ("01", "02", "03"))
     if name == "paper" and settings.dataset == "mnist":
         return splits.split_by(name, names, "9".__eq__)
     if name == "paper":

@@ -64,6 +64,13 @@ def test_omniglot_zips_are_split_by_part(omniglot, settings):
     assert _greys(dataset, "Latin/character01") == [31, 32, 33]
 
 
+def test_boutins_split_holds_out_the_first_three_characters_of_every_alphabet(all_of_omniglot, settings):
+    chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(all_of_omniglot), split="boutin")
+    split = load_dataset(chosen, 1).split
+    assert len(split.held_out) == 150
+    assert {name.split("/")[1] for name in split.held_out} == {f"character0{i}" for i in (1, 2, 3)}
+
+
 def test_omniglot_folders_equal_the_zips(omniglot, settings, tmp_path):
     unpacked = tmp_path / "unpacked"
     for part in ("images_background", "images_evaluation"):

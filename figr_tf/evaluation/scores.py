@@ -109,7 +109,8 @@ def copy_auc(samples: np.ndarray, held_out: np.ndarray, support: np.ndarray) -> 
 def one_nearest_neighbour_accuracy(samples: np.ndarray, reference: np.ndarray) -> float:
     """Leave-one-out accuracy of telling samples from R by the nearest other point; .5 is right (Lopez-Paz 2017).
 
-    As many samples as there are reference images are used, the first ones: with unequal sides chance is not .5.
+    As many samples as there are reference images, r, are used, the first ones: with unequal sides chance is far from
+    .5. With equal ones it is (r − 1) / (2r − 1), .47 for r = 8, since no point is its own neighbour.
     """
     count = min(len(samples), len(reference))
     points = np.concatenate([samples[:count], reference[:count]])

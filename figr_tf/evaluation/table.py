@@ -9,7 +9,7 @@ import numpy as np
 from figr_tf.evaluation import features, scores
 from figr_tf.evaluation.episodes import Episode
 
-COLUMNS = ("skill critic", "skill blur", "rec20 %", "diversity", "copy AUC", "1-NN %", "CAS100 %")
+COLUMNS = ("skill critic", "skill blur", "rec20 %", "1-shot %", "diversity", "copy AUC", "1-NN %", "CAS100 %")
 Embeddings = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
@@ -61,11 +61,13 @@ def score(samples: dict[str, list[np.ndarray]], real: RealImages, seed: int) -> 
     count = min(map(len, critic))
     generated = np.stack([s[:count] for s in critic])
     prototypes = np.stack([r.mean(0) for r in parts["reference"]])
+    exemplars = np.stack([r[0] for r in parts["reference"]])
     held_out = np.stack([h[: min(map(len, parts["held_out"]))] for h in parts["held_out"]])
     triples = zip(critic, parts["held_out"], parts["support"], strict=True)
     pairs = list(zip(critic, parts["reference"], strict=True))
     values = {
         "rec20 %": 100 * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
+        "1-shot %": 100 * scores.recognised(generated, exemplars, np.random.default_rng(seed)).mean(),
         "diversity": scores.diversity_ratio(critic, parts["held_out"]),
         "copy AUC": np.mean([scores.copy_auc(g, h, s) for g, h, s in triples]),
         "1-NN %": 100 * np.mean([scores.one_nearest_neighbour_accuracy(g, r) for g, r in pairs]),
