@@ -3,10 +3,7 @@
 import dataclasses
 import gzip
 import pathlib
-import queue
 import struct
-import threading
-import urllib.request
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,7 +12,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from figr_tf import glyphs, image_trees, images, splits
+from figr_tf import glyphs, image_trees, images, splits, tfds_files
 from figr_tf.errors import DataError
 from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
 
@@ -34,7 +31,6 @@ _PAPER_NUM_HELD_OUT = {"omniglot": 20, "figr8": 50}
 _OMNIGLOT_PARTS = ("images_background", "images_evaluation")
 _GLYPH_CLASSES = 400
 _GLYPH_DRAWINGS = 20
-_NETWORK_TIMEOUT = 2.0  # seconds; a missing download must be reported within five
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +121,10 @@ def _cache_dir(settings: DataSettings) -> pathlib.Path:
     return pathlib.Path(settings.cache_dir).expanduser()
 
 
+def _tfds_dir(settings: DataSettings) -> pathlib.Path | None:
+    return _root(settings) if settings.data_dir else None
+
+
 def _root(settings: DataSettings) -> pathlib.Path:
     return pathlib.Path(settings.data_dir or ".").expanduser()
 
@@ -177,18 +177,13 @@ def _omniglot(settings: DataSettings) -> tuple[set[str], ClassImages]:
 
 
 def _omniglot_from_tfds(settings: DataSettings) -> tuple[set[str], ClassImages]:
-    builder = _prepared_builder("omniglot", settings)
-    alphabets = builder.info.features["alphabet"].names
-    files: list[ImageFile] = []
-    background = set()
-    for split in ("train", "test"):
-        for example in _encoded_examples(builder, split):
-            name = f"{alphabets[example['alphabet']]}/character{example['alphabet_char_id'] + 1:02d}"
-            files.append(_tfds_file(name, builder, example))
-            if split == "train":
-                background.add(name)
-    files.sort(key=lambda file: file.class_name)
-    return background, _cached(settings, lambda: files)
+    def class_name(builder, example) -> str:
+        alphabet = builder.info.features["alphabet"].names[example["alphabet"]]
+        return f"{alphabet}/character{example['alphabet_char_id'] + 1:02d}"
+
+    found = tfds_files.files("omniglot", _tfds_dir(settings), ("train", "test"), class_name)
+    background = {file.class_name for split, file in found if split == "train"}
+    return background, _cached(settings, lambda: (file for _, file in found))
 
 
 def _mnist(settings: DataSettings) -> tuple[set[str], ClassImages]:
@@ -197,10 +192,8 @@ def _mnist(settings: DataSettings) -> tuple[set[str], ClassImages]:
     root = _root(settings)
     if settings.data_dir and any(root.glob("*-images-idx3-ubyte.gz")):
         return set(), _mnist_from_files(root, light)
-    builder = _prepared_builder("mnist", settings)
-    files = [_tfds_file(str(e["label"]), builder, e) for e in _encoded_examples(builder, "train")]
-    files.sort(key=lambda file: file.class_name)
-    return set(), image_trees.load_images(lambda: files, light, _cache_dir(settings))
+    found = tfds_files.files("mnist", _tfds_dir(settings), ("train",), lambda _, example: str(example["label"]))
+    return set(), image_trees.load_images(lambda: (file for _, file in found), light, _cache_dir(settings))
 
 
 def _mnist_from_files(root: pathlib.Path, image_format: ImageFormat) -> ClassImages:
@@ -234,65 +227,3 @@ def _read_idx(path: pathlib.Path, num_axes: int) -> np.ndarray:
     if len(values) != size:
         raise DataError(f"{path}: holds {len(values)} values where its header says {size}. Download it again.")
     return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-def _prepared_builder(name: str, settings: DataSettings):
-    """A tensorflow-datasets builder with its data on disk, downloaded if need be.
-
-    Raises:
-        DataError: not prepared, the files are not in the manual folder, and the network does not answer.
-    """
-    import tensorflow_datasets as tfds  # takes seconds to import, and only this route needs it
-
-    builder = tfds.builder(name, data_dir=_root(settings) if settings.data_dir else None)
-    if builder.is_prepared():
-        return builder
-    files = {pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()}
-    manual = pathlib.Path(builder._data_dir_root) / "downloads" / "manual"
-    if not all((manual / file).exists() for file in files):
-        problem = _download_problem(next(iter(files.values()))[0])
-        if problem:
-            listing = "".join(f"\n  {url}  {int(i.size)} bytes  sha256 {i.checksum}" for url, i in files.values())
-            raise DataError(
-                f"{name} is not on this machine and cannot be downloaded ({problem}). Put these files, under their own"
-                f" names, into {manual}, or give --data_dir a folder that holds the data set:{listing}"
-            )
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
-        raise DataError(f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}") from error
-    return builder
-
-
-def _download_problem(url: str) -> str | None:
-    """Why the address cannot be fetched from here, or None; answers within `_NETWORK_TIMEOUT` seconds.
-
-    tensorflow-datasets itself retries for minutes before it gives up.
-    """
-    answers: queue.Queue[str | None] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT):
-                answers.put(None)
-        except OSError as error:  # URLError is one
-            answers.put(str(getattr(error, "reason", error)))
-
-    # In a thread, because the time-out of a socket does not bound the look-up of its name.
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        return answers.get(timeout=_NETWORK_TIMEOUT)
-    except queue.Empty:
-        return f"no answer within {_NETWORK_TIMEOUT:g} s"
-
-
-def _encoded_examples(builder, split: str):
-    import tensorflow_datasets as tfds
-
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False))
-
-
-def _tfds_file(class_name: str, builder, example) -> ImageFile:
-    data: bytes = example["image"]
-    return ImageFile(class_name, builder.info.full_name, (zlib.crc32(data),), lambda: data)

@@ -11,6 +11,7 @@ from figr_tf import checkpoints, images, runs
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
 from figr_tf.errors import DataError, UserError
 from figr_tf.networks import Networks, build_networks
+from figr_tf.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
 _ADAPTATION, _SAMPLES = 0, 1
@@ -50,7 +51,7 @@ class FewShotModel:
         meta_step: meta-steps behind Φ.
     """
 
-    def __init__(self, networks: Networks, settings: runs.Settings, meta_step: int):
+    def __init__(self, networks: Networks, settings: Settings, meta_step: int):
         self.networks = networks
         self.settings = settings
         self.meta_step = meta_step

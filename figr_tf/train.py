@@ -65,7 +65,8 @@ _NOT_RECORDED = ("run", "runs_dir", "dry_run")
 
 
 def _settings():
-    from figr_tf import adaptation, networks, runs
+    from figr_tf import adaptation, networks
+    from figr_tf.settings import Settings
 
     penalty_weight = _PENALTY_WEIGHT.value
     if penalty_weight is None:
@@ -73,7 +74,7 @@ def _settings():
     spec = networks.NetworkSpec(
         _ARCHITECTURE.value, _IMAGE_SIZE.value, _CHANNELS.value, _HIDDEN.value, _LATENT_DIM.value
     )
-    return runs.Settings(
+    return Settings(
         data=datasets.DataSettings(
             dataset=_DATASET.value,
             data_dir=_DATA_DIR.value,
@@ -123,7 +124,9 @@ def _print_plan(settings, dataset: datasets.Dataset, device: str) -> None:
 
 def main() -> None:
     device = console.start_tensorflow()
-    from figr_tf import runs, training  # after the start, and not before --help and misspelt flags are dealt with
+    # After the start, and not before --help and misspelt flags are dealt with.
+    from figr_tf import runs, training
+    from figr_tf.settings import full_identity
 
     try:
         settings = _settings()
@@ -134,7 +137,7 @@ def main() -> None:
     if _DRY_RUN.value:
         return
     compiled = training.is_compiled(settings, device)
-    identity = runs.full_identity(settings, dataset.split, dataset.data.digest(), compiled)
+    identity = full_identity(settings, dataset.split, dataset.data.digest(), compiled)
     if _RUN.value:
         folder = runs.at_path(pathlib.Path(_RUN.value).expanduser(), identity)
     else:

@@ -16,7 +16,8 @@ from figr_tf.adaptation import stateless_seed, weights_of
 from figr_tf.errors import RunError
 from figr_tf.generation import adapt_and_generate
 from figr_tf.networks import build_networks
-from figr_tf.runs import RunFolder, Settings
+from figr_tf.runs import RunFolder
+from figr_tf.settings import Settings
 from figr_tf.tasks import TaskSampler
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -162,7 +163,7 @@ def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, iden
     A continued run takes the same steps as an unbroken one, bit for bit on a CPU.
 
     Args:
-        identity: see `runs.full_identity`; the folder records the same.
+        identity: see `settings.full_identity`; the folder records the same.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C came; everything is saved.

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import figr_tf  # noqa: F401  (sets the Keras backend before anything imports Keras)
-from figr_tf import adaptation, datasets, glyphs, networks, runs, splits
+from figr_tf import adaptation, datasets, glyphs, networks, splits
 from figr_tf.image_trees import ClassImages
+from figr_tf.settings import Settings, full_identity
 
 TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
 ROOT = pathlib.Path(__file__).parent.parent
@@ -45,12 +46,12 @@ def tiny_dataset():
 
 
 def identity_of(settings, dataset, compiled=False):
-    return runs.full_identity(settings, dataset.split, dataset.data.digest(), compiled)
+    return full_identity(settings, dataset.split, dataset.data.digest(), compiled)
 
 
 @pytest.fixture
 def tiny_settings():
-    return runs.Settings(
+    return Settings(
         data=datasets.DataSettings(image_size=16),
         network=TINY,
         inner=adaptation.InnerStep(learning_rate=1e-3),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_tf import datasets
+from figr_tf import datasets, tfds_files
 from figr_tf.datasets import DataSettings, load_dataset
 from figr_tf.errors import DataError
 
@@ -129,7 +129,7 @@ def test_a_missing_download_is_reported_within_five_seconds_with_files_sizes_and
 ):
     import tensorflow_datasets  # noqa: F401  (its import is not part of the wait)
 
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", lambda *_, **__: time.sleep(60))
+    monkeypatch.setattr(tfds_files.urllib.request, "urlopen", lambda *_, **__: time.sleep(60))
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         load_dataset(dataclasses.replace(settings, dataset=name, data_dir=str(tmp_path / "tfds")), 4)

@@ -11,6 +11,7 @@ import figr_tf
 from figr_tf import adaptation, checkpoints, generation, glyphs, images, reptile, runs
 from figr_tf.errors import DataError, RunError, UserError
 from figr_tf.networks import build_networks
+from figr_tf.settings import Settings
 from tests.conftest import TINY, identity_of
 
 
@@ -18,7 +19,7 @@ from tests.conftest import TINY, identity_of
 def run_folder(tmp_path_factory, tiny_dataset):
     """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    settings = runs.Settings(
+    settings = Settings(
         data=figr_tf.datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
         inner=adaptation.InnerStep(learning_rate=1e-3),

@@ -8,7 +8,8 @@ import pytest
 from figr_tf import runs
 from figr_tf.adaptation import InnerStep
 from figr_tf.errors import RunError
-from figr_tf.runs import RunFolder, Settings
+from figr_tf.runs import RunFolder
+from figr_tf.settings import Settings
 from tests.conftest import identity_of
 
 

@@ -13,12 +13,13 @@ from figr_tf import adaptation, checkpoints, reptile, runs, training
 from figr_tf.adaptation import InnerStep
 from figr_tf.datasets import DataSettings
 from figr_tf.errors import RunError
+from figr_tf.settings import Settings
 from tests.conftest import TINY, identity_of
 
 
 @pytest.fixture(scope="module")
 def settings():
-    return runs.Settings(
+    return Settings(
         data=DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
         inner=InnerStep(learning_rate=1e-4),

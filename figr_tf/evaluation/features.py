@@ -6,6 +6,7 @@
 
 import hashlib
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -78,3 +79,30 @@ def _conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor
     for kernel, bias in layers:
         x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias), 2, 2, "VALID")
     return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
+
+
+def few_shot_accuracy(
+    embed: Callable[[np.ndarray], np.ndarray],
+    classes: np.ndarray,
+    shots: int,
+    episodes: int,
+    seed: int = 0,
+    ways: int = 20,
+    queries: int = 5,
+) -> float:
+    """Accuracy of `ways`-way classification by the nearest of the prototypes of `shots` drawings.
+
+    Args:
+        classes: uint8 [classes, drawings, 32, 32, 1].
+    """
+    rng = np.random.default_rng(seed)
+    features = embed(classes.reshape(-1, *classes.shape[2:])).reshape(*classes.shape[:2], -1)
+    right = []
+    for _ in range(episodes):
+        chosen = rng.permutation(len(classes))[:ways]
+        drawings = np.stack([rng.permutation(classes.shape[1])[: shots + queries] for _ in chosen])
+        drawn = features[chosen[:, None], drawings]
+        prototypes = drawn[:, :shots].mean(1)
+        squared = ((drawn[:, shots:, None] - prototypes) ** 2).sum(-1)
+        right.append((squared.argmin(-1) == np.arange(len(chosen))[:, None]).mean())
+    return float(np.mean(right))

@@ -48,9 +48,13 @@ class RealImages:
         """Samples per class, uint8 [m, S, S, C] each → features per space and class."""
         counts = np.cumsum([0] + [len(s) for s in samples])
         stacked = np.concatenate(samples)
+        # Each picture once: of copies, and of a model that copies, there are few.
+        flat = np.ascontiguousarray(stacked.reshape(len(stacked), -1))
+        as_bytes = flat.view(np.dtype((np.void, flat.shape[1]))).ravel()
+        _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
         result = {}
         for space, embed in self._embeddings.items():
-            embedded = embed(stacked)
+            embedded = embed(stacked[first])[inverse]
             result[space] = [embedded[a:b] for a, b in itertools.pairwise(counts)]
         return result
 

@@ -28,21 +28,6 @@ def class_arrays(data, names) -> np.ndarray:
     return np.stack([data.images[starts[name] : starts[name] + count] for name in names])
 
 
-def few_shot_accuracy(embed, classes: np.ndarray, shots: int, episodes: int, seed: int = 0, ways: int = 20) -> float:
-    """Accuracy of `ways`-way classification by the nearest of the prototypes of `shots` drawings, 5 queries a class."""
-    rng = np.random.default_rng(seed)
-    features = embed(classes.reshape(-1, *classes.shape[2:])).reshape(*classes.shape[:2], -1)
-    right = []
-    for _ in range(episodes):
-        chosen = rng.permutation(len(classes))[:ways]
-        drawings = np.stack([rng.permutation(classes.shape[1])[: shots + _QUERIES] for _ in chosen])
-        drawn = features[chosen[:, None], drawings]
-        prototypes = drawn[:, :shots].mean(1)
-        squared = ((drawn[:, shots:, None] - prototypes) ** 2).sum(-1)
-        right.append((squared.argmin(-1) == np.arange(len(chosen))[:, None]).mean())
-    return float(np.mean(right))
-
-
 def _build(keras):
     stack = [keras.Input((32, 32, 1))]
     for _ in range(4):
@@ -108,7 +93,7 @@ def main() -> None:
         digest = hashlib.sha256(file.read()).hexdigest()
     critic = features.Critic(pathlib.Path(_OUT.value), digest)
     evaluation = class_arrays(data, split.held_out)
-    accuracy = {shots: few_shot_accuracy(critic.embed, evaluation, shots, episodes=200) for shots in (1, 5)}
+    accuracy = {shots: features.few_shot_accuracy(critic.embed, evaluation, shots, episodes=200) for shots in (1, 5)}
     print(f"{_OUT.value}: sha256 {digest}")
     print(f"evaluation classes, 20-way: 1-shot {accuracy[1]:.3f}, 5-shot {accuracy[5]:.3f}")
 

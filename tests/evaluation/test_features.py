@@ -7,7 +7,6 @@ import pytest
 from figr_tf import glyphs
 from figr_tf.errors import DataError
 from figr_tf.evaluation import features
-from figr_tf.evaluation.train_features import few_shot_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,8 @@ def classes():
 
 def test_the_shipped_network_tells_unseen_glyphs_apart(critic, classes):
     """Chance is 5 %. Trained on characters alone; its accuracy on Omniglot is in docs/evaluation.md."""
-    assert few_shot_accuracy(critic.embed, classes, shots=1, episodes=20) > 0.8
-    assert few_shot_accuracy(critic.embed, classes, shots=5, episodes=20) > 0.9
+    assert features.few_shot_accuracy(critic.embed, classes, shots=1, episodes=20) > 0.8
+    assert features.few_shot_accuracy(critic.embed, classes, shots=5, episodes=20) > 0.9
 
 
 def test_the_shipped_network_is_small_and_holds_112_thousand_weights():
