@@ -1,8 +1,8 @@
 """Save, find, restore, refuse.
 
-A checkpoint is in TensorFlow's own format (checksummed, written under a temporary name, index last). The newest is
-found by looking at the files: TensorFlow's `checkpoint` bookkeeping file can be torn by a kill, after which a run that
-trusts it would start over in silence.
+A checkpoint is in TensorFlow's own format: checksummed, data under a temporary name first, index last. A kill in that
+last moment can leave a torn index, which counts as damage. The newest is found by looking at the files: TensorFlow's
+`checkpoint` bookkeeping file can be torn as well, after which a run that trusts it would start over in silence.
 """
 
 import json
@@ -61,8 +61,6 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
     prefix = folder / f"ckpt-{int(reptile.meta_step):09d}"
-    if prefix in _found(folder):
-        return prefix  # saved already, and a meta-step has only one state
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
         tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))

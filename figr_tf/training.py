@@ -201,7 +201,8 @@ def _loop(
             line = metrics.write(step, progress.steps_per_second(), int(state.num_skipped))
         progress.show(line)
         hopeless = int(state.num_skipped_in_a_row) >= MAX_SKIPPED_IN_A_ROW
-        if step % settings.checkpoint_every == 0 or done or signals or hopeless:
+        saved = step % settings.checkpoint_every == 0 or done or hopeless or bool(signals)
+        if saved:
             checkpoints.save(folder.checkpoints, state, trainer.identity)
         if hopeless:
             raise RunError(
@@ -210,7 +211,8 @@ def _loop(
             )
         _picture_if_due(trainer, folder, metrics, step, signals)
         if signals:
-            checkpoints.save(folder.checkpoints, state, trainer.identity)
+            if not saved:  # the signal came during the picture
+                checkpoints.save(folder.checkpoints, state, trainer.identity)
             raise Interrupted(signals[0], step)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -222,6 +223,20 @@ def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(sett
         patched.setattr(training._Metrics, "write", full)
         with pytest.raises(RunError, match="No space left on device while writing metrics"):
             _train(settings, tiny_dataset, folder)
+
+
+def test_a_damaged_last_checkpoint_is_made_again_and_equals_the_lost_one(
+    unbroken, settings, tiny_dataset, tmp_path, caplog
+):
+    shutil.copytree(unbroken.path, tmp_path / "run")
+    folder = runs.RunFolder(tmp_path / "run")
+    (folder.checkpoints / "ckpt-000000007.index").write_bytes(b"torn")
+    _train(settings, tiny_dataset, folder)
+    assert "ckpt-000000007 is damaged" in caplog.text
+    weights = [_final_weights(run, settings, tiny_dataset) for run in (folder, unbroken)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert caplog.text.count("is damaged") == 1  # and not again when the weights were read back
 
 
 def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
