@@ -6,13 +6,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import tqdm
 from absl import app, logging
 
 from figr_tf.errors import UserError
+
+T = TypeVar("T")
+_PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
 
 
 def run(main: Callable[[], None]) -> None:
@@ -65,10 +68,21 @@ def start_tensorflow() -> str:
     return str(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name"))
 
 
+def track(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
+    """Yields the items and shows how far it has come: a bar on a terminal, a plain line a minute elsewhere."""
+    start = printed = time.monotonic()
+    bar = tqdm.tqdm(items, desc=label, unit=f" {unit}", disable=None, leave=False)
+    for done, item in enumerate(bar):
+        now = time.monotonic()
+        if bar.disable and now - printed > _PLAIN_INTERVAL:
+            printed = now
+            eta = datetime.timedelta(seconds=round((now - start) / done * (len(items) - done)))
+            print(f"{label}: {done}/{len(items)} {unit}  ETA {eta}", flush=True)
+        yield item
+
+
 class Progress:
     """Meta-steps taken, rate and time left: a bar on a terminal, plain lines elsewhere."""
-
-    _PLAIN_INTERVAL = 60.0  # seconds between plain lines when one meta-step takes long
 
     def __init__(self, start: int, total: int):
         self._bar = tqdm.tqdm(initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True)
@@ -98,7 +112,7 @@ class Progress:
             if line:
                 self._bar.set_postfix_str(self._summary(), refresh=False)
             self._bar.update(self._step - self._bar.n)
-        elif line or time.monotonic() - self._printed > self._PLAIN_INTERVAL:
+        elif line or time.monotonic() - self._printed > _PLAIN_INTERVAL:
             self._printed = time.monotonic()
             print(f"meta-step {self._step}/{self._total}  {self._summary()}  {self._rate_and_eta()}", flush=True)
 

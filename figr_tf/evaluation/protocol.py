@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from PIL import Image, ImageDraw
 
-from figr_tf import image_grid
+from figr_tf import console, image_grid
 from figr_tf.errors import DataError
 from figr_tf.evaluation import features, reference_rows, table
 from figr_tf.evaluation.episodes import Episode, draw_episode
@@ -91,7 +90,7 @@ def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
 
 def _model_samples(plan: Plan, episodes: list[Episode], seed: int, sampler: Sampler) -> dict[str, list[np.ndarray]]:
     rows: dict[str, list[np.ndarray]] = {}
-    for episode in tqdm.tqdm(episodes, desc=f"adapting, seed {seed}", unit=" classes", disable=None, leave=False):
+    for episode in console.track(episodes, f"adapting, seed {seed}", "classes"):
         for name, samples in sampler(plan.classes[episode.class_name][episode.support], episode, seed).items():
             if len(samples) < 2:
                 raise DataError(f"class {episode.class_name}: {len(samples)} samples; at least 2 are needed.")
@@ -118,7 +117,7 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
         seconds["adaptation"] += time.monotonic() - before
         real = table.RealImages(plan.classes, episodes, embeddings)
         per_seed.setdefault("real held-out", []).append(table.score_real(real, seed))
-        for name, images in tqdm.tqdm(samples.items(), desc=f"scoring, seed {seed}", disable=None, leave=False):
+        for name, images in console.track(list(samples.items()), f"scoring, seed {seed}", "rows"):
             per_seed.setdefault(name, []).append(table.score(real.embed(images), real, seed))
     copies = [energy for _, energy in per_seed[_COPIES]]
     seconds["everything else"] = time.monotonic() - start - seconds["adaptation"]
