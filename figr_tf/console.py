@@ -1,6 +1,7 @@
 """What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
 
 import datetime
+import logging as standard_logging
 import os
 import signal
 import sys
@@ -15,6 +16,15 @@ from absl import app, logging
 from figr_tf.errors import UserError
 
 T = TypeVar("T")
+
+
+class PlainFormatter(standard_logging.Formatter):
+    """Warnings as sentences, without the date, thread and source line that absl puts in front."""
+
+    def format(self, record: standard_logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
 _PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
 
 
@@ -23,6 +33,7 @@ def run(main: Callable[[], None]) -> None:
 
     def guarded(argv: list[str]) -> None:
         logging.use_absl_handler()
+        logging.get_absl_handler().setFormatter(PlainFormatter())
         logging.set_verbosity(logging.WARNING)
         try:
             if len(argv) > 1:

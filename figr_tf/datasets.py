@@ -86,12 +86,19 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
         DataError: files missing or unusable, or a split that leaves one side empty; one line says what to do.
     """
     loaders = {"omniglot": _omniglot, "mnist": _mnist, "figr8": _figr8, "folder": _folder, "glyphs": _glyphs}
+    if settings.data_dir and not _root(settings).exists():
+        raise DataError(f"{_root(settings)}: no such folder or zip file. Mend --data_dir, or make it for a download.")
     background, data = loaders[settings.dataset](settings)
     small = [name for name, count in data.counts.items() if count < num_shots]
     if small:
         shown = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
         logging.warning("left out %d classes with fewer than %d images: %s", len(small), num_shots, shown)
     names = [name for name, count in data.counts.items() if count >= num_shots]
+    if len(names) < 2:
+        raise DataError(
+            f"{settings.data_dir or settings.dataset}: {len(names)} of {len(data.counts)} classes have {num_shots}"
+            " images or more; at least 2 are needed. A class is a folder of its own; a lower --num_shots needs fewer."
+        )
     return Dataset(data, _split(settings, names, background))
 
 
@@ -133,8 +140,6 @@ def _folder(settings: DataSettings) -> tuple[set[str], ClassImages]:
     if not settings.data_dir:
         raise DataError("--dataset=folder needs --data_dir: a folder (or zip) whose leaf folders hold one class each.")
     root = _root(settings)
-    if not root.exists():
-        raise DataError(f"{root}: no such folder or zip file.")
     list_files = image_trees.files_in_folder if root.is_dir() else image_trees.files_in_zip
     try:
         return set(), _cached(settings, lambda: list_files(root))

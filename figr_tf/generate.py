@@ -20,7 +20,9 @@ _NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", None, "Inner-loop SGD
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**31 - 1)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
 _NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
-_GIF = flags.DEFINE_string("gif", None, "Also write the samples after 0, 1, …, K inner steps as this animation.")
+_GIF = flags.DEFINE_string(
+    "gif", None, "Also write the samples along the inner steps as an animation, 41 frames at most."
+)
 _GIF_MILLISECONDS = 250
 _GIF_MAX_FRAMES = 41
 
@@ -51,6 +53,7 @@ def main() -> None:
     model = generation.load_run(_RUN.value)
     support = model.read_support(_IMAGES.value, _INK.value)
     num_inner_steps = model.settings.num_inner_steps if _NUM_INNER_STEPS.value is None else _NUM_INNER_STEPS.value
+    print(f"adapting to {len(support)} images in {num_inner_steps} inner steps", flush=True)
     samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, num_inner_steps)
     try:
         _picture(support, samples).save(_OUT.value)

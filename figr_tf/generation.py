@@ -85,7 +85,9 @@ class FewShotModel:
             raise DataError(f"{path}: no such folder or image.")
         files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
         if not files:
-            raise DataError(f"{path}: no images in this folder (looked for {', '.join(images.SUFFIXES)}).")
+            inside = sum(p.is_dir() for p in path.iterdir())
+            hint = f" Choose one of its {inside} folders." if inside else ""
+            raise DataError(f"{path}: no images in this folder (looked for {', '.join(images.SUFFIXES)}).{hint}")
         spec = self.settings.network
         try:
             support = []
@@ -95,7 +97,7 @@ class FewShotModel:
             raise DataError(f"{file}: {error}. Remove or replace it.") from error
         if spec.channels == 1 and np.mean(support) < 128:
             other = "light" if ink == "dark" else "dark"
-            logging.warning("%s: most pixels are ink. If the ink is %s there, give ink=%s.", path, other, other)
+            logging.warning("%s: most pixels are ink. If the ink is %s there, give --ink=%s.", path, other, other)
         return np.stack(support)
 
     def generate(

@@ -125,7 +125,8 @@ class RunFolder:
 
     def is_finished(self, num_meta_steps: int) -> bool:
         """Whether the last checkpoint and the last picture are there."""
-        return self.num_checkpointed_steps() >= num_meta_steps and self.grid(self.num_checkpointed_steps()).exists()
+        done = self.num_checkpointed_steps()
+        return done > num_meta_steps or (done == num_meta_steps and self.grid(done).exists())
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:

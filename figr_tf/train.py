@@ -142,6 +142,10 @@ def main() -> None:
         folder = runs.at_path(pathlib.Path(_RUN.value).expanduser(), identity)
     else:
         folder = runs.find_or_number(pathlib.Path(_RUNS_DIR.value).expanduser(), settings, identity)
+    done = folder.num_checkpointed_steps()
+    wanted = settings.num_meta_steps
+    if done > wanted:
+        raise UserError(f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less.")
     folder.record(settings, dataset.split, identity, _flagfile())
     print(f"run folder: {folder.path}", flush=True)
     try:

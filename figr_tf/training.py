@@ -174,6 +174,8 @@ def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, iden
     if checkpoints.restore_training(folder.checkpoints, trainer.reptile, identity):
         print(f"continuing at meta-step {int(trainer.reptile.meta_step)}", flush=True)
     step = int(trainer.reptile.meta_step)
+    if step < settings.num_meta_steps:
+        print("building the graph of the first meta-step, about half a minute", flush=True)
     progress = console.Progress(step, settings.num_meta_steps)
     try:
         with _signals_noted() as signals, contextlib.closing(progress):

@@ -130,6 +130,7 @@ def test_a_missing_download_is_reported_within_five_seconds_with_files_sizes_and
     import tensorflow_datasets  # noqa: F401  (its import is not part of the wait)
 
     monkeypatch.setattr(tfds_files.urllib.request, "urlopen", lambda *_, **__: time.sleep(60))
+    (tmp_path / "tfds").mkdir()
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         load_dataset(dataclasses.replace(settings, dataset=name, data_dir=str(tmp_path / "tfds")), 4)
@@ -237,6 +238,9 @@ def test_folder_errors_name_the_folder(tmp_path, settings):
         load_dataset(chosen, 2)
     with pytest.raises(DataError, match="nowhere: no such folder"):
         load_dataset(dataclasses.replace(chosen, data_dir=str(tmp_path / "nowhere")), 2)
+    flat = _folder_data(tmp_path, {"cat": 4})
+    with pytest.raises(DataError, match=r"own: 1 of 1 classes have 2 images or more; at least 2 are needed"):
+        load_dataset(dataclasses.replace(chosen, data_dir=flat), 2)
     (tmp_path / "hollow").mkdir()
     with pytest.raises(DataError, match="hollow: no usable image"):
         load_dataset(dataclasses.replace(chosen, data_dir=str(tmp_path / "hollow")), 2)

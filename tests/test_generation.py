@@ -110,7 +110,7 @@ def test_support_is_read_from_a_folder_in_order_or_from_one_image(model, tmp_pat
 def test_light_ink_is_inverted_and_a_dark_picture_draws_a_warning(model, tmp_path, caplog):
     Image.new("L", (20, 20), 30).save(tmp_path / "a.png")
     model.read_support(tmp_path)
-    assert "ink=light" in caplog.text
+    assert "--ink=light" in caplog.text
     caplog.clear()
     assert (model.read_support(tmp_path, ink="light") == 225).all()
     assert caplog.text == ""
@@ -120,6 +120,9 @@ def test_support_errors_name_the_file(model, tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         model.read_support(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no images in this folder"):
+        model.read_support(tmp_path)
+    (tmp_path / "cats").mkdir()
+    with pytest.raises(DataError, match="Choose one of its 1 folders"):
         model.read_support(tmp_path)
     (tmp_path / "bad.png").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"bad.png: not an image of a known format. Remove or replace it"):

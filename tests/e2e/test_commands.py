@@ -118,6 +118,14 @@ def test_plain_output_tells_progress_rate_and_time_left(tmp_path):
     assert result.stderr == ""
 
 
+def test_fewer_meta_steps_than_a_run_has_are_refused_and_its_record_stays(broken_run):
+    before = (broken_run / "flags.txt").read_text()
+    result = _run("train", *TRAIN, "--num_meta_steps=21", f"--run={broken_run}")
+    assert result.returncode == 1
+    assert "has 60 meta-steps already, --num_meta_steps=21 is less" in result.stderr
+    assert (broken_run / "flags.txt").read_text() == before
+
+
 def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
     outputs = {kind: tmp_path / f"out.{kind}" for kind in ("png", "npz", "gif")}
     result = _run(

@@ -56,6 +56,16 @@ def test_energy_distance_does_not_mind_order_shift_and_rotation_and_scales():
     assert scores.energy_distance(3 * g, 3 * r) == pytest.approx(3 * value)
 
 
+def test_duplicates_are_at_distance_zero_also_where_single_precision_rounds():
+    """Far from the origin |a|² + |b|² − 2ab of equal points is not 0 in float32, and copies have many equal points."""
+    points = (_rng().normal(size=(4, 16)) + 30).astype(np.float32)
+    copies = np.repeat(points, 16, axis=0)
+    assert scores.distances(copies, copies).max() > 0
+    within = scores._self(copies)
+    assert (within[:16, :16] == 0).all()
+    assert within[0, 16] == pytest.approx(math.dist(points[0], points[1]), rel=1e-2)
+
+
 def test_energy_distance_needs_pairs():
     with pytest.raises(ValueError, match=r"at least 2 points a side\. Received: 1 and 3"):
         scores.energy_distance(np.zeros((1, 2)), np.zeros((3, 2)))
@@ -142,6 +152,12 @@ def test_classification_accuracy_tests_held_out_drawings_on_centroids_of_samples
     samples = np.array([[[0.0], [2.0]], [[9.0], [11.0]]])
     held_out = np.array([[[1.0], [8.0], [0.0]], [[10.0], [9.0], [12.0]]])
     np.testing.assert_allclose(scores.classification_accuracy(samples, held_out, _rng()), [2 / 3, 1])
+
+
+def test_equal_centroids_of_a_model_that_ignores_its_support_are_chance():
+    samples = np.repeat(_rng().normal(size=(1, 30, 8)).astype(np.float32) + 20, 50, axis=0)
+    held_out = _rng(1).normal(size=(50, 8, 8)).astype(np.float32) + 20
+    assert scores.classification_accuracy(samples, held_out, _rng(), ways=50).mean() == pytest.approx(1 / 50, rel=0.1)
 
 
 def test_diversity_ratio_by_hand_and_of_a_collapsed_model():
