@@ -7,6 +7,7 @@ import json
 import pathlib
 import shutil
 import struct
+import threading
 import time
 import zipfile
 
@@ -129,12 +130,19 @@ def test_a_missing_download_is_reported_within_five_seconds_with_files_sizes_and
 ):
     import tensorflow_datasets  # noqa: F401  (its import is not part of the wait)
 
-    monkeypatch.setattr(tfds_files.urllib.request, "urlopen", lambda *_, **__: time.sleep(60))
+    silence = threading.Event()
+
+    def never_answers(*_, **__):
+        silence.wait(60)
+        raise OSError("closed at the end of the test")
+
+    monkeypatch.setattr(tfds_files.urllib.request, "urlopen", never_answers)
     (tmp_path / "tfds").mkdir()
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         load_dataset(dataclasses.replace(settings, dataset=name, data_dir=str(tmp_path / "tfds")), 4)
     assert time.monotonic() - start < 5
+    silence.set()
     message = str(caught.value)
     assert "no answer within 2 s" in message
     assert str(tmp_path / "tfds/downloads/manual") in message
