@@ -56,8 +56,10 @@ class Trainer:
             TaskSampler(pixels, dataset.data, class_names, settings.num_shots)
             for class_names in (dataset.split.training, dataset.split.held_out)
         )
-        self.take_meta_step = tf.function(self._take_meta_step, jit_compile=identity["xla"])
-        self._evaluate_task = tf.function(self._adapt_to, jit_compile=identity["xla"])
+        # No autograph: there is nothing for it to convert, and it reads the source when a step is first traced, at the
+        # first picture say, when a pull may have changed the files under a run that has been going for hours.
+        self.take_meta_step = tf.function(self._take_meta_step, autograph=False, jit_compile=identity["xla"])
+        self._evaluate_task = tf.function(self._adapt_to, autograph=False, jit_compile=identity["xla"])
 
     def _take_meta_step(self) -> reptile.MetaStepMetrics:
         settings, state = self.settings, self.reptile

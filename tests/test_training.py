@@ -197,7 +197,7 @@ def test_xla_is_for_gpus_unless_told_otherwise(settings, tiny_dataset, monkeypat
     wishes = dataclasses.replace(settings, jit_compile=wish)
     assert training.is_compiled(wishes, device) is compiled
     seen = []
-    monkeypatch.setattr(tf, "function", lambda f, jit_compile: seen.append(jit_compile))
+    monkeypatch.setattr(tf, "function", lambda f, autograph, jit_compile: seen.append(jit_compile))
     training.Trainer(wishes, tiny_dataset, identity_of(wishes, tiny_dataset, compiled))
     assert seen == [compiled, compiled]
 
