@@ -1,7 +1,7 @@
 """Save, find, restore, refuse.
 
-A checkpoint is in TensorFlow's own format: checksummed, data under a temporary name first, index last. A kill in that
-last moment can leave a torn index, which counts as damage. The newest is found by looking at the files: TensorFlow's
+A checkpoint is in TensorFlow's own format: checksummed, the index last and in place, so that a kill in that moment can
+leave a torn one, which counts as damage. The newest is found by looking at the files: TensorFlow's
 `checkpoint` bookkeeping file can be torn as well, after which a run that trusts it would start over in silence.
 """
 
