@@ -36,8 +36,8 @@ def _network_objects(networks: Networks) -> dict[str, Any]:
 
 def _all_objects(reptile: Reptile) -> dict[str, Any]:
     return _network_objects(reptile.networks) | {
-        "generator_optimizer": _raw(reptile.generator_optimizer.variables),
-        "discriminator_optimizer": _raw(reptile.discriminator_optimizer.variables),
+        "generator_optimizer": list(reptile.generator_optimizer.variables),
+        "discriminator_optimizer": list(reptile.discriminator_optimizer.variables),
         "meta_step": reptile.meta_step,
         "num_skipped": reptile.num_skipped,
         "num_skipped_in_a_row": reptile.num_skipped_in_a_row,

@@ -1,10 +1,18 @@
-"""The units of both networks: convolution or dense, PReLU, then LayerNorm over the whole feature map."""
+"""The layers of both networks, each a pure function of its weights, for one task or for several side by side.
+
+Several tasks side by side: every weight and every activation holds the T tasks' channels one after another along its
+last axis ([H, W, C] becomes [H, W, T·C]), so that a convolution becomes one grouped convolution and everything else
+stays the operation it was. A small network spends its time on starting operations; T tasks start as many as one.
+"""
 
 import keras
 import tensorflow as tf
 
 _PRELU_START = 0.25  # the usual start (He et al. 2015), also the 2018 code's
 _LAYER_NORM_EPSILON = 1e-5
+_NO_SECOND_DERIVATIVE = "prelu_layer_norm: its gradient by slope, scale and offset cannot be differentiated again."
+
+WeightList = tuple[tf.Tensor, ...]
 
 
 def kernel_initializer() -> keras.initializers.Initializer:
@@ -15,28 +23,110 @@ def kernel_initializer() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(scale=1 / 3, mode="fan_in", distribution="uniform")
 
 
-def prelu(x: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
-    """max(x, 0) + slope · min(x, 0) (He et al. 2015, eq. 1); `slope` broadcasts against `x`.
+def _example_mean(x: tf.Tensor, num_tasks: int) -> tf.Tensor:
+    """Mean of each example of each task, in a shape that broadcasts against x: [B, ..., T·C] → [B, 1…, 1 or T·C]."""
+    if num_tasks == 1:
+        return tf.reduce_mean(x, list(range(1, x.shape.rank)), keepdims=True)
+    channels = x.shape[-1] // num_tasks
+    of_channels = tf.reduce_mean(x, list(range(1, x.shape.rank - 1)), keepdims=True)
+    mean = tf.reduce_mean(tf.reshape(of_channels, [-1, num_tasks, channels]), 2, keepdims=True)
+    return tf.reshape(tf.tile(mean, [1, 1, channels]), [-1, *of_channels.shape[1:]])
 
-    Written with ReLU alone because its first and second derivatives are single fused operations.
-    """
-    return tf.nn.relu(x) - slope * tf.nn.relu(-x)
 
+def prelu_layer_norm(
+    x: tf.Tensor, slope: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, num_tasks: int = 1
+) -> tf.Tensor:
+    """PReLU (He et al. 2015, eq. 1), then LayerNorm of each example over all of its axes (Ba et al. 2016, eq. 4).
 
-def layer_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Normalises each example over all of its axes, then applies the affine (Ba et al. 2016, eq. 4).
+    First and second derivatives are written out: automatic ones take three times as many operations. The gradient by x
+    may be differentiated once more, as the gradient penalty does; the one by the weights may not, and says so.
 
     Args:
-        x: [batch, ...]; mean and variance are taken over everything but the batch axis.
+        x: [B, ..., T·C].
+        slope: what multiplies negative values; broadcasts against x.
         scale, offset: shape of one example.
+        num_tasks: T; each task of an example is normalised on its own.
     """
-    axes = list(range(1, x.shape.rank))
-    centred = x - tf.reduce_mean(x, axes, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), axes, keepdims=True)
-    return centred * tf.math.rsqrt(variance + _LAYER_NORM_EPSILON) * scale + offset
+    # Once, to the shape of an example: operations that repeat a handful of channels are ten times as slow.
+    return _prelu_layer_norm(x, slope + tf.zeros_like(scale), scale, offset, num_tasks)
 
 
-class _NormalisedUnit(keras.layers.Layer):
+def _prelu_layer_norm(x, slope, scale, offset, num_tasks):
+    def mean(values: tf.Tensor) -> tf.Tensor:
+        return _example_mean(values, num_tasks)
+
+    def project(g, normalised):
+        """LayerNorm's Jacobian without its 1/std: removes the mean of g and its part along `normalised`."""
+        along, average = mean(g * normalised), mean(g)
+        return g - average - normalised * along, average, along
+
+    def through_prelu(g, x, slope):
+        """g times PReLU's derivative: 1 above 0, elsewhere the slope. In operations that are fast on a CPU."""
+        below = slope * g
+        return below + tf.raw_ops.ReluGrad(gradients=g - below, features=x)
+
+    def over_batch(values):
+        return tf.reduce_sum(values, 0)
+
+    @tf.custom_gradient
+    def forward(x, slope, scale, offset):
+        negative = tf.nn.relu(-x)
+        activated = tf.nn.relu(x) - slope * negative
+        centred = activated - mean(activated)
+        inverse_std = tf.math.rsqrt(mean(tf.square(centred)) + _LAYER_NORM_EPSILON)
+        normalised = centred * inverse_std
+
+        def gradient(dy):
+            g = dy * scale
+            projected, g_mean, g_along = project(g, normalised)
+            d_activated = inverse_std * projected
+
+            @tf.custom_gradient
+            def gradient_by_x(x, slope, scale, dy):
+                def second(v):
+                    """Derivatives of Σ v · gradient_by_x; `normalised` and `inverse_std` depend on x as well."""
+                    w = through_prelu(v, x, slope)
+                    projected, w_mean, w_along = project(w, normalised)
+                    d_g = inverse_std * projected
+                    along = mean(w * g) - w_mean * g_mean - 3.0 * g_along * w_along
+                    by_activated = (w - w_mean) * g_along + (g - g_mean) * w_along + normalised * along
+                    by_activated *= -tf.square(inverse_std)
+                    by_slope = tf.raw_ops.ReluGrad(gradients=v * d_activated, features=negative)
+                    return (
+                        through_prelu(by_activated, x, slope),
+                        over_batch(by_slope - by_activated * negative),
+                        over_batch(dy * d_g),
+                        scale * d_g,
+                    )
+
+                return through_prelu(d_activated, x, slope), second
+
+            by_weights = -over_batch(d_activated * negative), over_batch(dy * normalised), over_batch(dy)
+            return gradient_by_x(x, slope, scale, dy), *(
+                tf.raw_ops.PreventGradient(input=d, message=_NO_SECOND_DERIVATIVE) for d in by_weights
+            )
+
+        return normalised * scale + offset, gradient
+
+    return forward(x, slope, scale, offset)
+
+
+class TaskLayer(keras.layers.Layer):
+    """A layer that is a pure function of its weights and its input, for any number of tasks side by side."""
+
+    def apply(self, weights: WeightList, x: tf.Tensor, num_tasks: int) -> tf.Tensor:
+        """The layer with `weights`, in the order of `trainable_variables`, in place of its own variables.
+
+        Args:
+            weights, x: of `num_tasks` tasks side by side (T·C channels).
+        """
+        raise NotImplementedError
+
+    def call(self, x):
+        return self.apply(tuple(tf.convert_to_tensor(v) for v in self.trainable_variables), x, 1)
+
+
+class _NormalisedUnit(TaskLayer):
     """Creates the weights that follow a linear map: bias, PReLU slope and LayerNorm affine."""
 
     def _add_activation_weights(self, slope_shape: tuple[int, ...], example_shape: tuple[int, ...]) -> None:
@@ -46,10 +136,6 @@ class _NormalisedUnit(keras.layers.Layer):
         )
         self.scale = self.add_weight(name="scale", shape=example_shape, initializer="ones")
         self.offset = self.add_weight(name="offset", shape=example_shape, initializer="zeros")
-
-    def _activate(self, x: tf.Tensor) -> tf.Tensor:
-        x = tf.nn.bias_add(x, tf.convert_to_tensor(self.bias))
-        return layer_norm(prelu(x, tf.convert_to_tensor(self.slope)), self.scale, self.offset)
 
 
 class ConvUnit(_NormalisedUnit):
@@ -69,11 +155,17 @@ class ConvUnit(_NormalisedUnit):
         )
         self._add_activation_weights((self.filters,), (height, width, self.filters))
 
-    def call(self, x):
-        return self._activate(tf.nn.conv2d(x, self.kernel, strides=1, padding="SAME"))
+    def apply(self, weights, x, num_tasks):
+        kernel, bias, slope, scale, offset = weights
+        return prelu_layer_norm(convolution(x, kernel, bias), slope, scale, offset, num_tasks)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
+
+
+def convolution(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Same-size convolution; as many groups, here tasks, as the kernel's input channels go into those of x."""
+    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides=1, padding="SAME"), bias)
 
 
 class DenseUnit(_NormalisedUnit):
@@ -89,14 +181,18 @@ class DenseUnit(_NormalisedUnit):
         )
         self._add_activation_weights((self.units,), (self.units,))
 
-    def call(self, x):
-        return self._activate(tf.linalg.matmul(x, self.kernel))
+    def apply(self, weights, x, num_tasks):
+        kernel, bias, slope, scale, offset = weights
+        by_task = tf.reshape(x, [-1, num_tasks, kernel.shape[0]])
+        kernel = tf.reshape(kernel, [kernel.shape[0], num_tasks, self.units])
+        x = tf.reshape(tf.einsum("btd,dtu->btu", by_task, kernel), [-1, num_tasks * self.units]) + bias
+        return prelu_layer_norm(x, slope, scale, offset, num_tasks)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.units)
 
 
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(TaskLayer):
     """x + unit(unit(x)), channels and size unchanged."""
 
     def __init__(self, channels: int, **kwargs):
@@ -107,21 +203,41 @@ class ResidualBlock(keras.layers.Layer):
         for unit in self.units:
             unit.build(input_shape)
 
-    def call(self, x):
-        return x + self.units[1](self.units[0](x))
+    def apply(self, weights, x, num_tasks):
+        half = len(weights) // 2
+        y = self.units[0].apply(weights[:half], x, num_tasks)
+        return x + self.units[1].apply(weights[half:], y, num_tasks)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
 
-class NearestUpsample(keras.layers.Layer):
+class ToFeatureMap(TaskLayer):
+    """The dense unit's values as a small image: [B, size·size·C] → [B, size, size, C]."""
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def apply(self, weights, x, num_tasks):
+        by_task = tf.reshape(x, [-1, num_tasks, self.size**2, x.shape[-1] // (num_tasks * self.size**2)])
+        if num_tasks > 1:
+            by_task = tf.transpose(by_task, [0, 2, 1, 3])
+        return tf.reshape(by_task, [-1, self.size, self.size, x.shape[-1] // self.size**2])
+
+    def compute_output_shape(self, input_shape):
+        batch, values = input_shape
+        return (batch, self.size, self.size, values // self.size**2)
+
+
+class NearestUpsample(TaskLayer):
     """Repeats every pixel 2×2: [B, H, W, C] → [B, 2H, 2W, C].
 
     A tile between two reshapes: its gradient is a plain sum, deterministic on every device, where the
     gradient of a nearest-neighbour resize is not.
     """
 
-    def call(self, x):
+    def apply(self, weights, x, num_tasks):
         _, height, width, channels = x.shape
         x = tf.reshape(x, [-1, height, 1, width, 1, channels])
         return tf.reshape(tf.tile(x, [1, 1, 2, 1, 2, 1]), [-1, 2 * height, 2 * width, channels])
@@ -129,3 +245,49 @@ class NearestUpsample(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
         return (batch, 2 * height, 2 * width, channels)
+
+
+class AveragePool(TaskLayer):
+    """Means of 2×2 pixels: [B, H, W, C] → [B, H/2, W/2, C]."""
+
+    def apply(self, weights, x, num_tasks):
+        return tf.nn.avg_pool2d(x, 2, 2, "VALID")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height // 2, width // 2, channels)
+
+
+class ToImage(TaskLayer):
+    """5×5 convolution and tanh: [B, H, W, C] → images [B, H, W, channels] in (−1, 1)."""
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape):
+        shape = (5, 5, input_shape[-1], self.channels)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=kernel_initializer())
+        self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
+
+    def apply(self, weights, x, num_tasks):
+        return tf.tanh(convolution(x, *weights))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+
+class ToScore(TaskLayer):
+    """Mean over all pixels and a dense map to one unbounded number: [B, H, W, C] → [B, 1]."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], 1), initializer=kernel_initializer())
+        self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
+
+    def apply(self, weights, x, num_tasks):
+        kernel, bias = weights
+        by_task = tf.reshape(tf.reduce_mean(x, [1, 2]), [-1, num_tasks, x.shape[-1] // num_tasks])
+        return tf.reduce_sum(by_task * tf.transpose(kernel), 2) + bias
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 1)

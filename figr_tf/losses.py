@@ -1,4 +1,4 @@
-"""Adversarial losses and the gradient penalty: pure functions of scores [B] and gradients.
+"""Adversarial losses and the gradient penalty: pure functions of scores [B, T] and gradients, one value per task.
 
 Signs as in WGAN: the discriminator scores real images high. (The released code of 2018 scores them low; both
 give the same training up to the sign of the scores, tests/test_losses.py shows it.)
@@ -15,35 +15,35 @@ _NORM_EPSILON = 1e-12
 
 
 def discriminator_loss(loss: str, real_scores: tf.Tensor, generated_scores: tf.Tensor) -> tf.Tensor:
-    """What the discriminator descends, a scalar, without the penalty.
+    """What the discriminator descends, [T], without the penalty.
 
     "wasserstein": mean D(generated) − mean D(real) (Arjovsky et al. 2017, eq. 2, negated to a loss).
     "bce": −log σ(D(real)) − log(1 − σ(D(generated))), means over the batch (Goodfellow et al. 2014, eq. 1).
     """
     if loss == "wasserstein":
-        return tf.reduce_mean(generated_scores) - tf.reduce_mean(real_scores)
-    return tf.reduce_mean(tf.nn.softplus(-real_scores)) + tf.reduce_mean(tf.nn.softplus(generated_scores))
+        return tf.reduce_mean(generated_scores, 0) - tf.reduce_mean(real_scores, 0)
+    return tf.reduce_mean(tf.nn.softplus(-real_scores), 0) + tf.reduce_mean(tf.nn.softplus(generated_scores), 0)
 
 
 def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
-    """What the generator descends, a scalar.
+    """What the generator descends, [T].
 
     "wasserstein": −mean D(generated).
     "bce": −log σ(D(generated)), the non-saturating form (Goodfellow et al. 2014, section 3).
     """
     if loss == "wasserstein":
-        return -tf.reduce_mean(generated_scores)
-    return tf.reduce_mean(tf.nn.softplus(-generated_scores))
+        return -tf.reduce_mean(generated_scores, 0)
+    return tf.reduce_mean(tf.nn.softplus(-generated_scores), 0)
 
 
 def gradient_penalty(
     score_images: Callable[[tf.Tensor], tf.Tensor], interpolates: tf.Tensor, norm: str = "image"
 ) -> tf.Tensor:
-    """Mean of (‖∇D(x̂)‖ − 1)² over the interpolates x̂ (Gulrajani et al. 2017, eq. 3), a scalar without its weight λ.
+    """Mean of (‖∇D(x̂)‖ − 1)² over the interpolates x̂ (Gulrajani et al. 2017, eq. 3), [T], without its weight λ.
 
     Args:
-        score_images: images [B, H, W, C] → scores [B], each score a function of its own image only.
-        interpolates: [B, H, W, C], points between real and generated images.
+        score_images: images [B, H, W, T·C] → scores [B, T], each a function of its own image and task only.
+        interpolates: [B, H, W, T·C], points between real and generated images.
         norm: "image" takes one norm over (H, W, C) per image, as WGAN-GP does. "pixel" takes one over the channels per
             pixel, as FIGR's 2018 code does, so that the gradient of a whole image is pushed to norm √(H·W).
     """
@@ -51,6 +51,8 @@ def gradient_penalty(
         tape.watch(interpolates)
         scores = score_images(interpolates)
     gradient = tape.gradient(scores, interpolates)
-    axes = [1, 2, 3] if norm == "image" else [3]
-    norms = tf.sqrt(tf.reduce_sum(tf.square(gradient), axes) + _NORM_EPSILON)
-    return tf.reduce_mean(tf.square(norms - 1.0))
+    _, height, width, channels = interpolates.shape
+    num_tasks = scores.shape[1]
+    by_task = tf.reshape(gradient, [-1, height, width, num_tasks, channels // num_tasks])
+    norms = tf.sqrt(tf.reduce_sum(tf.square(by_task), [1, 2, 4] if norm == "image" else [4]) + _NORM_EPSILON)
+    return tf.reduce_mean(tf.square(norms - 1.0), list(range(norms.shape.rank - 1)))

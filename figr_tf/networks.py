@@ -16,7 +16,6 @@ from figr_tf import layers
 ARCHITECTURES = ("resnet", "dcgan")
 NUM_STAGES = 4
 SIZE_MULTIPLE = 2**NUM_STAGES
-_DATA_FORMAT = "channels_last"  # whatever the user's keras.json says
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.config.backend()}; unset it.")
@@ -74,10 +73,13 @@ class NetworkSpec:
 
 
 class Networks(NamedTuple):
-    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded scores [B]."""
+    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded scores [B, 1].
 
-    generator: keras.Model
-    discriminator: keras.Model
+    Both are sequences of `layers.TaskLayer`.
+    """
+
+    generator: keras.Sequential
+    discriminator: keras.Sequential
 
 
 def build_networks(spec: NetworkSpec, seed: int | None = None) -> Networks:
@@ -87,40 +89,48 @@ def build_networks(spec: NetworkSpec, seed: int | None = None) -> Networks:
     return Networks(_build_generator(spec), _build_discriminator(spec))
 
 
-def _stage(x, spec: NetworkSpec, channels_out: int):
+def apply_network(
+    model: keras.Sequential, weights: layers.WeightList, inputs: tf.Tensor, num_tasks: int = 1
+) -> tf.Tensor:
+    """`model` with `weights`, in the order of `trainable_variables`, in place of its variables.
+
+    Args:
+        weights, inputs: of `num_tasks` tasks side by side, see `layers`.
+
+    Returns:
+        What the model gives, for T tasks side by side: T times the channels, or T scores.
+    """
+    outputs = inputs
+    used = 0
+    for layer in model.layers:
+        first, used = used, used + len(layer.trainable_variables)
+        outputs = layer.apply(weights[first:used], outputs, num_tasks)
+    return outputs
+
+
+def _stage(spec: NetworkSpec, channels_in: int, channels_out: int) -> list[layers.TaskLayer]:
     """Two residual blocks (ResNet pair only), then the transition unit that changes the channels."""
-    if spec.architecture == "resnet":
-        for _ in range(2):
-            x = layers.ResidualBlock(x.shape[-1])(x)
-    return layers.ConvUnit(channels_out, kernel_size=3 if spec.architecture == "resnet" else 5)(x)
+    if spec.architecture == "dcgan":
+        return [layers.ConvUnit(channels_out, kernel_size=5)]
+    return [layers.ResidualBlock(channels_in), layers.ResidualBlock(channels_in), layers.ConvUnit(channels_out)]
 
 
-def _build_generator(spec: NetworkSpec) -> keras.Model:
+def _build_generator(spec: NetworkSpec) -> keras.Sequential:
     base = spec.image_size // SIZE_MULTIPLE
     width = spec.hidden * 2**NUM_STAGES
-    latents = keras.Input((spec.latent_dim,), name="latents")
-    x = layers.DenseUnit(width * base * base)(latents)
-    x = keras.layers.Reshape((base, base, width))(x)
+    stack = [keras.Input((spec.latent_dim,), name="latents"), layers.DenseUnit(width * base**2)]
+    stack.append(layers.ToFeatureMap(base))
     for stage in reversed(range(NUM_STAGES)):
-        x = layers.NearestUpsample()(_stage(x, spec, spec.hidden * 2**stage))
-    x = keras.layers.Conv2D(
-        spec.channels,
-        5,
-        padding="same",
-        kernel_initializer=layers.kernel_initializer(),
-        data_format=_DATA_FORMAT,
-    )(x)
-    return keras.Model(latents, keras.layers.Activation("tanh")(x), name="generator")
+        stack += [*_stage(spec, spec.hidden * 2 ** (stage + 1), spec.hidden * 2**stage), layers.NearestUpsample()]
+    return keras.Sequential([*stack, layers.ToImage(spec.channels)], name="generator")
 
 
-def _build_discriminator(spec: NetworkSpec) -> keras.Model:
-    images = keras.Input((spec.image_size, spec.image_size, spec.channels), name="images")
-    x = layers.ConvUnit(spec.hidden, kernel_size=7 if spec.architecture == "resnet" else 5)(images)
+def _build_discriminator(spec: NetworkSpec) -> keras.Sequential:
+    stack = [keras.Input((spec.image_size, spec.image_size, spec.channels), name="images")]
+    stack.append(layers.ConvUnit(spec.hidden, kernel_size=7 if spec.architecture == "resnet" else 5))
     for stage in range(NUM_STAGES):
-        x = keras.layers.AveragePooling2D(2, data_format=_DATA_FORMAT)(_stage(x, spec, spec.hidden * 2 ** (stage + 1)))
-    x = keras.layers.GlobalAveragePooling2D(data_format=_DATA_FORMAT)(x)
-    x = keras.layers.Dense(1, kernel_initializer=layers.kernel_initializer())(x)
-    return keras.Model(images, keras.layers.Reshape(())(x), name="discriminator")
+        stack += [*_stage(spec, spec.hidden * 2**stage, spec.hidden * 2 ** (stage + 1)), layers.AveragePool()]
+    return keras.Sequential([*stack, layers.ToScore()], name="discriminator")
 
 
 def parameter_count(model: keras.Model) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from figr_tf.adaptation import InnerLosses, InnerStep, Weights, adapt_with_losses, weights_of
+from figr_tf.adaptation import InnerLosses, InnerStep, Weights, adapt_with_losses, side_by_side, task_mean, weights_of
 from figr_tf.networks import Networks
 
 
@@ -38,24 +38,9 @@ def meta_gradient(
         seeds: int32 [T, 2], one per task.
     """
     num_tasks = support_images.shape[0]
-
-    def one_task(t):
-        adapted, inner_losses = adapt_with_losses(
-            networks, meta_weights, support_images[t], num_inner_steps, step, seeds[t]
-        )
-        return subtract(meta_weights, adapted), inner_losses
-
-    if num_tasks == 1:
-        return one_task(0)
-    # A running sum, so that memory does not grow with the meta-batch.
-    start = tf.nest.map_structure(tf.zeros_like, (meta_weights, InnerLosses(*[tf.constant(0.0)] * 3)))
-    _, total = tf.while_loop(
-        lambda t, _: t < num_tasks,
-        lambda t, total: (t + 1, tf.nest.map_structure(tf.add, total, one_task(t))),
-        (tf.constant(0), start),
-        parallel_iterations=1,
-    )
-    return tf.nest.map_structure(lambda x: x / num_tasks, total)
+    start = side_by_side(meta_weights, num_tasks)
+    adapted, inner_losses = adapt_with_losses(networks, start, support_images, num_inner_steps, step, seeds)
+    return subtract(meta_weights, task_mean(adapted, num_tasks)), tf.nest.map_structure(tf.reduce_mean, inner_losses)
 
 
 class Reptile(tf.Module):
@@ -118,10 +103,41 @@ class Reptile(tf.Module):
             optimizer.learning_rate.assign(value)
 
 
-def adam(learning_rate: float) -> keras.optimizers.Adam:
-    """The paper's outer optimiser.
+class Adam(tf.Module):
+    """The paper's outer optimiser (Kingma & Ba 2015, end of section 2), one fused operation per weight.
 
-    ε is PyTorch's 1e-8 and not Keras' 1e-7: with an inner rate of 1e-4 most of Φ − W lies between 1e-9 and 1e-6, where
-    ten times the ε is a tenth of the step.
+    Keras' own takes forty, a third of the graph of a meta-step and of the time to build it. ε is PyTorch's 1e-8 and not
+    Keras' 1e-7: with an inner rate of 1e-4 most of Φ − W lies between 1e-9 and 1e-6, where ten times the ε is a tenth
+    of the step.
     """
-    return keras.optimizers.Adam(learning_rate, epsilon=1e-8)
+
+    _BETAS = (0.9, 0.999)
+    _EPSILON = 1e-8
+
+    def __init__(self, learning_rate: float):
+        super().__init__()
+        self.learning_rate = tf.Variable(learning_rate, trainable=False, dtype=tf.float32)
+        self.iterations = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.moments: list[list[tf.Variable]] = []
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        self.moments = [[tf.Variable(tf.zeros_like(v.value), trainable=False) for v in variables] for _ in self._BETAS]
+
+    def apply(self, gradients: list[tf.Tensor], variables: list[keras.Variable]) -> None:
+        """One step of descent: changes `variables` in place."""
+        step = tf.cast(self.iterations.assign_add(1), tf.float32)
+        (beta1, beta2), rate = self._BETAS, self.learning_rate.read_value()
+        powers = tf.pow(beta1, step), tf.pow(beta2, step)
+        for gradient, variable, m, v in zip(gradients, variables, *self.moments, strict=True):
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=powers[0],
+                beta2_power=powers[1],
+                lr=rate,
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=self._EPSILON,
+                grad=gradient,
+            )

@@ -48,8 +48,8 @@ class Trainer:
         self.identity = identity
         self.reptile = reptile.Reptile(
             build_networks(settings.network, settings.seed),
-            reptile.adam(settings.meta_learning_rate),
-            reptile.adam(settings.meta_learning_rate),
+            reptile.Adam(settings.meta_learning_rate),
+            reptile.Adam(settings.meta_learning_rate),
         )
         pixels = tf.constant(dataset.data.images)
         self._sampler, self.held_out = (

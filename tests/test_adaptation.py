@@ -1,13 +1,15 @@
 """The inner loop: its arithmetic against NumPy on linear networks, and what it promises about seeds and state."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import adaptation
+from figr_tf import adaptation, layers
 from figr_tf.adaptation import InnerStep, Weights, adapt, stateless_seed
-from figr_tf.networks import Networks
+from figr_tf.networks import Networks, apply_network
 
 STEP = InnerStep(learning_rate=1e-2)
 SEED = stateless_seed(5)
@@ -30,20 +32,24 @@ def _equal(a: Weights, b: Weights) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True))
 
 
+class _Linear(layers.TaskLayer):
+    """x·W reshaped, without a bias."""
+
+    def __init__(self, output_shape):
+        super().__init__()
+        self._shape = output_shape
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(math.prod(input_shape[1:]), math.prod(self._shape)))
+
+    def apply(self, weights, x, num_tasks):
+        return tf.reshape(tf.reshape(x, [-1, weights[0].shape[0]]) @ weights[0], [-1, *self._shape])
+
+
 def _linear_networks() -> Networks:
     """G(z) = z·A as a 2×2 image, D(x) = w·x: every gradient of the inner step has a closed form."""
-    generator = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(4, use_bias=False), keras.layers.Reshape((2, 2, 1))]
-    )
-    discriminator = keras.Sequential(
-        [
-            keras.Input((2, 2, 1)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(1, use_bias=False),
-            keras.layers.Reshape(()),
-        ]
-    )
-    return Networks(generator, discriminator)
+    generator = keras.Sequential([keras.Input((3,)), _Linear((2, 2, 1))])
+    return Networks(generator, keras.Sequential([keras.Input((2, 2, 1)), _Linear((1,))]))
 
 
 def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed):
@@ -129,10 +135,10 @@ def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(tiny_net
     fake = adaptation.generate_images(tiny_networks, tiny_weights.generator, adaptation.draw_latents([8, 8], SEED))
 
     def gap(weights):
-        real_scores = adaptation.score_images(tiny_networks, weights.discriminator, tiny_support)
-        return tf.reduce_mean(real_scores) - tf.reduce_mean(
-            adaptation.score_images(tiny_networks, weights.discriminator, fake)
+        real_scores, fake_scores = (
+            apply_network(tiny_networks.discriminator, weights.discriminator, images) for images in (tiny_support, fake)
         )
+        return float(tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores))
 
     assert gap(adapted) > gap(tiny_weights)
 

@@ -19,7 +19,7 @@ IDENTITY = {"network.image_size": 16, "seed": 0, "split_sha256": "abc"}
 def _reptile(seed: int) -> reptile.Reptile:
     """Weights, Adam moments and counters that tell one seed from another."""
     state = reptile.Reptile(
-        build_networks(dataclasses.replace(TINY, architecture="dcgan"), seed), reptile.adam(1e-3), reptile.adam(1e-3)
+        build_networks(dataclasses.replace(TINY, architecture="dcgan"), seed), reptile.Adam(1e-3), reptile.Adam(1e-3)
     )
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         for i, variable in enumerate(optimizer.variables):

@@ -28,7 +28,7 @@ def run_folder(tmp_path_factory, tiny_dataset):
     folder = runs.RunFolder(path)
     identity = identity_of(settings, tiny_dataset)
     folder.record(settings, tiny_dataset.split, identity, "")
-    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.adam(1.0), reptile.adam(1.0))
+    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
     state.meta_step.assign(12)
     checkpoints.save(folder.checkpoints, state, identity)
     return path

@@ -37,7 +37,7 @@ def test_better_scores_mean_lower_losses(loss):
 
 
 def _sum_times(factor):
-    return lambda images: factor * tf.reduce_sum(images, [1, 2, 3])
+    return lambda images: factor * tf.reduce_sum(images, [1, 2, 3])[:, tf.newaxis]
 
 
 def test_penalty_of_a_linear_discriminator_by_hand():
@@ -69,16 +69,16 @@ def _loss_of_2018(w, real, generated, interpolates):
     """The released code: target +1 for real, −1 for generated, one mean over all 2n, penalty weight 10."""
 
     def score(images):
-        return tf.linalg.matvec(tf.reshape(images, [-1, 4]), w)
+        return tf.linalg.matvec(tf.reshape(images, [-1, 4]), w)[:, tf.newaxis]
 
-    targets = tf.constant([1.0, 1.0, -1.0, -1.0])
+    targets = tf.constant([[1.0], [1.0], [-1.0], [-1.0]])
     scores = score(tf.concat([real, generated], 0))
     return tf.reduce_mean(scores * targets) + 10 * losses.gradient_penalty(score, interpolates)
 
 
 def _our_loss(w, real, generated, interpolates):
     def score(images):
-        return tf.linalg.matvec(tf.reshape(images, [-1, 4]), w)
+        return tf.linalg.matvec(tf.reshape(images, [-1, 4]), w)[:, tf.newaxis]
 
     ours = losses.discriminator_loss("wasserstein", score(real), score(generated))
     return ours + 20 * losses.gradient_penalty(score, interpolates)

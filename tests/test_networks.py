@@ -28,13 +28,13 @@ def test_shapes_and_ranges_for_any_size_and_colour(architecture, image_size, cha
     images = generator(tf.random.stateless_normal([3, 5], [0, 0]) * 100)
     assert images.shape == (3, image_size, image_size, channels)
     assert np.abs(images).max() <= 1
-    assert discriminator(images).shape == (3,)
+    assert discriminator(images).shape == (3, 1)
 
 
 def test_every_example_is_scored_on_its_own(tiny_networks):
     images = tf.random.stateless_uniform([4, 16, 16, 1], [0, 0], -1, 1)
-    alone = [float(tiny_networks.discriminator(images[i : i + 1])[0]) for i in range(4)]
-    np.testing.assert_allclose(tiny_networks.discriminator(images), alone, rtol=1e-4, atol=1e-6)
+    alone = [float(tiny_networks.discriminator(images[i : i + 1])[0, 0]) for i in range(4)]
+    np.testing.assert_allclose(tiny_networks.discriminator(images)[:, 0], alone, rtol=1e-4, atol=1e-6)
 
 
 def test_the_same_seed_builds_the_same_weights_and_another_seed_others():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import adaptation, reptile
+from figr_tf import adaptation, losses, reptile
 from figr_tf.adaptation import InnerStep, stateless_seed
-from figr_tf.networks import build_networks
+from figr_tf.networks import apply_network, build_networks
 from tests.conftest import TINY
 
 STEP = InnerStep(learning_rate=1e-2)
@@ -38,7 +38,7 @@ def _everything(state):
 
 @pytest.fixture(scope="module")
 def adam_state():
-    return _state(lambda: reptile.adam(1e-3))
+    return _state(lambda: reptile.Adam(1e-3))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,55 @@ def test_meta_gradient_is_meta_weights_minus_adapted_weights(tiny_networks, tiny
 def test_meta_batch_averages_its_tasks(tiny_networks, tiny_weights, support, adapted):
     gradient, _ = reptile.meta_gradient(tiny_networks, tiny_weights, support, 1, STEP, SEEDS)
     for g, phi, w0, w1 in zip(*map(tf.nest.flatten, (gradient, tiny_weights, *adapted)), strict=True):
-        np.testing.assert_allclose(g, phi - (w0 + w1) / 2, rtol=1e-4, atol=1e-7)
+        # Differences of weights near 1, each rounded at 1e-7.
+        np.testing.assert_allclose(g, phi - (w0 + w1) / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "dcgan"])
+def test_tasks_side_by_side_are_adapted_as_alone(architecture, support):
+    """In colour, so that channels and tasks can be told apart; the penalty has a test of its own below."""
+    networks = build_networks(dataclasses.replace(TINY, architecture=architecture, channels=3), seed=0)
+    weights, images = adaptation.weights_of(networks), tf.concat([support, support / 2, -support], -1)
+    step = InnerStep(learning_rate=1e-3, gradient_penalty_weight=0.0)
+    together = adaptation.adapt(networks, adaptation.side_by_side(weights, 2), images, 2, step, SEEDS)
+    alone = [adaptation.adapt(networks, weights, images[t], 2, step, SEEDS[t]) for t in range(2)]
+    latents = adaptation.draw_latents([2, 3, TINY.latent_dim], SEEDS[0])
+    pictures = adaptation.generate_images(networks, together.generator, latents)
+    for t in range(2):
+        for start, joined, single in zip(*map(tf.nest.flatten, (weights, together, alone[t])), strict=True):
+            mine = joined[..., t * single.shape[-1] : (t + 1) * single.shape[-1]]
+            np.testing.assert_allclose(mine, single, atol=1e-3 * np.abs(single - start).max() + 1e-6)
+        picture = adaptation.generate_images(networks, alone[t].generator, latents[t])
+        np.testing.assert_allclose(pictures[t], picture, atol=1e-4)
+
+
+def test_the_gradient_penalty_of_tasks_side_by_side_is_that_of_each_alone():
+    """To rounding, for most images: where a PReLU input is within rounding of 0 its slope jumps, and the penalty too."""
+    network = build_networks(dataclasses.replace(TINY, channels=3), seed=0).discriminator
+    weights = tuple(v.value.read_value() for v in network.trainable_variables)
+    double = tuple(tf.concat([w, 1.1 * w], -1) for w in weights)
+
+    @tf.function(autograph=False)
+    def errors(images):
+        """How far penalty and gradient of two tasks are from those of each alone, relative to the largest value."""
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([weights, double])
+            joined = tf.concat(tf.unstack(images), -1)
+            both = losses.gradient_penalty(lambda x: apply_network(network, double, x, 2), joined)
+            first = losses.gradient_penalty(lambda x: apply_network(network, weights, x), images[0])
+            scaled = tuple(1.1 * w for w in weights)
+            second = losses.gradient_penalty(lambda x: apply_network(network, scaled, x), images[1])
+        values = both - tf.concat([first, second], 0)
+        gradients = [
+            joined[..., : alone.shape[-1]] - alone
+            for joined, alone in zip(tape.gradient(both, double), tape.gradient(first, weights), strict=True)
+            if alone is not None
+        ]
+        return tf.reduce_max(tf.abs(values)) / first[0], tf.stack([tf.reduce_max(tf.abs(g)) for g in gradients])
+
+    draws = [errors(tf.random.stateless_uniform([2, 2, 16, 16, 3], [seed, 3], -1, 1)) for seed in range(9)]
+    assert np.median([value for value, _ in draws]) < 1e-5
+    assert np.median([np.max(gradient) for _, gradient in draws]) < 1e-3
 
 
 def test_with_sgd_of_rate_1_the_meta_weights_land_on_the_adapted_weights(support, adapted):
@@ -77,8 +125,20 @@ def test_adam_moves_the_meta_weights_towards_the_adapted_weights(adam_state, sup
         assert np.array_equal(np.sign(moved - phi)[large], np.sign(w.numpy() - phi)[large])
 
 
+def test_adam_is_keras_adam_with_the_epsilon_of_pytorch():
+    start = np.array([1.0, -2.0, 3.0], np.float32)
+    ours, theirs = keras.Variable(start), keras.Variable(start)
+    adam, twin = reptile.Adam(1e-2), keras.optimizers.Adam(1e-2, epsilon=1e-8)
+    for optimizer, variable in ((adam, ours), (twin, theirs)):
+        optimizer.build([variable])
+    for gradient in ([1.0, -1e-8, 1e-3], [0.5, 2e-8, -1e-3], [0.0, 1e-9, 1.0]):
+        adam.apply([tf.constant(gradient)], [ours])
+        twin.apply([tf.constant(gradient)], [theirs])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 def test_zero_inner_steps_leave_the_meta_weights(support):
-    state, step = _state(lambda: reptile.adam(1e-3))
+    state, step = _state(lambda: reptile.Adam(1e-3))
     before = _weights(state)
     step(support[:1], 0, SEEDS[:1])
     for a, b in zip(before, _weights(state), strict=True):
@@ -108,7 +168,7 @@ def test_the_meta_step_compiles_with_xla_and_agrees_with_the_plain_one(support, 
     compiled_state, compiled_step = _state(lambda: keras.optimizers.SGD(1.0), spec, inner, jit_compile=True)
     before = _weights(state)
     # After the networks are built: their initialisers draw from the same function.
-    monkeypatch.setattr(adaptation, "draw_latents", lambda shape, _: tf.reshape(tf.cos(tf.range(32.0)), [2, 2, 8]))
+    monkeypatch.setattr(adaptation, "draw_latents", lambda *_: tf.reshape(tf.cos(tf.range(32.0)), [2, 2, 8]))
     monkeypatch.setattr(tf.random, "stateless_uniform", lambda shape, *_, **__: tf.fill(shape, 0.3))
     for take in (step, compiled_step):
         assert take(support[:1], 2, SEEDS[:1]).finite
