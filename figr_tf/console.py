@@ -52,12 +52,16 @@ def run(main: Callable[[], None]) -> None:
 def start_tensorflow() -> str:
     """Imports TensorFlow, keeps its unconditional start-up lines off the terminal, and names the device in use.
 
+    Each operation gets one CPU thread, and as many run at once as there are cores: an inner step is thousands of small
+    operations, most of them independent of each other. TF_NUM_INTRAOP_THREADS in the environment overrides it.
+
     The lines come from C++ before any log level applies, hence the detour over the file descriptor; they are shown if
     the start fails.
     """
     backend = os.environ["KERAS_BACKEND"]
     if backend != "tensorflow":
         raise UserError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it.")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as banner:

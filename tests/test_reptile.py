@@ -79,7 +79,7 @@ def test_tasks_side_by_side_are_adapted_as_alone(architecture, support):
 
 
 def test_the_gradient_penalty_of_tasks_side_by_side_is_that_of_each_alone():
-    """To rounding, for most images: where a PReLU input is within rounding of 0 its slope jumps, and the penalty too."""
+    """To rounding, for most images: where a PReLU input is within rounding of 0, slope and penalty jump."""
     network = build_networks(dataclasses.replace(TINY, channels=3), seed=0).discriminator
     weights = tuple(v.value.read_value() for v in network.trainable_variables)
     double = tuple(tf.concat([w, 1.1 * w], -1) for w in weights)
