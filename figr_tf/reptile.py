@@ -30,17 +30,38 @@ def meta_gradient(
     num_inner_steps: int | tf.Tensor,
     step: InnerStep,
     seeds: tf.Tensor,
+    tasks_at_once: int = 1,
 ) -> tuple[Weights, InnerLosses]:
     """Φ − W, averaged over the tasks of a meta-batch: what Adam descends (Algorithm 1, last lines).
 
     Args:
         support_images: [T, n, H, W, C] in [−1, 1], one support set per task.
         seeds: int32 [T, 2], one per task.
+        tasks_at_once: how many are adapted side by side; divides T. More of them need more memory.
     """
-    num_tasks = support_images.shape[0]
-    start = side_by_side(meta_weights, num_tasks)
-    adapted, inner_losses = adapt_with_losses(networks, start, support_images, num_inner_steps, step, seeds)
-    return subtract(meta_weights, task_mean(adapted, num_tasks)), tf.nest.map_structure(tf.reduce_mean, inner_losses)
+    num_groups = support_images.shape[0] // tasks_at_once
+
+    def one_group(g):
+        first = g * tasks_at_once
+        images, task_seeds = (x[first : first + tasks_at_once] for x in (support_images, seeds))
+        images = tf.ensure_shape(images, [tasks_at_once, *images.shape[1:]])
+        task_seeds = tf.ensure_shape(task_seeds, [tasks_at_once, 2])
+        start = side_by_side(meta_weights, tasks_at_once)
+        adapted, inner_losses = adapt_with_losses(networks, start, images, num_inner_steps, step, task_seeds)
+        difference = subtract(meta_weights, task_mean(adapted, tasks_at_once))
+        return difference, tf.nest.map_structure(tf.reduce_mean, inner_losses)
+
+    if num_groups == 1:
+        return one_group(0)
+    # A running sum, so that memory does not grow with the meta-batch.
+    start = tf.nest.map_structure(tf.zeros_like, (meta_weights, InnerLosses(*[tf.constant(0.0)] * 3)))
+    _, total = tf.while_loop(
+        lambda g, _: g < num_groups,
+        lambda g, total: (g + 1, tf.nest.map_structure(tf.add, total, one_group(g))),
+        (tf.constant(0), start),
+        parallel_iterations=1,
+    )
+    return tf.nest.map_structure(lambda x: x / num_groups, total)
 
 
 class Reptile(tf.Module):
@@ -71,7 +92,12 @@ class Reptile(tf.Module):
         )
 
     def take_meta_step(
-        self, support_images: tf.Tensor, num_inner_steps: int | tf.Tensor, step: InnerStep, seeds: tf.Tensor
+        self,
+        support_images: tf.Tensor,
+        num_inner_steps: int | tf.Tensor,
+        step: InnerStep,
+        seeds: tf.Tensor,
+        tasks_at_once: int = 1,
     ) -> MetaStepMetrics:
         """Adapts to each task from a copy of Φ and takes one optimiser step on Φ − W for each network.
 
@@ -80,7 +106,7 @@ class Reptile(tf.Module):
         """
         meta_weights = weights_of(self.networks)
         gradient, inner_losses = meta_gradient(
-            self.networks, meta_weights, support_images, num_inner_steps, step, seeds
+            self.networks, meta_weights, support_images, num_inner_steps, step, seeds, tasks_at_once
         )
         norms = [tf.linalg.global_norm(part) for part in gradient]
         finite = tf.math.is_finite(norms[0] + norms[1])

@@ -31,6 +31,7 @@ class Settings:
     meta_learning_rate: float = 1e-5
     anneal_meta_learning_rate: bool = False
     meta_batch_size: int = 1
+    tasks_at_once: int = 1
     num_meta_steps: int = 250_000
     seed: int = 0
     log_every: int = 100
@@ -39,9 +40,14 @@ class Settings:
     jit_compile: str = "auto"
 
     def __post_init__(self):
-        for name in ("num_shots", "meta_batch_size", "num_meta_steps", "log_every", "eval_every", "checkpoint_every"):
+        counts = ("num_shots", "meta_batch_size", "tasks_at_once", "num_meta_steps")
+        for name in (*counts, "log_every", "eval_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive integer. Received: {getattr(self, name)}")
+        if self.meta_batch_size % self.tasks_at_once:
+            raise ValueError(
+                f"tasks_at_once must divide meta_batch_size={self.meta_batch_size}. Received: {self.tasks_at_once}"
+            )
         for name, value in (("meta_learning_rate", self.meta_learning_rate), ("seed", self.seed)):
             if value < 0:
                 raise ValueError(f"{name} must not be negative. Received: {value}")

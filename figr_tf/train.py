@@ -47,6 +47,9 @@ _PENALTY_NORM = flags.DEFINE_enum(
 _META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0)
 _ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run.")
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in one meta-step.")
+_TASKS_AT_ONCE = flags.DEFINE_integer(
+    "tasks_at_once", 1, "Tasks of a meta-batch adapted side by side: faster for --hidden=4 and less, needs more memory."
+)
 _NUM_META_STEPS = flags.DEFINE_integer(
     "num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included."
 )
@@ -93,6 +96,7 @@ def _settings():
         meta_learning_rate=_META_LEARNING_RATE.value,
         anneal_meta_learning_rate=_ANNEAL.value,
         meta_batch_size=_META_BATCH_SIZE.value,
+        tasks_at_once=_TASKS_AT_ONCE.value,
         num_meta_steps=_NUM_META_STEPS.value,
         seed=_SEED.value,
         log_every=_LOG_EVERY.value,

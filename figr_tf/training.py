@@ -72,7 +72,9 @@ class Trainer:
             remaining = 1.0 - tf.cast(meta_step, tf.float32) / settings.num_meta_steps
             state.set_learning_rate(settings.meta_learning_rate * remaining)
         support = tf.stack([self._sampler.random_support_images(seed) for seed in tf.unstack(support_seeds)])
-        return state.take_meta_step(support, settings.num_inner_steps, settings.inner, adaptation_seeds)
+        return state.take_meta_step(
+            support, settings.num_inner_steps, settings.inner, adaptation_seeds, settings.tasks_at_once
+        )
 
     def _adapt_to(self, support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         networks, settings = self.reptile.networks, self.settings

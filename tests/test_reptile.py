@@ -53,8 +53,9 @@ def test_meta_gradient_is_meta_weights_minus_adapted_weights(tiny_networks, tiny
         np.testing.assert_array_equal(g, phi - w)
 
 
-def test_meta_batch_averages_its_tasks(tiny_networks, tiny_weights, support, adapted):
-    gradient, _ = reptile.meta_gradient(tiny_networks, tiny_weights, support, 1, STEP, SEEDS)
+@pytest.mark.parametrize("tasks_at_once", [1, 2])
+def test_meta_batch_averages_its_tasks(tasks_at_once, tiny_networks, tiny_weights, support, adapted):
+    gradient, _ = reptile.meta_gradient(tiny_networks, tiny_weights, support, 1, STEP, SEEDS, tasks_at_once)
     for g, phi, w0, w1 in zip(*map(tf.nest.flatten, (gradient, tiny_weights, *adapted)), strict=True):
         # Differences of weights near 1, each rounded at 1e-7.
         np.testing.assert_allclose(g, phi - (w0 + w1) / 2, rtol=1e-4, atol=1e-6)

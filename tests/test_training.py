@@ -264,7 +264,7 @@ def test_annealing_lowers_the_meta_learning_rate_linearly_to_zero(settings, tiny
 def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, tiny_dataset, monkeypatch):
     seen = []
 
-    def record(self, support_images, _, __, seeds):
+    def record(self, support_images, _, __, seeds, _tasks_at_once):
         seen.extend([*(s.numpy().tobytes() for s in support_images), *(s.numpy().tobytes() for s in seeds)])
         self.meta_step.assign_add(1)
 
