@@ -1,0 +1,65 @@
+"""Processes that are timed in turns, so that a busy machine is busy for all of them."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks.worker import Work
+
+
+class Ours:
+    """A worker process that runs once whenever asked."""
+
+    def __init__(self, work: Work):
+        command = [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(work))]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        self.ready = self._read()
+        self.seconds: list[float] = []
+        self.peak_mib = 0.0
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker ended with status {self._process.wait()}; its error stands above")
+        return json.loads(line)
+
+    def run(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        answer = self._read()
+        self.seconds.append(answer["seconds"])
+        self.peak_mib = answer["peak_mib"]
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Peer:
+    """The eager PyTorch peer. A whole process each time, since it prints its times only when it ends.
+
+    Args:
+        arguments: of the script, without --steps.
+        steps: timed meta-steps in each turn, after one that does not count.
+    """
+
+    def __init__(self, python: pathlib.Path, script: pathlib.Path, arguments: list[str], steps: int):
+        self._command = [str(python), str(script), *arguments, f"--steps={steps}"]
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+        done = subprocess.run(self._command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        self.seconds += json.loads(done.stdout.splitlines()[-1])["seconds"]
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    return {"median_s": statistics.median(seconds), "min_s": min(seconds), "runs": len(seconds)}

@@ -1,0 +1,69 @@
+"""The least time a meta-step could take on this machine: its arithmetic and its memory traffic, each at full speed."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from figr_tf import layers, networks
+
+
+class Rates(NamedTuple):
+    """What the machine does at best: matrix products in FLOP/s, copies in bytes/s (read and written counted)."""
+
+    flops: float
+    bytes: float
+
+
+def measure_rates(repeats: int = 5) -> Rates:
+    """The best of some 2048³ matrix products and 256 MiB copies in NumPy."""
+    a, b = np.ones([2, 2048, 2048], np.float32)
+    source = np.ones(2**26, np.float32)
+    target = np.empty_like(source)
+    return Rates(
+        2 * 2048**3 / min(_seconds(lambda: a @ b) for _ in range(repeats)),
+        2 * source.nbytes / min(_seconds(lambda: np.copyto(target, source)) for _ in range(repeats)),
+    )
+
+
+def _seconds(action) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _pass_flops(model, num_images: int, image_size: int) -> int:
+    """Multiplications and additions of the linear maps in one forward pass."""
+    total = 0
+    for layer in model.layers:
+        for unit in layer.units if isinstance(layer, layers.ResidualBlock) else [layer]:
+            if not hasattr(unit, "kernel"):
+                continue
+            if isinstance(unit, layers.ConvUnit):
+                pixels = unit.scale.shape[0] * unit.scale.shape[1]
+            else:
+                pixels = image_size**2 if isinstance(unit, layers.ToImage) else 1
+            total += 2 * num_images * pixels * int(np.prod(unit.kernel.shape))
+    return total
+
+
+def inner_step_cost(spec: networks.NetworkSpec, num_shots: int) -> tuple[int, int]:
+    """(FLOP, bytes) of one inner step if nothing is computed or moved twice.
+
+    In forward passes of n images: the discriminator's step takes 12 (3 forward; 4 backward for real and generated; 5
+    for the slope at the interpolates and its derivatives), the generator's step 2 of the discriminator and 4 of its
+    own. A derivative by the input costs as much as a forward pass, one by the weights too. Bytes are those of weights
+    and gradients alone, 4 each: a read per pass over all images together, a write per gradient, 3 per update.
+    """
+    generator, discriminator = networks.build_networks(spec)
+    flops = 14 * _pass_flops(discriminator, num_shots, spec.image_size)
+    flops += 4 * _pass_flops(generator, num_shots, spec.image_size)
+    moved = (4 + 1 + 3 + 2) * networks.parameter_count(discriminator)
+    moved += (2 + 1 + 3) * networks.parameter_count(generator)
+    return flops, 4 * moved
+
+
+def seconds(spec: networks.NetworkSpec, num_shots: int, num_inner_steps: int, rates: Rates) -> float:
+    """The larger of both floors, for the inner steps of one meta-step."""
+    flops, moved = inner_step_cost(spec, num_shots)
+    return num_inner_steps * max(flops / rates.flops, moved / rates.bytes)

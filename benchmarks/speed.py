@@ -1,0 +1,118 @@
+"""Times meta-steps, adaptation and generation beside an eager PyTorch peer and beside the machine's own limits.
+
+  python -m benchmarks.speed --peer=PATH/torch_figr.py --peer_python=PATH/bin/python --json=out.json
+
+Everything runs in turns, so that ratios hold on a busy machine. Without a peer its columns are left out.
+"""
+
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from absl import flags
+
+from benchmarks import floor
+from benchmarks.contestants import Ours, Peer, spread
+from benchmarks.worker import Work
+from figr_tf import console, networks
+
+_PEER = flags.DEFINE_string("peer", None, "The peer's script, torch_figr.py.")
+_PEER_PYTHON = flags.DEFINE_string("peer_python", None, "Python with torch and numpy.")
+_HIDDEN = flags.DEFINE_list("hidden", ["4", "16", "64"], "Channels h at full resolution of the networks to time.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of everybody.", lower_bound=1)
+_RUNS = flags.DEFINE_integer("runs", 3, "Timed runs in each turn.", lower_bound=1)
+_JSON = flags.DEFINE_string("json", None, "Writes all figures there.")
+
+
+def _rows() -> list[tuple[str, Work]]:
+    rows = []
+    for h in map(int, _HIDDEN.value):
+        rows.append((f"meta-step, h = {h}", Work("meta_step", h)))
+        if h == 16:
+            rows.append(("meta-step, h = 16, n = 8, 64²", Work("meta_step", h, 64, 8)))
+        if h < 64:
+            rows.append((f"adapt alone, h = {h}", Work("adapt", h)))
+            rows.append((f"adapt + 64 samples, h = {h}", Work("generate", h)))
+            rows.append((f"the same, exported, h = {h}", Work("exported", h)))
+    rows.append(("one support set", Work("sampling")))
+    return rows
+
+
+def _export(hidden: int, folder: pathlib.Path) -> str:
+    """An export of an untrained network, by the commands that a user types."""
+    run, models = folder / f"run{hidden}", folder / f"models{hidden}"
+    sizes = [f"--hidden={hidden}", "--num_meta_steps=1", "--num_shots=4"]
+    for command in (
+        ["figr_tf.train", "--dataset=glyphs", *sizes, f"--run={run}"],
+        ["exporters.export_saved_model", f"--run={run}", f"--export_dir={models}", "--signatures=generate_tensor"],
+    ):
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+    return str(next(path for path in models.iterdir() if path.name.isdigit()))
+
+
+def _peer(work: Work) -> Peer | None:
+    if not (_PEER.value and _PEER_PYTHON.value) or work.kind in ("adapt", "sampling"):
+        return None
+    python, script = pathlib.Path(_PEER_PYTHON.value), pathlib.Path(_PEER.value)
+    arguments = [f"--hidden={work.hidden}", f"--size={work.image_size}", f"--shots={work.num_shots}"]
+    if work.kind != "meta_step":
+        arguments.insert(0, str(script))
+        script = pathlib.Path(__file__).parent / "torch_generate.py"
+    return Peer(python, script, arguments, _RUNS.value)
+
+
+def _time(name: str, work: Work, rates: floor.Rates) -> dict[str, Any]:
+    ours, peer = Ours(work), _peer(work)
+    try:
+        for _ in range(_ROUNDS.value):
+            if peer:
+                peer.run()
+            for _ in range(_RUNS.value):
+                ours.run()
+    finally:
+        ours.close()
+    result = {"name": name} | ours.ready | {"peak_mib": ours.peak_mib} | spread(ours.seconds)
+    if peer:
+        result["peer"] = spread(peer.seconds)
+        result["ratio"] = result["peer"]["median_s"] / result["median_s"]
+    if work.kind in ("meta_step", "adapt"):
+        spec = networks.NetworkSpec(hidden=work.hidden, image_size=work.image_size)
+        result["floor_s"] = floor.seconds(spec, work.num_shots, work.num_inner_steps, rates)
+    return result
+
+
+def _line(row: dict[str, Any]) -> str:
+    peer, ratio = (f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}") if "peer" in row else ("–", "–")
+    least = f"{row['median_s'] / row['floor_s']:.1f}" if "floor_s" in row else "–"
+    return (
+        f"| {row['name']} | {row['median_s']:.4f} | {peer} | {ratio} | {least} | {row['first_call_s']:.1f} |"
+        f" {row['import_s']:.1f} | {row['peak_mib']:.0f} |"
+    )
+
+
+def main() -> None:
+    device = console.start_tensorflow()
+    rates = floor.measure_rates()
+    print(f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products, {rates.bytes / 1e9:.1f} GB/s copied")
+    if not (_PEER.value and _PEER_PYTHON.value):
+        print("no peer: give --peer and --peer_python to compare with PyTorch")
+    print("| | ours, s | peer, s | peer / ours | ours / floor | first call, s | import, s | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, work in _rows():
+            if work.kind == "exported":
+                work = Work(work.kind, work.hidden, saved_model=_export(work.hidden, pathlib.Path(folder)))
+            results.append(_time(name, work, rates))
+            print(_line(results[-1]), flush=True)
+    if _JSON.value:
+        facts = {"device": device, "machine": platform.processor() or platform.machine(), "rates": rates._asdict()}
+        pathlib.Path(_JSON.value).write_text(json.dumps(facts | {"rows": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    console.run(main)

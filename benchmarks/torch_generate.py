@@ -1,0 +1,60 @@
+"""What a server in eager PyTorch would do for one request: adapt the peer's networks, then draw 64 samples.
+
+  python benchmarks/torch_generate.py torch_figr.py --hidden 16 --steps 3      (needs: pip install torch==2.13.0 numpy)
+
+The networks are those of the peer's file, and each inner step is Algorithm 1's; prints one JSON line like the peer.
+"""
+
+import argparse
+import copy
+import importlib.util
+import json
+import time
+
+import torch
+
+
+def _generate(generator, discriminator, support, args):
+    generator, discriminator = copy.deepcopy(generator), copy.deepcopy(discriminator)
+    n = len(support)
+    for _ in range(args.inner):
+        with torch.no_grad():
+            generated = generator(torch.randn(n, 100))
+        mix = torch.rand(n, 1, 1, 1)
+        interpolates = (generated + mix * (support - generated)).requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(interpolates).sum(), interpolates, create_graph=True)
+        penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        loss = discriminator(generated).mean() - discriminator(support).mean() + 10 * penalty
+        _descend(discriminator, loss)
+        _descend(generator, -discriminator(generator(torch.randn(n, 100))).mean())
+    with torch.no_grad():
+        return generator(torch.randn(args.samples, 100))
+
+
+def _descend(network, loss, rate=1e-4):
+    weights = list(network.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        weight.data.sub_(gradient, alpha=rate)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer")
+    for name, default in (("hidden", 64), ("size", 32), ("shots", 4), ("inner", 10), ("samples", 64), ("steps", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    description = importlib.util.spec_from_file_location("peer", args.peer)
+    peer = importlib.util.module_from_spec(description)
+    description.loader.exec_module(peer)
+    generator, discriminator = peer.Generator(args.size, args.hidden), peer.Discriminator(args.size, args.hidden)
+    support = torch.rand(args.shots, 1, args.size, args.size) * 2 - 1
+    seconds = []
+    for _ in range(args.steps + 1):
+        start = time.perf_counter()
+        _generate(generator, discriminator, support, args)
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps({"seconds": seconds[1:]}))
+
+
+if __name__ == "__main__":
+    main()
