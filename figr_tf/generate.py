@@ -17,7 +17,7 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder with the support set's ima
 _OUT = flags.DEFINE_string("out", "out.png", "Picture to write: the support set framed, samples below.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_bound=1)
 _NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", None, "Inner-loop SGD steps (K). Default: as trained.", 0)
-_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**31 - 1)
+_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**53 - 1)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
 _NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
 _GIF = flags.DEFINE_string(

@@ -15,6 +15,7 @@ from figr_tf.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
 _ADAPTATION, _SAMPLES = 0, 1
+MAX_SEED = 2**53 - 1  # of a user seed: every JSON reader keeps it whole
 
 
 def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
@@ -57,8 +58,8 @@ class FewShotModel:
         self.meta_step = meta_step
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
-        scalar = tf.TensorSpec([], tf.int32)
-        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *[scalar] * 3])
+        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.int32, tf.int64)]
+        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *scalars])
         self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
         self._advance = tf.function(self._inner_steps)
 
@@ -107,13 +108,14 @@ class FewShotModel:
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
+            seed: 0 ≤ seed < 2**53.
             num_inner_steps: K; the training run's unless given. More of them follow the support more closely.
 
         Returns:
             uint8 [num_samples, S, S, C].
 
         Raises:
-            ValueError: support images of another shape or type, no samples, or a negative number of steps.
+            ValueError: support images of another shape or type, or a number out of its range.
             UserError: the adaptation diverged.
         """
         support = self._check_support(support_images)
@@ -121,6 +123,8 @@ class FewShotModel:
             num_inner_steps = self.settings.num_inner_steps
         if num_samples < 1 or num_inner_steps < 0:
             raise ValueError(f"need num_samples ≥ 1, num_inner_steps ≥ 0. Received: {num_samples}, {num_inner_steps}")
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"need 0 ≤ seed < 2**53. Received: {seed}")
         samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
             raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
@@ -146,7 +150,7 @@ class FewShotModel:
         for step in steps:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
-                weights, done = self._advance(weights, support, first, count, tf.constant(seed)), step
+                weights, done = self._advance(weights, support, first, count, tf.constant(seed, tf.int64)), step
             yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:

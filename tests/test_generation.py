@@ -138,6 +138,15 @@ def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, supp
     assert (last == 255).all()
 
 
+def test_seeds_beyond_32_bits_are_streams_of_their_own_and_smaller_ones_keep_theirs(model, support):
+    np.testing.assert_array_equal(adaptation.stateless_seed(7), [7, 0])
+    np.testing.assert_array_equal(adaptation.stateless_seed(2**31 - 1), [2**31 - 1, 0])
+    np.testing.assert_array_equal(adaptation.stateless_seed(2**32 + 7), [7, 1])
+    assert (model.generate(support, 4, seed=2**32 + 7) != model.generate(support, 4, seed=7)).any()
+    with pytest.raises(ValueError, match=r"need 0 ≤ seed < 2\*\*53. Received: -1"):
+        model.generate(support, seed=-1)
+
+
 @pytest.mark.parametrize("arguments", [{"num_samples": 0}, {"num_inner_steps": -1}])
 def test_impossible_numbers_are_refused(model, support, arguments):
     with pytest.raises(ValueError, match=r"need num_samples ≥ 1, num_inner_steps ≥ 0\. Received"):
