@@ -6,14 +6,13 @@ format, so that exporting needs no package beside TensorFlow.
 
 import pathlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from exporters import png
 from exporters.signatures import Parts
-from figr_tf import glyphs
 from figr_tf.networks import parameter_count
 
 FILE_NAME = "tf_serving_warmup_requests"
@@ -31,7 +30,7 @@ class Request(NamedTuple):
     """One call of a signature; an empty filter asks for all outputs."""
 
     signature: str
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, Any]
     output_filter: tuple[str, ...] = ()
 
 
@@ -39,9 +38,9 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
     """One request for each signature and each output filter that clients use."""
     support = support_images(parts)
     files = np.array(png.encode_images(tf.constant(support)).numpy(), dtype=object)
-    steps = {"num_inner_steps": np.int32(num_inner_steps(parts))}
-    samples = {"num_samples": np.int32(parts.defaults.num_samples)}
-    seed = {"seed": np.int64(0)}
+    steps: dict[str, Any] = {"num_inner_steps": np.int32(num_inner_steps(parts))}
+    samples: dict[str, Any] = {"num_samples": np.int32(parts.defaults.num_samples)}
+    seed: dict[str, Any] = {"seed": np.int64(0)}
     length = parameter_count(parts.model.networks.generator)
     for name in signature_names:
         if name in ("generate", "serving_default") and "generate" in signature_names:
@@ -63,15 +62,14 @@ def num_inner_steps(parts: Parts) -> int:
 
 
 def support_images(parts: Parts) -> np.ndarray:
-    """float32 [n, H, W, C] in [0, 1], n as trained: drawings of one glyph.
+    """float32 [n, H, W, C] of whole bytes over 255, n as trained: noise.
 
-    Bars and other plain areas would not do for a comparison: there many activations are 0 to the last digit, and which
-    side of a PReLU's kink rounding puts them on changes the first update by a percent.
+    Drawings would not do for a comparison: on plain paper many activations are 0 but for rounding, which then decides
+    on which side of a PReLU's kink they lie, and the inner loop magnifies it.
     """
     num_shots = min(parts.model.settings.num_shots, parts.limits.max_num_shots)
-    height, _, channels = parts.image_shape
-    drawings = glyphs.glyph_images(0, num_shots, height, seed=0).repeat(channels, -1)
-    return drawings.astype(np.float32) / np.float32(255.0)
+    noise = np.random.default_rng(0).integers(0, 256, (num_shots, *parts.image_shape))
+    return noise.astype(np.float32) / np.float32(255.0)
 
 
 def write(path: pathlib.Path, logged: Iterable[Request]) -> None:
