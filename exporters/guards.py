@@ -2,6 +2,10 @@
 
 Every check is a data dependency: what it guards is only reachable through it. A control dependency beside the work
 would not stop the work. A failed check ends the request with INVALID_ARGUMENT and the sentence given here.
+
+TensorFlow takes shapes for proven and folds away checks that they seem to answer: the declared shape of an input, and
+also what later operations ask of one (`tf.stack([m, 8])` makes m a scalar, as far as Grappler is concerned). Hence the
+operation without a shape before the checks of a shape, and the reshape or slice behind them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ def require(condition: tf.Tensor, sentence: str | tf.Tensor, value: tf.Tensor) -
 
 
 def as_fed(value: tf.Tensor) -> tf.Tensor:
-    """`value` without its declared shape, from which TensorFlow would otherwise conclude that a check cannot fail."""
+    """`value` without its declared shape."""
     return tf.raw_ops.PlaceholderWithDefault(input=value, shape=tf.TensorShape(None))
 
 
@@ -27,19 +31,17 @@ def _received(sentence: str, number: tf.Tensor) -> tf.Tensor:
 def scalar(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
     """An integer [] of low … high."""
     value = as_fed(value)
-    value = require(tf.equal(tf.rank(value), 0), f"{name} must be one number, without axes.", value)
-    value.set_shape([])
+    value = tf.reshape(require(tf.equal(tf.rank(value), 0), f"{name} must be one number, without axes.", value), [])
     return require((value >= low) & (value <= high), _received(f"{name} must be from {low} to {high}.", value), value)
 
 
 def vector(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
-    """[length] of any type, where low ≤ length ≤ high."""
+    """[length] of any type, low ≤ length ≤ high."""
     value = as_fed(value)
-    value = require(tf.equal(tf.rank(value), 1), f"{name} must be a list, with one axis.", value)
-    value.set_shape([None])
+    value = tf.reshape(require(tf.equal(tf.rank(value), 1), f"{name} must be a list, with one axis.", value), [-1])
     length = tf.size(value)
     sentence = f"{name} must hold {low} to {high} items." if low != high else f"{name} must hold {low} items."
-    return require((length >= low) & (length <= high), _received(sentence, length), value)
+    return require((length >= low) & (length <= high), _received(sentence, length), value)[:high]
 
 
 def support_images(
@@ -53,7 +55,7 @@ def support_images(
     images = require(tf.equal(tf.rank(images), num_axes), _received(form + " in axes.", tf.rank(images)), images)
     fits = tf.reduce_all(tf.equal(tf.shape(images)[-3:], tf.constant(image_shape, tf.int32)))
     images = require(fits, form + ": height, width or channels differ.", images)
-    images.set_shape([None] * len(leading) + list(image_shape))
+    images = tf.reshape(images, tf.concat([tf.shape(images)[:-3], image_shape], 0))
     for axis, (name, most) in enumerate(leading.items()):
         count = tf.shape(images)[axis]
         sentence = _received(f"{form} with {name} from 1 to {most}.", count)
