@@ -16,8 +16,8 @@ from exporters.signatures import Parts
 from figr_tf.networks import parameter_count
 
 FILE_NAME = "tf_serving_warmup_requests"
-# Two steps build the loop's graph as well as ten do.
-_NUM_INNER_STEPS = 2
+# Two build the loop's graph as well as ten do.
+NUM_INNER_STEPS = 2
 _LENGTH_DELIMITED = 2
 # Field numbers of tensorflow_serving/apis: PredictionLog, PredictLog, PredictRequest, ModelSpec, a map's entry.
 _PREDICT_LOG, _REQUEST = 6, 1
@@ -38,7 +38,7 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
     """One request for each signature and each output filter that clients use."""
     support = support_images(parts)
     files = np.array(png.encode_images(tf.constant(support)).numpy(), dtype=object)
-    steps: dict[str, Any] = {"num_inner_steps": np.int32(num_inner_steps(parts))}
+    steps: dict[str, Any] = {"num_inner_steps": np.int32(NUM_INNER_STEPS)}
     samples: dict[str, Any] = {"num_samples": np.int32(parts.defaults.num_samples)}
     seed: dict[str, Any] = {"seed": np.int64(0)}
     length = parameter_count(parts.model.networks.generator)
@@ -55,10 +55,6 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
             yield Request(name, delta | samples | seed, ("images",))
         else:
             yield Request(name, {"support_images": support[None], "seed": np.zeros(1, np.int64)}, ("images",))
-
-
-def num_inner_steps(parts: Parts) -> int:
-    return min(_NUM_INNER_STEPS, parts.limits.max_num_inner_steps)
 
 
 def support_images(parts: Parts) -> np.ndarray:
