@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from figr_tf import checkpoints, images, runs
+from figr_images import images
+from figr_tf import checkpoints, runs
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
 from figr_tf.errors import DataError, UserError
 from figr_tf.networks import Networks, build_networks
@@ -81,25 +82,14 @@ class FewShotModel:
         Raises:
             DataError: no images there, or one that cannot be used; it is named.
         """
-        path = pathlib.Path(folder).expanduser()
-        if not path.exists():
-            raise DataError(f"{path}: no such folder or image.")
-        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
-        if not files:
-            inside = sum(p.is_dir() for p in path.iterdir())
-            hint = f" Choose one of its {inside} folders." if inside else ""
-            raise DataError(f"{path}: no images in this folder (looked for {', '.join(images.SUFFIXES)}).{hint}")
         spec = self.settings.network
         try:
-            support = []
-            for file in files:
-                support.append(images.decode_image(file.read_bytes(), spec.image_size, spec.channels, ink))
-        except (images.ImageError, OSError) as error:
-            raise DataError(f"{file}: {error}. Remove or replace it.") from error
-        if spec.channels == 1 and np.mean(support) < 128:
-            other = "light" if ink == "dark" else "dark"
-            logging.warning("%s: most pixels are ink. If the ink is %s there, give --ink=%s.", path, other, other)
-        return np.stack(support)
+            support = images.read_images(folder, spec.image_size, spec.channels, ink)
+        except images.ImageError as error:
+            raise DataError(str(error)) from error
+        if advice := images.ink_advice(support, ink):
+            logging.warning("%s: %s", folder, advice)
+        return support
 
     def generate(
         self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
@@ -163,10 +153,6 @@ class FewShotModel:
                 f" Received: {array.dtype} {list(array.shape)}"
             )
         return images.to_unit_range(array)
-
-
-def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
 
 
 def load_run(run: str | pathlib.Path) -> FewShotModel:

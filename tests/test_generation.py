@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 import figr_tf
-from figr_tf import adaptation, checkpoints, generation, glyphs, images, reptile, runs
+from figr_images import images
+from figr_tf import adaptation, checkpoints, generation, glyphs, reptile, runs
 from figr_tf.errors import DataError, RunError, UserError
 from figr_tf.networks import build_networks
 from figr_tf.settings import Settings
