@@ -6,6 +6,7 @@ For production there is TensorFlow Serving itself: see docs/serving.md.
 """
 
 import functools
+import os
 import pathlib
 import signal
 import threading
@@ -27,6 +28,7 @@ _MAX_SECONDS = flags.DEFINE_float("max_seconds", 60.0, "Longest a request may ta
 _POLL_SECONDS = flags.DEFINE_float("poll_seconds", 1.0, "How often to look for a new version.", 0.01)
 _GRACE_SECONDS = flags.DEFINE_float("grace_seconds", 30.0, "Longest to finish requests after SIGTERM.", 0.0)
 _ENABLE_BATCHING = flags.DEFINE_bool("enable_batching", False, "Refused, as it mixes different users' images.")
+_ANSWER_SECONDS = 1.0  # for the last answers to leave
 
 
 def _check_flags() -> None:
@@ -61,15 +63,14 @@ def _serve(device: str) -> None:
     print(f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}", flush=True)
     stopping.wait()
     print("stopping", flush=True)
-    stopped = server.stop(_GRACE_SECONDS.value)
-    idle = core.drain(_GRACE_SECONDS.value)
-    stopped.wait()
+    if not core.drain(_GRACE_SECONDS.value):
+        logging.warning("requests were still running after %g s; they got no answer", _GRACE_SECONDS.value)
+        logging.flush()
+        os._exit(0)  # their threads cannot be interrupted, and Python would wait for them
+    server.stop(_ANSWER_SECONDS).wait()
     if rest:
         rest.shutdown()
-    if idle:
-        versions.stop()
-    else:
-        logging.warning("requests were still running after %g s; they got no answer", _GRACE_SECONDS.value)
+    versions.stop()
 
 
 def main() -> None:
