@@ -185,9 +185,9 @@ def test_all_tries_share_one_deadline():
 
 @pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT", "UNKNOWN"])
 def test_nothing_else_is_tried_again(code):
-    with _fake_server(grpc.StatusCode[code]) as (address, service), _connected(address) as model:
-        with pytest.raises(ServingError) as caught:
-            model.versions()
+    refused = pytest.raises(ServingError)
+    with _fake_server(grpc.StatusCode[code]) as (address, service), _connected(address) as model, refused as caught:
+        model.versions()
     assert caught.value.code == code
     assert service.asked == 1
 
@@ -241,7 +241,7 @@ class _FakeRest(http.server.BaseHTTPRequestHandler):
 def test_whatever_stands_behind_a_rest_port_ends_in_a_serving_error(status, body, code):
     handler = type("Handler", (_FakeRest,), {"status": status, "body": body})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         endpoint = remote.Endpoint(f"http://127.0.0.1:{server.server_port}")
         with remote.RemoteModel(endpoint, retry_for=0) as model, pytest.raises(ServingError) as caught:
