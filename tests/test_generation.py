@@ -9,30 +9,8 @@ from PIL import Image
 
 import figr_tf
 from figr_images import images
-from figr_tf import adaptation, checkpoints, generation, glyphs, reptile, runs
+from figr_tf import adaptation, generation, glyphs
 from figr_tf.errors import DataError, RunError, UserError
-from figr_tf.networks import build_networks
-from figr_tf.settings import Settings
-from tests.conftest import TINY, identity_of
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, tiny_dataset):
-    """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
-    path = tmp_path_factory.mktemp("runs") / "run"
-    settings = Settings(
-        data=figr_tf.datasets.DataSettings(image_size=16),
-        network=dataclasses.replace(TINY, architecture="dcgan"),
-        inner=adaptation.InnerStep(learning_rate=1e-3),
-        num_inner_steps=2,
-    )
-    folder = runs.RunFolder(path)
-    identity = identity_of(settings, tiny_dataset)
-    folder.record(settings, tiny_dataset.split, identity, "")
-    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.adam(1.0), reptile.adam(1.0))
-    state.meta_step.assign(12)
-    checkpoints.save(folder.checkpoints, state, identity)
-    return path
 
 
 @pytest.fixture(scope="module")
