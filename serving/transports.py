@@ -68,7 +68,7 @@ def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -
     pause = _FIRST_PAUSE
     while True:
         try:
-            return call(max(timeout - (time.monotonic() - start), 1e-3))
+            return call(max(timeout - (time.monotonic() - start), 1e-6))
         except ServingError as error:
             wait = pause * random.uniform(0.5, 1.0)
             if error.code != "UNAVAILABLE" or time.monotonic() + wait - start > min(timeout, retry_for):

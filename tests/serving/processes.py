@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from serving import remote
 from tests.conftest import ROOT
 
+PATIENCE = 60.0  # seconds for what takes well under one
 START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import TensorFlow
 
 
@@ -77,3 +79,10 @@ def run_client(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedPr
 
 def client_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "serving.client", *arguments]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

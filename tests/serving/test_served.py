@@ -1,10 +1,6 @@
 """What a client gets from a server: the embedded one and, where its binary is there, TensorFlow Serving itself."""
 
 import concurrent.futures
-import http.client
-import json
-import urllib.error
-import urllib.request
 
 import grpc
 import numpy as np
@@ -204,43 +200,6 @@ def test_bytes_that_are_no_message_do_not_stop_the_server(server, support):
     assert caught.value.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)
     with remote.RemoteModel(remote.Endpoint(server.grpc)) as model:
         assert len(model.generate(support, 2)) == 2
-
-
-GOOD = {"image_bytes": [{"b64": ""}], "num_samples": 2, "num_inner_steps": 1, "seed": 0}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[" * 100_000,
-        b"[]",
-        b'{"inputs": 3}',
-        json.dumps({"inputs": {"image_bytes": [{"b64": ""}]}}).encode(),
-        json.dumps({"inputs": GOOD | {"num_samples": 2.5}}).encode(),
-        json.dumps({"inputs": GOOD | {"num_samples": 2**40}}).encode(),
-        json.dumps({"inputs": GOOD | {"seed": 2**70}}).encode(),
-        json.dumps({"inputs": GOOD | {"seed": [[1], [2, 3]]}}).encode(),
-        json.dumps({"inputs": GOOD | {"seed": None}}).encode(),
-        json.dumps({"inputs": GOOD | {"image_bytes": [{"b64": "?"}]}}).encode(),
-        json.dumps({"inputs": GOOD, "signature_name": "classify"}).encode(),
-    ],
-    ids=lambda body: body[:60].decode(),
-)
-def test_a_bad_json_body_is_answered_with_400_and_a_sentence(server, body):
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{server.rest}/v1/models/figr:predict", body, timeout=10)
-    assert caught.value.code == 400
-    assert json.load(caught.value)["error"]
-
-
-@pytest.mark.parametrize(("verb", "path"), [("GET", "/v1/models/figr:predict"), ("GET", "/v1"), ("POST", "/")])
-def test_an_unknown_path_is_refused(server, verb, path):
-    connection = http.client.HTTPConnection(server.rest.removeprefix("http://"), timeout=10)
-    connection.request(verb, path, b"{}" if verb == "POST" else None)
-    assert connection.getresponse().status in (400, 404, 405)
-    connection.close()
 
 
 def test_memory_does_not_grow_with_requests(server, transport, support, png):
