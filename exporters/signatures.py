@@ -39,7 +39,7 @@ class Parts(NamedTuple):
         return spec.image_size, spec.image_size, spec.channels
 
     def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_tf.images.to_unit_range`."""
+        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_images.images.to_unit_range`."""
         size, _, channels = self.image_shape
         return tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.float32) / 127.5 - 1.0
 
