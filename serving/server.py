@@ -47,14 +47,14 @@ def _serve(device: str) -> None:
     from serving.embedded.servable import Servable
     from serving.embedded.versions import ModelVersions
 
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     load = functools.partial(Servable, _MODEL_NAME.value)
     versions = ModelVersions(pathlib.Path(_MODEL_BASE_PATH.value), load, _POLL_SECONDS.value)
     admission = Admission(_MAX_RUNNING.value, _MAX_QUEUED.value)
     core = Core(_MODEL_NAME.value, versions, admission, _MAX_SECONDS.value)
     versions.start()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # not while it loads: then there is nothing to finish
+        signal.signal(number, lambda *_: stopping.set())
     max_requests = _MAX_RUNNING.value + _MAX_QUEUED.value
     rest = None if _REST_PORT.value is None else rest_front.start(core, _HOST.value, _REST_PORT.value)
     server, port = grpc_front.start(core, f"{_HOST.value}:{_PORT.value}", max_requests)
@@ -63,14 +63,16 @@ def _serve(device: str) -> None:
     print(f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}", flush=True)
     stopping.wait()
     print("stopping", flush=True)
-    if not core.drain(_GRACE_SECONDS.value):
+    answered = core.drain(_GRACE_SECONDS.value)
+    if answered:
+        server.stop(_ANSWER_SECONDS).wait()
+    else:
         logging.warning("requests were still running after %g s; they got no answer", _GRACE_SECONDS.value)
-        logging.flush()
-        os._exit(0)  # their threads cannot be interrupted, and Python would wait for them
-    server.stop(_ANSWER_SECONDS).wait()
     if rest:
         rest.shutdown()
-    versions.stop()
+    if not answered or not versions.stop(_ANSWER_SECONDS):
+        logging.flush()
+        os._exit(0)  # a thread inside TensorFlow cannot be interrupted, and Python would wait for it
 
 
 def main() -> None:

@@ -49,11 +49,14 @@ class ModelVersions:
         self._replace(path)
         self._watcher.start()
 
-    def stop(self) -> None:
-        """Stops watching, and unloads once no request uses the model any more."""
+    def stop(self, seconds: float) -> bool:
+        """Stops watching and unloads, once no request uses the model; False if a version is still loading by then."""
         self._stop.set()
-        self._watcher.join()
+        self._watcher.join(seconds)
+        if self._watcher.is_alive():
+            return False
         self._swap(None)
+        return True
 
     @contextlib.contextmanager
     def use(self, version: int | None) -> Iterator[Servable]:

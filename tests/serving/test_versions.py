@@ -67,7 +67,7 @@ def fake_versions(tmp_path):
     versions = ModelVersions(tmp_path, _Fake, poll_seconds=0.01)
     versions.start()
     yield versions
-    versions.stop()
+    assert versions.stop(PATIENCE)
 
 
 def test_the_old_version_stays_until_its_last_request_is_answered(fake_versions, tmp_path):
