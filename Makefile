@@ -1,10 +1,12 @@
 # make quickstart   train a small model on drawn glyphs, generate an unseen one, say where the picture is
 # make test         lint and all tests
+# make test-all     the slow tests too
+# make bench-serving MODEL=models/figr   latency, throughput and memory of an export behind the embedded server
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test lint format
+.PHONY: quickstart test test-all lint format bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -30,3 +32,9 @@ format: $(INSTALLED)
 
 test: lint
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+test-all: lint
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m ""
+
+bench-serving: $(INSTALLED)
+	$(PYTHON) -m benchmarks.serving --model_base_path $(MODEL)

@@ -64,8 +64,8 @@ def weights_of(networks: Networks) -> Weights:
 
 
 def stateless_seed(seed: int | tf.Tensor, *path: int | tf.Tensor) -> tf.Tensor:
-    """int32 [2] seed of one random stream: `seed` folded with each integer of `path` in turn."""
-    stream = tf.stack([tf.cast(seed, tf.int32), 0])
+    """int32 [2] seed of one random stream: `seed` (int64 at most) folded with each integer of `path` in turn."""
+    stream = tf.bitcast(tf.cast(seed, tf.int64), tf.int32)  # low word, high word; the high one is 0 below 2³¹
     for part in path:
         stream = tf.random.fold_in(stream, part, alg="philox")
     return stream

@@ -12,7 +12,8 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from figr_tf import glyphs, image_trees, images, splits, tfds_files
+from figr_images import images
+from figr_tf import glyphs, image_trees, splits, tfds_files
 from figr_tf.errors import DataError
 from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
 

@@ -9,7 +9,8 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from figr_tf import console, image_grid
+from figr_images import image_grid
+from figr_tf import console
 from figr_tf.errors import UserError
 
 _RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train.", required=True)
@@ -17,7 +18,7 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder with the support set's ima
 _OUT = flags.DEFINE_string("out", "out.png", "Picture to write: the support set framed, samples below.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_bound=1)
 _NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", None, "Inner-loop SGD steps (K). Default: as trained.", 0)
-_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**31 - 1)
+_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**53 - 1)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
 _NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
 _GIF = flags.DEFINE_string(
@@ -41,10 +42,6 @@ def _check_outputs() -> None:
             raise UserError(f"{path}: its folder does not exist. Make it first.")
 
 
-def _picture(support: np.ndarray, samples: np.ndarray) -> Image.Image:
-    return image_grid.task_picture(support, samples, columns=max(len(support), min(16, len(samples))))
-
-
 def main() -> None:
     _check_outputs()
     console.start_tensorflow()
@@ -56,13 +53,13 @@ def main() -> None:
     print(f"adapting to {len(support)} images in {num_inner_steps} inner steps", flush=True)
     samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, num_inner_steps)
     try:
-        _picture(support, samples).save(_OUT.value)
+        image_grid.result_picture(support, samples).save(_OUT.value)
         if _NPZ.value:
             np.savez_compressed(_NPZ.value, support_images=support, images=samples)
         if _GIF.value:
             steps = np.unique(np.linspace(0, num_inner_steps, _GIF_MAX_FRAMES, dtype=int)).tolist()
             along = model.samples_along(support, steps, _NUM_SAMPLES.value, _SEED.value)
-            frames = [_picture(support, images) for images in along]
+            frames = [image_grid.result_picture(support, images) for images in along]
             frames[0].save(_GIF.value, save_all=True, append_images=frames[1:], duration=_GIF_MILLISECONDS, loop=0)
     except OSError as error:
         raise UserError(f"{error.filename or _OUT.value}: {error.strerror or error}.") from error

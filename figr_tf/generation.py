@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from figr_tf import checkpoints, images, runs
+from figr_images import images
+from figr_tf import checkpoints, runs
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
 from figr_tf.errors import DataError, UserError
 from figr_tf.networks import Networks, build_networks
@@ -15,6 +16,7 @@ from figr_tf.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
 _ADAPTATION, _SAMPLES = 0, 1
+MAX_SEED = 2**53 - 1  # of a user seed: every JSON reader keeps it whole
 
 
 def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
@@ -57,8 +59,8 @@ class FewShotModel:
         self.meta_step = meta_step
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
-        scalar = tf.TensorSpec([], tf.int32)
-        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *[scalar] * 3])
+        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.int32, tf.int64)]
+        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *scalars])
         self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
         self._advance = tf.function(self._inner_steps)
 
@@ -80,25 +82,14 @@ class FewShotModel:
         Raises:
             DataError: no images there, or one that cannot be used; it is named.
         """
-        path = pathlib.Path(folder).expanduser()
-        if not path.exists():
-            raise DataError(f"{path}: no such folder or image.")
-        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
-        if not files:
-            inside = sum(p.is_dir() for p in path.iterdir())
-            hint = f" Choose one of its {inside} folders." if inside else ""
-            raise DataError(f"{path}: no images in this folder (looked for {', '.join(images.SUFFIXES)}).{hint}")
         spec = self.settings.network
         try:
-            support = []
-            for file in files:
-                support.append(images.decode_image(file.read_bytes(), spec.image_size, spec.channels, ink))
-        except (images.ImageError, OSError) as error:
-            raise DataError(f"{file}: {error}. Remove or replace it.") from error
-        if spec.channels == 1 and np.mean(support) < 128:
-            other = "light" if ink == "dark" else "dark"
-            logging.warning("%s: most pixels are ink. If the ink is %s there, give --ink=%s.", path, other, other)
-        return np.stack(support)
+            support = images.read_images(folder, spec.image_size, spec.channels, ink)
+        except images.ImageError as error:
+            raise DataError(str(error)) from error
+        if advice := images.ink_advice(support, ink):
+            logging.warning("%s: %s", folder, advice)
+        return support
 
     def generate(
         self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
@@ -107,13 +98,14 @@ class FewShotModel:
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
+            seed: 0 ≤ seed < 2**53.
             num_inner_steps: K; the training run's unless given. More of them follow the support more closely.
 
         Returns:
             uint8 [num_samples, S, S, C].
 
         Raises:
-            ValueError: support images of another shape or type, no samples, or a negative number of steps.
+            ValueError: support images of another shape or type, or a number out of its range.
             UserError: the adaptation diverged.
         """
         support = self._check_support(support_images)
@@ -121,6 +113,8 @@ class FewShotModel:
             num_inner_steps = self.settings.num_inner_steps
         if num_samples < 1 or num_inner_steps < 0:
             raise ValueError(f"need num_samples ≥ 1, num_inner_steps ≥ 0. Received: {num_samples}, {num_inner_steps}")
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"need 0 ≤ seed < 2**53. Received: {seed}")
         samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
             raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
@@ -146,7 +140,7 @@ class FewShotModel:
         for step in steps:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
-                weights, done = self._advance(weights, support, first, count, tf.constant(seed)), step
+                weights, done = self._advance(weights, support, first, count, tf.constant(seed, tf.int64)), step
             yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
@@ -159,10 +153,6 @@ class FewShotModel:
                 f" Received: {array.dtype} {list(array.shape)}"
             )
         return images.to_unit_range(array)
-
-
-def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
 
 
 def load_run(run: str | pathlib.Path) -> FewShotModel:

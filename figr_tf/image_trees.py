@@ -23,8 +23,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from figr_images.images import MAX_FILE_BYTES, SUFFIXES, ImageError, decode_image
 from figr_tf.errors import DataError
-from figr_tf.images import MAX_FILE_BYTES, SUFFIXES, ImageError, decode_image
 
 _CACHE_FORMAT = 1
 _BATCH = 2048

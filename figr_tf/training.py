@@ -11,7 +11,8 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from figr_tf import checkpoints, console, datasets, image_grid, images, reptile, runs
+from figr_images import image_grid, images
+from figr_tf import checkpoints, console, datasets, reptile, runs
 from figr_tf.adaptation import stateless_seed, weights_of
 from figr_tf.errors import RunError
 from figr_tf.generation import adapt_and_generate

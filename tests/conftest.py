@@ -1,5 +1,6 @@
 """Fixtures on 16×16 images with h = 2 and K = 1–2: networks are built, and steps traced, once per session."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import figr_tf  # noqa: F401  (sets the Keras backend before anything imports Keras)
-from figr_tf import adaptation, datasets, glyphs, networks, splits
+from figr_tf import adaptation, checkpoints, datasets, glyphs, networks, reptile, runs, splits
 from figr_tf.image_trees import ClassImages
 from figr_tf.settings import Settings, full_identity
 
@@ -63,3 +64,22 @@ def tiny_settings():
         eval_every=3,
         checkpoint_every=2,
     )
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, tiny_dataset):
+    """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    settings = Settings(
+        data=datasets.DataSettings(image_size=16),
+        network=dataclasses.replace(TINY, architecture="dcgan"),
+        inner=adaptation.InnerStep(learning_rate=1e-3),
+        num_inner_steps=2,
+    )
+    folder = runs.RunFolder(path)
+    identity = identity_of(settings, tiny_dataset)
+    folder.record(settings, tiny_dataset.split, identity, "")
+    state = reptile.Reptile(networks.build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
+    state.meta_step.assign(12)
+    checkpoints.save(folder.checkpoints, state, identity)
+    return path

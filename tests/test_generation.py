@@ -8,30 +8,9 @@ import tensorflow as tf
 from PIL import Image
 
 import figr_tf
-from figr_tf import adaptation, checkpoints, generation, glyphs, images, reptile, runs
+from figr_images import images
+from figr_tf import adaptation, generation, glyphs
 from figr_tf.errors import DataError, RunError, UserError
-from figr_tf.networks import build_networks
-from figr_tf.settings import Settings
-from tests.conftest import TINY, identity_of
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, tiny_dataset):
-    """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
-    path = tmp_path_factory.mktemp("runs") / "run"
-    settings = Settings(
-        data=figr_tf.datasets.DataSettings(image_size=16),
-        network=dataclasses.replace(TINY, architecture="dcgan"),
-        inner=adaptation.InnerStep(learning_rate=1e-3),
-        num_inner_steps=2,
-    )
-    folder = runs.RunFolder(path)
-    identity = identity_of(settings, tiny_dataset)
-    folder.record(settings, tiny_dataset.split, identity, "")
-    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
-    state.meta_step.assign(12)
-    checkpoints.save(folder.checkpoints, state, identity)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +115,15 @@ def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, supp
         model.generate(support, num_inner_steps=3)
     *_, last = model.samples_along(support, [0, 3], 2)
     assert (last == 255).all()
+
+
+def test_seeds_beyond_32_bits_are_streams_of_their_own_and_smaller_ones_keep_theirs(model, support):
+    np.testing.assert_array_equal(adaptation.stateless_seed(7), [7, 0])
+    np.testing.assert_array_equal(adaptation.stateless_seed(2**31 - 1), [2**31 - 1, 0])
+    np.testing.assert_array_equal(adaptation.stateless_seed(2**32 + 7), [7, 1])
+    assert (model.generate(support, 4, seed=2**32 + 7) != model.generate(support, 4, seed=7)).any()
+    with pytest.raises(ValueError, match=r"need 0 ≤ seed < 2\*\*53. Received: -1"):
+        model.generate(support, seed=-1)
 
 
 @pytest.mark.parametrize("arguments", [{"num_samples": 0}, {"num_inner_steps": -1}])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from figr_tf import image_grid
+from figr_images import image_grid
 
 
 def test_support_is_framed_in_orange_above_the_samples():

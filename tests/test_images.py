@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_tf import images
-from figr_tf.images import ImageError, decode_image
+from figr_images import images
+from figr_images.images import ImageError, decode_image
 
 
 def _file(image: Image.Image, file_format: str = "PNG", **options) -> bytes:

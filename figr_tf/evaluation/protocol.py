@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from figr_tf import console, image_grid
+from figr_images import image_grid
+from figr_tf import console
 from figr_tf.errors import DataError
 from figr_tf.evaluation import features, reference_rows, table
 from figr_tf.evaluation.episodes import Episode, draw_episode

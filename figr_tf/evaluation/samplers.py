@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from figr_tf import datasets, images, runs
+from figr_images import images
+from figr_tf import datasets, runs
 from figr_tf.errors import DataError, UserError
 from figr_tf.evaluation.episodes import Episode, from_json
 from figr_tf.evaluation.protocol import Plan, Sampler, cached

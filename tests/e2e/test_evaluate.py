@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from exporters import saved_model
+from exporters.limits import Limits
 from figr_tf import glyphs
 from tests.e2e.test_commands import _run
 
@@ -128,6 +130,17 @@ def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
     values = json.loads((tmp_path / "out.json").read_text())["rows"]["model, K = 2"]["values"]
     assert values["copy AUC"] == 1
     assert abs(values["skill critic"]) < 0.2
+
+
+def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_path):
+    request = saved_model.Request(trained, "generate", ("generate_tensor",), Limits(), 16, None, None)
+    exported = saved_model.export(request, tmp_path / "models", None)
+    values = []
+    for kind, path in (("run", trained), ("saved_model", exported.path)):
+        result = _run("evaluate", f"--{kind}={path}", *SMALL, *where, f"--json={tmp_path / f'{kind}.json'}")
+        assert result.returncode == 0, result.stderr
+        values.append(json.loads((tmp_path / f"{kind}.json").read_text())["rows"]["model, K = 2"]["values"])
+    assert values[1] == pytest.approx(values[0], abs=0.05)
 
 
 @pytest.mark.parametrize(

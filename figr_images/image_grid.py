@@ -41,6 +41,11 @@ def task_picture(support: np.ndarray, samples: np.ndarray, columns: int | None =
     return Image.fromarray(np.concatenate(parts))
 
 
+def result_picture(support: np.ndarray, samples: np.ndarray) -> Image.Image:
+    """`task_picture` of many samples, up to 16 in a row."""
+    return task_picture(support, samples, columns=max(len(support), min(16, len(samples))))
+
+
 def beside(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures of equal height in one row, with a gap."""
     gap = np.full((pictures[0].height, 4 * _GAP, 3), 255, np.uint8)

@@ -1,6 +1,7 @@
-"""One image file or byte string → one uint8 array in the form that the networks are trained on."""
+"""Image files and byte strings → uint8 arrays in the form that the networks are trained on."""
 
 import io
+import pathlib
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -71,6 +72,41 @@ def prepare_image(image: Image.Image, image_size: int, channels: int, ink: str =
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     array = np.asarray(image).reshape(image_size, image_size, channels)
     return 255 - array if ink == "light" else array
+
+
+def read_images(folder: str | pathlib.Path, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
+    """Reads a folder of images (or one image) as a support set: uint8 [n, image_size, image_size, channels].
+
+    Raises:
+        ImageError: no images there, or one that cannot be used; it is named, and the text says what to do.
+    """
+    path = pathlib.Path(folder).expanduser()
+    if not path.exists():
+        raise ImageError(f"{path}: no such folder or image.")
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _is_image(p))
+    if not files:
+        inside = sum(p.is_dir() for p in path.iterdir())
+        hint = f" Choose one of its {inside} folders." if inside else ""
+        raise ImageError(f"{path}: no images in this folder (looked for {', '.join(SUFFIXES)}).{hint}")
+    support = []
+    for file in files:
+        try:
+            support.append(decode_image(file.read_bytes(), image_size, channels, ink))
+        except (ImageError, OSError) as error:
+            raise ImageError(f"{file}: {error}. Remove or replace it.") from error
+    return np.stack(support)
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def ink_advice(support: np.ndarray, ink: str) -> str | None:
+    """What to tell someone whose grey images, read with `ink`, are more ink than paper."""
+    if support.shape[-1] != 1 or np.mean(support) >= 128:
+        return None
+    other = "light" if ink == "dark" else "dark"
+    return f"most pixels are ink. If the ink is {other} there, give --ink={other}."
 
 
 def to_unit_range(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,154 @@
+"""Measures an export behind the embedded server: overhead, first request, load, memory.
+
+python -m benchmarks.serving --model_base_path models/figr --images examples/glyph
+
+Everything is compared within one run, turn by turn, since absolute times follow whatever else the machine does.
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from figr_images import images
+from serving import bench, remote
+from serving.embedded.c_session import CSession
+from serving.embedded.versions import newest_version
+from serving.errors import ServingError
+
+_PAIRS = 15  # of one call in this process and one over gRPC
+_STARTS = 3
+_FOLLOWING = 7  # requests after the first
+_CONCURRENCY = (1, 2, 4, 8)
+_SHARES_OF_CAPACITY = (0.5, 0.8, 1.2)
+
+
+@contextlib.contextmanager
+def _server(base_path: pathlib.Path) -> Iterator[tuple[subprocess.Popen, remote.RemoteModel]]:
+    command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}", "--port=0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if line.startswith("serving ")), None)
+        if line is None:
+            sys.exit("error: the server did not start; see above")
+        address = line.rpartition(" at ")[2].strip()
+        with remote.RemoteModel(remote.Endpoint(address), timeout=600.0) as model:
+            yield process, model
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _memory(process: subprocess.Popen) -> float:
+    """Resident memory in MiB, from Linux's process table."""
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def _in_process(base_path: pathlib.Path, support: np.ndarray, num_samples: int, steps: int) -> Callable[[], object]:
+    """The same request on floats, without gRPC and PNG, in the same kind of session."""
+    path = newest_version(base_path)
+    if path is None:
+        sys.exit(f"error: {base_path}: no version folder there")
+    session = CSession(path)
+    signature = session.signatures["generate_tensor"]
+    values = {
+        "support_images": support.astype(np.float32) / 255.0,
+        "num_samples": np.int32(num_samples),
+        "num_inner_steps": np.int32(steps),
+        "seed": np.int64(0),
+    }
+    feeds = {signature.inputs[name].name: np.asarray(value) for name, value in values.items()}
+    return lambda: session.run(feeds, [signature.outputs["images"].name], timeout=600.0)
+
+
+def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> dict:
+    with _server(base_path) as (_, model):
+        support = model.read_support(folder)
+        local = _in_process(base_path, support, num_samples, steps)
+        local()
+        model.generate(support, num_samples, 0, steps)
+        pairs = []
+        for _ in range(_PAIRS):
+            here = _seconds(local)
+            pairs.append((here, _seconds(lambda: model.generate(support, num_samples, 0, steps))))
+    ratios = [there / here for here, there in pairs]
+    return {
+        "in_process_seconds": statistics.median(here for here, _ in pairs),
+        "grpc_and_png_seconds": statistics.median(there for _, there in pairs),
+        "median_ratio": statistics.median(ratios),
+    }
+
+
+def _first_request(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> list[float]:
+    """Seconds of the first request divided by the median of those after it, for each start of the server."""
+    ratios = []
+    for _ in range(_STARTS):
+        with _server(base_path) as (_, model):
+            support = model.read_support(folder)
+            first, *rest = (
+                _seconds(lambda: model.generate(support, num_samples, 0, steps))  # noqa: B023
+                for _ in range(1 + _FOLLOWING)
+            )
+        ratios.append(first / statistics.median(rest))
+    return ratios
+
+
+def _load(base_path: pathlib.Path, folder: str, num_samples: int, steps: int, num_requests: int) -> dict:
+    with _server(base_path) as (process, model):
+        support = model.read_support(folder)
+        before = _memory(process)
+        closed = {}
+        for concurrency in _CONCURRENCY:
+            load = bench.Load(num_requests, concurrency, None, num_samples, steps)
+            closed[concurrency] = bench.run(model, support, load)
+        capacity = max(result["rate"] for result in closed.values())
+        opened = {}
+        for share in _SHARES_OF_CAPACITY:
+            load = bench.Load(num_requests, 64, share * capacity, num_samples, steps)
+            opened[f"{share:.0%}"] = bench.run(model, support, load)
+        return {"closed": closed, "open": opened, "memory_mib": [before, _memory(process)]}
+
+
+def _client_start() -> float:
+    command = [sys.executable, "-m", "serving.client", "--help"]
+    return min(_seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model_base_path", type=pathlib.Path, required=True, help="folder with the version folders")
+    parser.add_argument("--images", default="examples/glyph", help="support set")
+    parser.add_argument("--num_samples", type=int, default=16)
+    parser.add_argument("--num_inner_steps", type=int, default=10)
+    parser.add_argument("--num_requests", type=int, default=24, help="for each load")
+    options = parser.parse_args()
+    work = options.model_base_path, options.images, options.num_samples, options.num_inner_steps
+    try:
+        results = {
+            "client_start_seconds": _client_start(),
+            "overhead": _overhead(*work),
+            "first_request_ratios": _first_request(*work),
+            "load": _load(*work, options.num_requests),
+        }
+    except (ServingError, images.ImageError) as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""contract.json: all that a client needs to know about an export, read off the SavedModel itself where it is there."""
+
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from exporters.limits import MAX_SEED
+from exporters.signatures import Parts
+from figr_tf import runs
+from figr_tf.networks import parameter_count
+
+FORMAT = 1
+SAMPLES_FORM = "PNG, 8 bits per channel, dark ink on light paper"
+
+
+def signature_defs(saved_model: pathlib.Path) -> dict[str, Any]:
+    """SignatureDef by name, without TensorFlow's own."""
+    text = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
+    defs = text.meta_graphs[0].signature_def
+    return {name: defs[name] for name in sorted(defs) if not name.startswith("__")}
+
+
+def describe(saved_model: pathlib.Path, parts: Parts, kind: str, run: runs.RunFolder) -> dict[str, Any]:
+    """The contract of a SavedModel that was written from `run`.
+
+    Args:
+        kind: "generate" or "tasks".
+    """
+    settings, networks = parts.model.settings, parts.model.networks
+    height, width, channels = parts.image_shape
+    identity = run.read_identity()
+    split = run.read_split()
+    signatures = {name: _signature(d, parts) for name, d in signature_defs(saved_model).items()}
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "signatures": signatures,
+        "images": {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "range": [0.0, 1.0],
+            "ink": 0.0,
+            "paper": 1.0,
+            "png_bytes": SAMPLES_FORM,
+        },
+        "limits": {name: {"minimum": low, "maximum": high} for name, (low, high) in _ranges(parts).items()},
+        "defaults": {
+            "num_samples": parts.defaults.num_samples,
+            "num_inner_steps": parts.defaults.num_inner_steps,
+            "seed": 0,
+        },
+        "batching": "leading task axis" if kind == "tasks" else "off",
+        "model": {
+            "fingerprint": parts.fingerprint,
+            "meta_step": parts.model.meta_step,
+            "network": {key.removeprefix("network."): v for key, v in identity.items() if key.startswith("network.")},
+            "num_generator_parameters": parameter_count(networks.generator),
+            "num_discriminator_parameters": parameter_count(networks.discriminator),
+            "inner": {key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")},
+        },
+        "training": {
+            "run": run.path.resolve().name,
+            "dataset": settings.data.dataset,
+            "num_shots": settings.num_shots,
+            "num_inner_steps": settings.num_inner_steps,
+            "split": split.name,
+            "split_sha256": split.digest(),
+            "num_training_classes": len(split.training),
+            "num_held_out_classes": len(split.held_out),
+            "data_sha256": identity["data_sha256"],
+            "identity": identity,
+        },
+        "versions": runs.versions(),
+    }
+
+
+def _ranges(parts: Parts) -> dict[str, tuple[int, int]]:
+    limits = parts.limits
+    return {
+        "num_shots": (1, limits.max_num_shots),
+        "num_inner_steps": (0, limits.max_num_inner_steps),
+        "num_samples": (1, limits.max_num_samples),
+        "seed": (0, MAX_SEED),
+        "image_side": (2, limits.max_image_side),
+        "png_bytes": (1, limits.max_png_bytes),
+        "num_tasks": (1, limits.max_num_tasks),
+    }
+
+
+def _signature(signature_def, parts: Parts) -> dict[str, Any]:
+    inputs = {}
+    for name, info in sorted(signature_def.inputs.items()):
+        inputs[name] = _tensor(info)
+        if name in signature_def.defaults:
+            inputs[name]["default"] = tf.make_ndarray(signature_def.defaults[name]).item()
+        if name in _ranges(parts):
+            inputs[name]["minimum"], inputs[name]["maximum"] = _ranges(parts)[name]
+    return {
+        "inputs": inputs,
+        "outputs": {name: _tensor(info) for name, info in sorted(signature_def.outputs.items())},
+    }
+
+
+def _tensor(info) -> dict[str, Any]:
+    """Type and shape; an axis of any length is null."""
+    shape = [None if axis.size < 0 else axis.size for axis in info.tensor_shape.dim]
+    return {"dtype": tf.as_dtype(info.dtype).name, "shape": shape}

@@ -1,0 +1,91 @@
+"""Packages a trained run as a SavedModel that adapts, for TensorFlow Serving and for other TensorFlow code.
+
+python -m exporters.export_saved_model --run runs/00001-omniglot-resnet-h64 --export_dir models/figr
+"""
+
+import pathlib
+import time
+
+from absl import flags
+
+from exporters.limits import Limits
+from figr_tf import console
+from figr_tf.errors import UserError
+
+_SIGNATURES = ("generate", "generate_tensor", "adapt", "sample")
+_DEFAULT = Limits()
+
+_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train.", required=True)
+_EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Model folder; versions are its subfolders.", required=True)
+_VERSION = flags.DEFINE_integer("version", None, "Version to write. Default: one more than the highest there is.", 1)
+_KIND = flags.DEFINE_enum("kind", "generate", ["generate", "tasks"], "One class per request, or many (generate_tasks).")
+_NAMES = flags.DEFINE_list("signatures", list(_SIGNATURES), "Signatures to write, for --kind=generate.")
+_EVALUATION = flags.DEFINE_string(
+    "evaluation", None, "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there."
+)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Samples where a request does not say; per task for tasks.", 1)
+_NUM_INNER_STEPS = flags.DEFINE_integer(
+    "num_inner_steps", None, "Inner-loop SGD steps (K) where a request does not say. Default: as trained.", 0
+)
+_MAX_NUM_SHOTS = flags.DEFINE_integer("max_num_shots", _DEFAULT.max_num_shots, "Support images per class, at most.", 1)
+_MAX_NUM_INNER_STEPS = flags.DEFINE_integer(
+    "max_num_inner_steps", _DEFAULT.max_num_inner_steps, "Inner-loop SGD steps per request, at most.", 1
+)
+_MAX_NUM_SAMPLES = flags.DEFINE_integer("max_num_samples", _DEFAULT.max_num_samples, "Samples per request, at most.", 1)
+_MAX_IMAGE_SIDE = flags.DEFINE_integer(
+    "max_image_side", _DEFAULT.max_image_side, "Pixels of a PNG's longer side, at most.", 2, 8192
+)
+_MAX_PNG_BYTES = flags.DEFINE_integer("max_png_bytes", _DEFAULT.max_png_bytes, "Bytes of one PNG, at most.", 100)
+_MAX_NUM_TASKS = flags.DEFINE_integer(
+    "max_num_tasks", _DEFAULT.max_num_tasks, "Classes per request of --kind=tasks, at most.", 1
+)
+
+
+def _signature_names() -> tuple[str, ...]:
+    unknown = sorted(set(_NAMES.value) - set(_SIGNATURES))
+    if unknown or not _NAMES.value:
+        raise UserError(f"--signatures={','.join(_NAMES.value)}: choose among {', '.join(_SIGNATURES)}.")
+    return tuple(_NAMES.value)
+
+
+def _evaluation() -> pathlib.Path | None:
+    default = pathlib.Path(_RUN.value).expanduser() / "evaluation.json"
+    return pathlib.Path(_EVALUATION.value) if _EVALUATION.value else default if default.exists() else None
+
+
+def _limits() -> Limits:
+    return Limits(
+        max_num_shots=_MAX_NUM_SHOTS.value,
+        max_num_inner_steps=_MAX_NUM_INNER_STEPS.value,
+        max_num_samples=_MAX_NUM_SAMPLES.value,
+        max_image_side=_MAX_IMAGE_SIDE.value,
+        max_png_bytes=_MAX_PNG_BYTES.value,
+        max_num_tasks=_MAX_NUM_TASKS.value,
+    )
+
+
+def main() -> None:
+    start = time.monotonic()
+    names, evaluation = _signature_names(), _evaluation()
+    console.start_tensorflow()
+    from exporters import saved_model
+
+    request = saved_model.Request(
+        pathlib.Path(_RUN.value).expanduser(),
+        _KIND.value,
+        names,
+        _limits(),
+        _NUM_SAMPLES.value,
+        _NUM_INNER_STEPS.value,
+        evaluation,
+    )
+    written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value).expanduser(), _VERSION.value)
+    megabytes = (written.path / "saved_model.pb").stat().st_size / 1e6
+    print(
+        f"{written.path}: {', '.join(written.contract['signatures'])}; saved_model.pb {megabytes:.2f} MB; reloaded and"
+        f" compared with adapt: within {written.difference:.2g} (1/255 is allowed); {time.monotonic() - start:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

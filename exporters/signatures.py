@@ -1,0 +1,165 @@
+"""The signatures of the contract: guards around the shared inner loop.
+
+Optional inputs have eager tensors as Python defaults, which TensorFlow writes to `SignatureDef.defaults` and a server
+fills in.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from exporters import guards, png
+from exporters.limits import MAX_SEED, Defaults, Limits
+from exporters.module import AdaptingModel, GeneratorWeights, checked_steps_and_seed, fingerprint, to_unit
+from figr_tf.adaptation import generate_images, weights_of
+from figr_tf.generation import FewShotModel, sample_latents
+
+NAMES = ("generate", "generate_tensor", "adapt", "sample")
+_IMAGE_BYTES = tf.TensorSpec([None], tf.string, "image_bytes")
+_NUM_SAMPLES = tf.TensorSpec([], tf.int32, "num_samples")
+_NUM_INNER_STEPS = tf.TensorSpec([], tf.int32, "num_inner_steps")
+_SEED = tf.TensorSpec([], tf.int64, "seed")
+_SEED_0 = tf.constant(0, tf.int64)
+
+
+class Parts(NamedTuple):
+    """What signatures are made of; `make_parts` makes it."""
+
+    model: FewShotModel
+    module: AdaptingModel
+    limits: Limits
+    defaults: Defaults
+    fingerprint: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        spec = self.model.settings.network
+        return spec.image_size, spec.image_size, spec.channels
+
+    def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_images.images.to_unit_range`."""
+        size, _, channels = self.image_shape
+        return tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.float32) / 127.5 - 1.0
+
+    def draw(self, weights: GeneratorWeights, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Images [num_samples, H, W, C] in [0, 1], all finite."""
+        latents = sample_latents(self.model.networks, num_samples, seed)
+        return guards.finite_result(to_unit(generate_images(self.model.networks, weights, latents)))
+
+    def checked_num_samples(self, num_samples: tf.Tensor) -> tf.Tensor:
+        return guards.scalar(num_samples, "num_samples", 1, self.limits.max_num_samples)
+
+
+def make_parts(model: FewShotModel, limits: Limits, defaults: Defaults) -> Parts:
+    return Parts(model, AdaptingModel(model, limits, defaults), limits, defaults, fingerprint(model))
+
+
+def _generate(parts: Parts) -> Callable:
+    def generate(
+        image_bytes,
+        num_samples=tf.constant(parts.defaults.num_samples),
+        num_inner_steps=tf.constant(parts.defaults.num_inner_steps),
+        seed=_SEED_0,
+    ):
+        num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
+        num_samples = parts.checked_num_samples(num_samples)
+        weights = parts.module.adapt_unit(parts.read(image_bytes), num_inner_steps, seed)
+        return {"png_bytes": png.encode_images(parts.draw(weights, num_samples, seed))}
+
+    return tf.function(generate, [_IMAGE_BYTES, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False)
+
+
+def _generate_tensor(parts: Parts) -> Callable:
+    def generate_tensor(
+        support_images,
+        num_samples=tf.constant(parts.defaults.num_samples),
+        num_inner_steps=tf.constant(parts.defaults.num_inner_steps),
+        seed=_SEED_0,
+    ):
+        num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
+        num_samples = parts.checked_num_samples(num_samples)
+        support = guards.support_images(support_images, parts.image_shape, parts.limits.max_num_shots)
+        weights = parts.module.adapt_unit(support * 2.0 - 1.0, num_inner_steps, seed)
+        return {"images": parts.draw(weights, num_samples, seed)}
+
+    support = tf.TensorSpec([None, *parts.image_shape], tf.float32, "support_images")
+    return tf.function(generate_tensor, [support, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False)
+
+
+def _adapt(parts: Parts) -> Callable:
+    def adapt(image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0):
+        num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
+        adapted = parts.module.adapt_unit(parts.read(image_bytes), num_inner_steps, seed)
+        meta_weights = weights_of(parts.model.networks).generator
+        delta = tf.concat([tf.reshape(w - phi, [-1]) for w, phi in zip(adapted, meta_weights, strict=True)], 0)
+        return {
+            "generator_delta": guards.finite_result(delta),
+            "fingerprint": tf.constant(parts.fingerprint, tf.int64),
+        }
+
+    return tf.function(adapt, [_IMAGE_BYTES, _NUM_INNER_STEPS, _SEED], autograph=False)
+
+
+def _sample(parts: Parts) -> Callable:
+    sizes = [math.prod(w.shape) for w in parts.model.networks.generator.trainable_variables]
+
+    def sample(generator_delta, fingerprint, num_samples=tf.constant(parts.defaults.num_samples), seed=_SEED_0):
+        num_samples = parts.checked_num_samples(num_samples)
+        seed = guards.scalar(seed, "seed", 0, MAX_SEED)
+        delta = guards.delta(generator_delta, sum(sizes), fingerprint, parts.fingerprint)
+        pieces = tf.split(delta, sizes)
+        meta_weights = weights_of(parts.model.networks).generator
+        weights = tuple(w + tf.reshape(piece, w.shape) for w, piece in zip(meta_weights, pieces, strict=True))
+        images = parts.draw(weights, num_samples, seed)
+        return {"png_bytes": png.encode_images(images), "images": images}
+
+    delta = tf.TensorSpec([sum(sizes)], tf.float32, "generator_delta")
+    return tf.function(
+        sample, [delta, tf.TensorSpec([], tf.int64, "fingerprint"), _NUM_SAMPLES, _SEED], autograph=False
+    )
+
+
+def _generate_tasks(parts: Parts) -> Callable:
+    """A server may batch this one: all inputs and outputs have the leading task axis, so K and m are the export's."""
+
+    def generate_tasks(support_images, seed):
+        limits = parts.limits
+        support = guards.support_images(support_images, parts.image_shape, limits.max_num_shots, limits.max_num_tasks)
+        seed = guards.vector(seed, "seed", 1, limits.max_num_tasks)
+        seed = guards.require(tf.equal(tf.size(seed), tf.shape(support)[0]), "seed must hold one item per task.", seed)
+        seed = guards.require(
+            tf.reduce_all((seed >= 0) & (seed <= MAX_SEED)), f"each seed must be from 0 to {MAX_SEED}.", seed
+        )
+        return {"images": _adapt_and_draw_tasks(parts, support * 2.0 - 1.0, seed)}
+
+    support = tf.TensorSpec([None, None, *parts.image_shape], tf.float32, "support_images")
+    return tf.function(generate_tasks, [support, tf.TensorSpec([None], tf.int64, "seed")], autograph=False)
+
+
+def _adapt_and_draw_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """[T, n, H, W, C] in [−1, 1], int64 [T] → [T, m, H, W, C] in [0, 1], task after task."""
+    num_inner_steps, num_samples = parts.defaults.num_inner_steps, parts.defaults.num_samples
+
+    def one_task(task):
+        weights = parts.module.adapt_unit(task[0], tf.constant(num_inner_steps), task[1])
+        return parts.draw(weights, tf.constant(num_samples), task[1])
+
+    images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)
+    return tf.map_fn(one_task, (support_images, seeds), fn_output_signature=images, parallel_iterations=1)
+
+
+_BUILDERS = {"generate": _generate, "generate_tensor": _generate_tensor, "adapt": _adapt, "sample": _sample}
+
+
+def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
+    """Signatures of the kind "generate" by name; "serving_default" is `generate`, where that is among them."""
+    built = {name: _BUILDERS[name](parts) for name in names}
+    return built | ({"serving_default": built["generate"]} if "generate" in built else {})
+
+
+def build_tasks(parts: Parts) -> dict[str, Callable]:
+    """Signatures of the kind "tasks"."""
+    generate_tasks = _generate_tasks(parts)
+    return {"generate_tasks": generate_tasks, "serving_default": generate_tasks}

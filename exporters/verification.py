@@ -1,0 +1,99 @@
+"""Loads an export again and compares what it draws with what `adapt` draws in this process.
+
+Graph with graph: the inner loop magnifies rounding, and run operation by operation it rounds otherwise.
+"""
+
+import math
+import pathlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from exporters import warmup
+from exporters.module import GeneratorWeights, to_unit
+from exporters.signatures import Parts
+from figr_tf.adaptation import generate_images, weights_of
+from figr_tf.errors import UserError
+from figr_tf.generation import sample_latents
+
+TOLERANCE = 1 / 255
+
+
+class _Expected(NamedTuple):
+    """Samples [m, H, W, C] in [0, 1] of the warm-up requests' support set, and of the meta-weights as they are."""
+
+    adapted: np.ndarray
+    unadapted: np.ndarray
+
+
+def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]) -> float:
+    """Answers the warm-up requests with the reloaded export; the largest difference of any pixel, in [0, 1].
+
+    Raises:
+        UserError: it is above `TOLERANCE`.
+    """
+    loaded = tf.saved_model.load(str(saved_model))
+    expected = _expected(parts)
+    drawn = _typed(loaded, parts, tf.constant(warmup.NUM_INNER_STEPS))
+    differences = {"adapt and generate": _difference(drawn, expected.adapted)}
+    for request in logged:
+        if request.signature == "serving_default":
+            continue  # the same function as another one
+        answer = _call(loaded, request.signature, request.inputs)
+        if "support_images" in request.inputs and "num_samples" not in request.inputs:
+            drawn, right = answer["images"][0], _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps))
+        elif "generator_delta" in answer:
+            drawn, right = _draw_with_delta(parts, answer["generator_delta"]), expected.adapted
+        else:
+            drawn = _images(answer, request.output_filter)
+            right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
+        differences[request.signature] = max(differences.get(request.signature, 0.0), _difference(drawn, right))
+    worst = max(differences, key=lambda name: differences[name])
+    if differences[worst] > TOLERANCE:
+        raise UserError(
+            f"the reloaded export's {worst} differs from adapt by {differences[worst]:.3g}. Nothing written."
+        )
+    return differences[worst]
+
+
+def _expected(parts: Parts) -> _Expected:
+    meta_weights = weights_of(parts.model.networks).generator
+    return _Expected(
+        _typed(parts.module, parts, tf.constant(warmup.NUM_INNER_STEPS)).numpy(), _draw(parts, meta_weights).numpy()
+    )
+
+
+def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
+    """By the typed methods of a module, loaded or not."""
+    weights = module.adapt(tf.constant(warmup.support_images(parts)), num_inner_steps)
+    return module.generate(weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0))
+
+
+def _draw(parts: Parts, weights: GeneratorWeights) -> tf.Tensor:
+    latents = sample_latents(parts.model.networks, parts.defaults.num_samples, 0)
+    return to_unit(generate_images(parts.model.networks, weights, latents))
+
+
+def _draw_with_delta(parts: Parts, delta: tf.Tensor) -> tf.Tensor:
+    meta_weights = weights_of(parts.model.networks).generator
+    pieces = tf.split(delta, [math.prod(w.shape) for w in meta_weights])
+    return _draw(parts, tuple(w + tf.reshape(d, w.shape) for w, d in zip(meta_weights, pieces, strict=True)))
+
+
+def _call(loaded, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
+    function = loaded.signatures[signature]
+    specs = function.structured_input_signature[1]
+    return function(**{name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()})
+
+
+def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.ndarray:
+    if "images" in output_filter:
+        return answer["images"].numpy()
+    return np.stack([tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()])
+
+
+def _difference(drawn, right) -> float:
+    difference = float(np.abs(np.asarray(drawn, np.float64) - np.asarray(right)).max())
+    return math.inf if math.isnan(difference) else difference

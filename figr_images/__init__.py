@@ -1,0 +1,1 @@
+"""Image files to arrays and arrays to pictures, on NumPy and Pillow alone: what clients share with the models."""

@@ -1,0 +1,230 @@
+"""Few-shot generation by a server: adapts a served model to a few images and writes its samples.
+
+python -m serving.client generate --images my_drawings/ --num_samples 64 --seed 7 --target localhost:8500 --out out.png
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import zipfile
+from typing import NoReturn
+
+import numpy as np
+from PIL import Image
+
+from figr_images import image_grid, images
+from serving import bench, remote
+from serving.errors import ServingError
+
+EXIT_STATUS = {
+    "INVALID_ARGUMENT": 3,
+    "OUT_OF_RANGE": 3,
+    "NOT_FOUND": 4,
+    "FAILED_PRECONDITION": 4,
+    "UNIMPLEMENTED": 4,
+    "UNAVAILABLE": 5,
+    "DEADLINE_EXCEEDED": 6,
+    "RESOURCE_EXHAUSTED": 7,
+}
+_OTHER_STATUS = 8
+
+_EPILOG = """exit status:
+  0  done
+  1  a file here cannot be read or written
+  2  wrong usage
+  3  the server refused the request: an image or a number that it does not take
+  4  no such model, version or signature there
+  5  no server answers, or none is ready
+  6  no answer within --timeout
+  7  the server is overloaded
+  8  any other failure of the server
+Each failure is one line on stderr."""
+
+
+class _FileError(Exception):
+    """Something here, not at the server; one line."""
+
+
+def _generate(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    support = _read_support(model, options)
+    samples = model.generate(support, options.num_samples, options.seed, options.num_inner_steps)
+    _save_picture(support, samples, options.out)
+    return {"samples": len(samples), "support_images": len(support), "out": options.out}
+
+
+def _adapt(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    support = _read_support(model, options)
+    adapted = model.adapt(support, options.seed, options.num_inner_steps)
+    try:
+        with open(options.out, "wb") as file:
+            np.savez(file, support_images=support, **adapted._asdict())
+    except OSError as error:
+        raise _FileError(f"{options.out}: {error.strerror or error}") from error
+    return {"weights": len(adapted.generator_delta), "fingerprint": adapted.fingerprint, "out": options.out}
+
+
+def _sample(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    try:
+        with np.load(options.adapted, allow_pickle=False) as file:
+            support = file["support_images"]
+            adapted = remote.Adapted(file["generator_delta"], int(file["fingerprint"]))
+    except OSError as error:
+        raise _FileError(f"{options.adapted}: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _FileError(f"{options.adapted}: not a file of `adapt`") from error
+    samples = model.sample(adapted, options.num_samples, options.seed)
+    _save_picture(support, samples, options.out)
+    return {"samples": len(samples), "out": options.out}
+
+
+def _status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    versions = model.versions()
+    if not any(version.state == "AVAILABLE" for version in versions):
+        states = ", ".join(f"{v.version}: {v.state} {v.error}".rstrip() for v in versions)
+        raise ServingError("UNAVAILABLE", f"no version is ready ({states})")
+    return {"versions": [version._asdict() for version in versions]}
+
+
+def _bench(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    load = bench.Load(
+        options.num_requests, options.concurrency, options.rate, options.num_samples, options.num_inner_steps
+    )
+    return bench.run(model, _read_support(model, options), load)
+
+
+def _read_support(model: remote.RemoteModel, options: argparse.Namespace) -> np.ndarray:
+    support = model.read_support(options.images, options.ink)
+    if advice := images.ink_advice(support, options.ink):
+        print(f"warning: {options.images}: {advice}", file=sys.stderr)
+    return support
+
+
+def _save_picture(support: np.ndarray, samples: np.ndarray, out: str) -> None:
+    try:
+        image_grid.result_picture(support, samples).save(out)
+    except OSError as error:
+        raise _FileError(f"{out}: {error.strerror or error}") from error
+
+
+def _check_out(out: str, suffixes: tuple[str, ...]) -> None:
+    """Now rather than after the server's work."""
+    path = pathlib.Path(out)
+    if path.suffix.lower() not in suffixes:
+        raise _FileError(f"{out}: give it a name that ends in {suffixes[0]}.")
+    if not path.resolve().parent.is_dir():
+        raise _FileError(f"{out}: its folder does not exist. Make it first.")
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"need a number above 0. Received: {text}")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"need 1 or more. Received: {text}")
+    return number
+
+
+def _common() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--target", default="localhost:8500", help="host:port, or http://host:port for REST")
+    parser.add_argument("--rest", action="store_true", help="speak REST to host:port")
+    parser.add_argument("--tls_ca", help="PEM file of the authority that signed the gRPC server's certificate")
+    parser.add_argument("--model", default="figr", help="name of the model on the server (figr)")
+    parser.add_argument("--version", type=int, help="version of the model; the newest unless given")
+    parser.add_argument("--timeout", type=_positive, default=60.0, help="seconds for a request (60)")
+    parser.add_argument("--retry_for", type=float, default=5.0, help="seconds to try again while no server answers (5)")
+    parser.add_argument("--json", action="store_true", help="print the result, or the error, as one JSON object")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.client",
+        description=__doc__.splitlines()[0],
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    support, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    support.add_argument("--images", required=True, help="folder with the support set's images, or one image")
+    support.add_argument("--ink", default="dark", choices=images.INKS, help="ink in the given images")
+    inner.add_argument("--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given")
+    samples.add_argument("--num_samples", type=int, help="images to draw; the export's default unless given")
+    seed = argparse.ArgumentParser(add_help=False)
+    seed.add_argument("--seed", type=int, default=0, help="the same seed draws the same images (0)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, call, text: str, *parents: argparse.ArgumentParser, out: str | None = None):
+        command = commands.add_parser(name, help=text, description=text, parents=[*parents, _common()])
+        command.set_defaults(call=call)
+        if out:
+            command.add_argument("--out", default=out, help=f"file to write ({out})")
+        return command
+
+    add("generate", _generate, "adapt and write samples", support, inner, samples, seed, out="out.png")
+    add("adapt", _adapt, "adapt and keep the adapted generator", support, inner, seed, out="adapted.npz")
+    sample = add("sample", _sample, "write samples of an adapted generator", samples, seed, out="out.png")
+    sample.add_argument("--adapted", required=True, help=".npz file of `adapt`")
+    add("status", _status, "state of the model's versions")
+    load = add("bench", _bench, "measure latency and rate under load", support, inner, samples)
+    load.add_argument("--num_requests", type=_count, default=32, help="requests in all (32)")
+    load.add_argument("--concurrency", type=_count, default=1, help="requests under way at once, at most (1)")
+    load.add_argument("--rate", type=_positive, help="requests a second; unless given, as fast as they are answered")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> dict:
+    if options.command in ("generate", "sample"):
+        Image.init()
+        _check_out(options.out, (".png", *Image.registered_extensions()))
+    if options.command == "adapt":
+        _check_out(options.out, (".npz",))
+    rest = options.rest and "://" not in options.target
+    address = f"http://{options.target}" if rest else options.target
+    endpoint = remote.Endpoint(address, options.model, options.version, options.tls_ca)
+    with remote.RemoteModel(endpoint, options.timeout, options.retry_for) as model:
+        return options.call(model, options)
+
+
+def _as_text(result: dict) -> str:
+    lines = []
+    for name, value in result.items():
+        rows = value if isinstance(value, list) else [value]
+        lines += [f"{name}: {_row(row)}" for row in rows]
+    return "\n".join(lines)
+
+
+def _row(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_row(item)}" for name, item in value.items() if item != "") or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _fail(message: str, code: str, status: int, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": message, "code": code}))
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    try:
+        result = _run(options)
+    except ServingError as error:
+        message = error.message or error.code
+        _fail(message, error.code, EXIT_STATUS.get(error.code, _OTHER_STATUS), options.json)
+    except (_FileError, images.ImageError) as error:
+        _fail(str(error), "FILE", 1, options.json)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(json.dumps(result) if options.json else _as_text(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Bounded concurrency: so many requests run, so many wait, the rest are turned away at once."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from serving.errors import ServingError
+
+
+class Admission:
+    """A door with a queue, for any number of threads."""
+
+    def __init__(self, max_running: int, max_queued: int):
+        self._max_running = max_running
+        self._max_queued = max_queued
+        self._changed = threading.Condition()
+        self._running = 0
+        self._queued = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def place(self, deadline: float) -> Iterator[None]:
+        """One of the running places, waited for until `deadline` (of `time.monotonic`).
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED if the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE after `close`.
+        """
+        self._enter(deadline)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _enter(self, deadline: float) -> None:
+        with self._changed:
+            if self._closed:
+                raise ServingError("UNAVAILABLE", "the server is stopping")
+            if self._running + self._queued >= self._max_running + self._max_queued:
+                waiting = f"{self._running} requests run and {self._queued} wait"
+                raise ServingError("RESOURCE_EXHAUSTED", f"the server is full: {waiting}. Try again later.")
+            self._queued += 1
+            try:
+                free = self._changed.wait_for(
+                    lambda: self._running < self._max_running, max(0.0, deadline - time.monotonic())
+                )
+            finally:
+                self._queued -= 1
+            if not free:
+                raise ServingError("DEADLINE_EXCEEDED", "the deadline passed while the request was waiting")
+            self._running += 1
+
+    def close(self) -> None:
+        """Turns away what comes from now on; what waits or runs goes on."""
+        with self._changed:
+            self._closed = True
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Whether nothing runs or waits any more, at the latest after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running + self._queued == 0, seconds)

@@ -1,0 +1,63 @@
+"""What the gRPC and the REST side of the embedded server share: which model, whose turn, how long."""
+
+import time
+
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
+
+from serving.embedded.admission import Admission
+from serving.embedded.versions import ModelVersions
+from serving.errors import ServingError
+from serving.transports import VersionStatus
+
+
+class Core:
+    """One model's requests. Methods raise ServingError.
+
+    Attributes:
+        model: the name that requests must give.
+    """
+
+    def __init__(self, model: str, versions: ModelVersions, admission: Admission, max_seconds: float):
+        self.model = model
+        self._versions = versions
+        self._admission = admission
+        self._max_seconds = max_seconds
+        self._stopping = False
+
+    def predict(self, request: predict_pb2.PredictRequest, timeout: float | None) -> predict_pb2.PredictResponse:
+        """Waits for its turn and runs, together no longer than `timeout` and the server's own limit."""
+        version = self._version(request.model_spec)
+        deadline = time.monotonic() + min(self._max_seconds, self._max_seconds if timeout is None else timeout)
+        with self._admission.place(deadline), self._versions.use(version) as servable:
+            return servable.predict(request, max(deadline - time.monotonic(), 0.001))
+
+    def signatures(self, spec: model_pb2.ModelSpec) -> tuple[int, dict[str, meta_graph_pb2.SignatureDef]]:
+        """The version and its signatures."""
+        with self._versions.use(self._version(spec)) as servable:
+            return servable.version, servable.signatures
+
+    def statuses(self, spec: model_pb2.ModelSpec) -> list[VersionStatus]:
+        """Of all versions, or of the one asked for."""
+        if self._stopping:
+            raise ServingError("UNAVAILABLE", "the server is stopping")
+        version = self._version(spec)
+        statuses = [status for status in self._versions.statuses() if version in (None, status.version)]
+        if not statuses:
+            raise ServingError("NOT_FOUND", f"Could not find version {version} of model {spec.name}")
+        return statuses
+
+    def drain(self, seconds: float) -> bool:
+        """Turns away new requests, reports the model as gone, waits for what runs; whether it ended in time."""
+        self._stopping = True
+        self._admission.close()
+        return self._admission.wait_until_idle(seconds)
+
+    def _version(self, spec: model_pb2.ModelSpec) -> int | None:
+        if spec.name != self.model:
+            raise ServingError(
+                "NOT_FOUND", f"Servable not found for request: {spec.name!r}; this server has {self.model!r}"
+            )
+        if spec.version_label:
+            raise ServingError("NOT_FOUND", "version labels are not supported by this server; give a version number")
+        return spec.version.value if spec.HasField("version") else None

@@ -1,0 +1,104 @@
+"""TensorFlow Serving's REST paths: predict with columnar inputs, status, metadata."""
+
+import http.server
+import json
+import re
+import threading
+from typing import Any
+
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
+
+from serving.embedded import rest_tensors
+from serving.embedded.core import Core
+from serving.errors import HTTP_STATUS, ServingError
+
+_PATH = re.compile(r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<method>:predict|/metadata)?")
+_MAX_BODY_BYTES = 64 * 2**20
+_SOCKET_TIMEOUT = 30.0  # seconds that a silent connection may hold a thread
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _SOCKET_TIMEOUT
+    core: Core
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def log_message(self, *_: Any) -> None:
+        """No line for every request."""
+
+    def _answer(self, verb: str) -> None:
+        try:
+            status, reply = 200, self._reply(verb, self._body())
+        except ServingError as error:
+            status, reply = HTTP_STATUS.get(error.code, 500), {"error": error.message}
+        data = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > _MAX_BODY_BYTES or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            raise ServingError(
+                "INVALID_ARGUMENT", f"send Content-Length, at most {_MAX_BODY_BYTES}. Received: {length}"
+            )
+        return self.rfile.read(int(length))
+
+    def _reply(self, verb: str, body: bytes) -> dict:
+        match = _PATH.fullmatch(self.path)
+        if not match or verb != ("POST" if match["method"] == ":predict" else "GET"):
+            raise ServingError("INVALID_ARGUMENT", f"Malformed request: {verb} {self.path[:200]}")
+        spec = model_pb2.ModelSpec(name=match["model"])
+        if match["version"]:
+            spec.version.value = int(match["version"])
+        if match["method"] == ":predict":
+            return self._predict(spec, body)
+        if match["method"] == "/metadata":
+            return self._metadata(spec)
+        statuses = self.core.statuses(spec)
+        return {"model_version_status": [_status_json(status) for status in statuses]}
+
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> dict:
+        _, signatures = self.core.signatures(spec)
+        request = rest_tensors.request_from_json(body, signatures)
+        request.model_spec.MergeFrom(spec)
+        return rest_tensors.reply_to_json(self.core.predict(request, None))
+
+    def _metadata(self, spec: model_pb2.ModelSpec) -> dict:
+        version, signatures = self.core.signatures(spec)
+        signature_map = get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
+        as_json = json_format.MessageToDict(signature_map, preserving_proto_field_name=True)
+        return {
+            "model_spec": {"name": spec.name, "signature_name": "", "version": str(version)},
+            "metadata": {"signature_def": as_json},
+        }
+
+
+def _status_json(status) -> dict:
+    error = {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error}
+    return {"version": str(status.version), "state": status.state, "status": error}
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+def start(core: Core, host: str, port: int) -> _Server:
+    """Serves in a thread of its own (port 0: any free one, see `server_port`). Raises ServingError: port taken."""
+    handler = type("Handler", (_Handler,), {"core": core})
+    try:
+        server = _Server((host, port), handler)
+    except OSError as error:
+        raise ServingError("UNAVAILABLE", f"cannot listen at {host}:{port}: {error.strerror}") from error
+    threading.Thread(target=server.serve_forever, name="rest", daemon=True).start()
+    return server

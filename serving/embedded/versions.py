@@ -1,0 +1,126 @@
+"""The versions of one model on disk: the highest is served, a new one is ready before the old one goes."""
+
+import contextlib
+import pathlib
+import threading
+from collections.abc import Callable, Iterator
+
+from absl import logging
+
+from serving.embedded.servable import Servable
+from serving.errors import ServingError
+from serving.transports import VersionStatus
+
+
+class _Loaded:
+    """A servable and how many requests use it."""
+
+    def __init__(self, servable: Servable):
+        self.servable = servable
+        self.users = 0
+
+
+def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
+    """The folder with the highest whole number for a name; others, such as half-written ones, do not count."""
+    if not base_path.is_dir():
+        return None
+    folders = [path for path in base_path.iterdir() if path.name.isascii() and path.name.isdecimal() and path.is_dir()]
+    return max(folders, key=lambda path: int(path.name), default=None)
+
+
+class ModelVersions:
+    """Keeps the newest version loaded, for requests in any number of threads."""
+
+    def __init__(self, base_path: pathlib.Path, load: Callable[[pathlib.Path], Servable], poll_seconds: float):
+        self._base_path = base_path
+        self._load = load
+        self._poll_seconds = poll_seconds
+        self._changed = threading.Condition()
+        self._current: _Loaded | None = None
+        self._states: dict[int, VersionStatus] = {}
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="model-versions", daemon=True)
+
+    def start(self) -> None:
+        """Loads the newest version, then watches for newer ones. Raises ServingError if there is none to load."""
+        path = newest_version(self._base_path)
+        if path is None:
+            raise ServingError("NOT_FOUND", f"{self._base_path}: no version folder, such as {self._base_path}/1, there")
+        self._replace(path)
+        self._watcher.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Stops watching and unloads, once no request uses the model; False if a version is still loading by then."""
+        self._stop.set()
+        self._watcher.join(seconds)
+        if self._watcher.is_alive():
+            return False
+        self._swap(None)
+        return True
+
+    @contextlib.contextmanager
+    def use(self, version: int | None) -> Iterator[Servable]:
+        """The loaded servable, kept in memory while in use. Raises ServingError, NOT_FOUND, for another version."""
+        with self._changed:
+            loaded = self._current
+            if loaded is None or version not in (None, loaded.servable.version):
+                raise ServingError("NOT_FOUND", f"version {version} is not loaded")
+            loaded.users += 1
+        try:
+            yield loaded.servable
+        finally:
+            with self._changed:
+                loaded.users -= 1
+                self._changed.notify_all()
+
+    def statuses(self) -> list[VersionStatus]:
+        """Newest first; versions that are gone, too."""
+        with self._changed:
+            return [self._states[version] for version in sorted(self._states, reverse=True)]
+
+    def _mark(self, version: int, state: str, error: str = "") -> None:
+        with self._changed:
+            self._states[version] = VersionStatus(version, state, error)
+
+    def _replace(self, path: pathlib.Path) -> None:
+        version = int(path.name)
+        self._mark(version, "LOADING")
+        try:
+            servable = self._load(path)
+        except ServingError as error:
+            self._mark(version, "END", error.message)
+            raise
+        self._mark(version, "AVAILABLE")
+        self._swap(servable)
+
+    def _swap(self, servable: Servable | None) -> None:
+        """New requests get this one; the old one goes when its last request is answered."""
+        with self._changed:
+            old, self._current = self._current, _Loaded(servable) if servable else None
+            if old is None:
+                return
+            self._mark(old.servable.version, "UNLOADING")
+            self._changed.wait_for(lambda: old.users == 0)
+        old.servable.close()
+        self._mark(old.servable.version, "END")
+
+    def _current_version(self) -> int | None:
+        with self._changed:
+            return self._current.servable.version if self._current else None
+
+    def _watch(self) -> None:
+        failed = None
+        while not self._stop.wait(self._poll_seconds):
+            try:
+                path = newest_version(self._base_path)
+            except OSError as error:
+                logging.error("%s: %s", self._base_path, error)
+                continue
+            if path is None or path == failed or int(path.name) == self._current_version():
+                continue
+            try:
+                self._replace(path)
+                logging.info("serving version %s", path.name)
+            except ServingError as error:
+                failed = path
+                logging.error("version %s is not loaded, the old one stays: %s", path.name, error.message)

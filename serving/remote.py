@@ -1,0 +1,148 @@
+"""A model on a server, with the methods of `figr_tf.generation.FewShotModel` and no TensorFlow here.
+
+from serving import remote
+with remote.RemoteModel(remote.Endpoint("localhost:8500")) as model:
+    samples = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
+"""
+
+import io
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from figr_images import images
+from serving import tensors
+from serving.errors import ServingError
+from serving.grpc_transport import GrpcTransport
+from serving.rest_transport import RestTransport
+from serving.transports import Endpoint, Transport, VersionStatus, with_retries
+
+_SCALARS = {"num_samples": np.int32, "num_inner_steps": np.int32, "seed": np.int64}
+
+
+class Adapted(NamedTuple):
+    """A generator adapted to one support set, to sample from without adapting again.
+
+    Attributes:
+        generator_delta: float32 [P], adapted minus meta-weights.
+        fingerprint: of the meta-weights that it belongs to; another export refuses it.
+    """
+
+    generator_delta: np.ndarray
+    fingerprint: int
+
+
+class RemoteModel:
+    """A model behind an endpoint. Every method raises `ServingError`; UNAVAILABLE is tried again first.
+
+    Args:
+        timeout: seconds for one call with all its tries. retry_for: seconds within which another try may begin.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float = 60.0, retry_for: float = 5.0):
+        rest = endpoint.address.startswith(("http://", "https://"))
+        self._transport: Transport = RestTransport(endpoint) if rest else GrpcTransport(endpoint)
+        self._timeout = timeout
+        self._retry_for = retry_for
+
+    def __enter__(self) -> "RemoteModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def _retrying(self, call: Any) -> Any:
+        return with_retries(call, self._timeout, self._retry_for)
+
+    def versions(self) -> list[VersionStatus]:
+        """State of the versions that the server knows."""
+        return self._retrying(self._transport.versions)
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(S, S, C) of the model's images, from its `generate_tensor` signature."""
+        signature = self._retrying(self._transport.signatures).get("generate_tensor")
+        if signature is None or "support_images" not in signature.inputs:
+            raise ServingError("FAILED_PRECONDITION", "the model has no generate_tensor signature that tells its size")
+        _, height, width, channels = (dim.size for dim in signature.inputs["support_images"].tensor_shape.dim)
+        return height, width, channels
+
+    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """Reads a folder of images (or one image) as the model wants them: uint8 [n, S, S, C].
+
+        Raises:
+            images.ImageError: no images there, or one that cannot be used.
+        """
+        size, _, channels = self.image_shape()
+        return images.read_images(folder, size, channels, ink)
+
+    def generate(
+        self,
+        support_images: np.ndarray,
+        num_samples: int | None = None,
+        seed: int | None = None,
+        num_inner_steps: int | None = None,
+    ) -> np.ndarray:
+        """Adapts to a support set and draws samples of its class; what is None is the export's default.
+
+        Args:
+            support_images: uint8 [n, S, S, C], dark ink on light paper.
+
+        Returns:
+            uint8 [num_samples, S, S, C].
+        """
+        scalars = {"num_samples": num_samples, "num_inner_steps": num_inner_steps, "seed": seed}
+        reply = self._predict("generate", {"image_bytes": _encode(support_images), **_numbers(scalars)}, ["png_bytes"])
+        return _decode(reply["png_bytes"])
+
+    def adapt(self, support_images: np.ndarray, seed: int | None = None, num_inner_steps: int | None = None) -> Adapted:
+        """Adapts to a support set as `generate` does; `sample` draws from the result."""
+        if isinstance(self._transport, RestTransport):
+            raise ServingError("UNIMPLEMENTED", "adapt needs gRPC: its result is megabytes of floats")
+        scalars = {"num_inner_steps": num_inner_steps, "seed": seed}
+        inputs = {"image_bytes": _encode(support_images), **_numbers(scalars)}
+        reply = self._predict("adapt", inputs, ["generator_delta", "fingerprint"])
+        return Adapted(reply["generator_delta"], int(reply["fingerprint"]))
+
+    def sample(self, adapted: Adapted, num_samples: int | None = None, seed: int | None = None) -> np.ndarray:
+        """uint8 [num_samples, S, S, C] from an adapted generator."""
+        inputs: dict[str, np.ndarray] = {
+            "generator_delta": np.asarray(adapted.generator_delta, np.float32),
+            "fingerprint": np.asarray(adapted.fingerprint, np.int64),
+            **_numbers({"num_samples": num_samples, "seed": seed}),
+        }
+        return _decode(self._predict("sample", inputs, ["png_bytes"])["png_bytes"])
+
+    def _predict(self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
+        return self._retrying(lambda left: self._transport.predict(signature, inputs, outputs, left))
+
+
+def _numbers(scalars: dict[str, int | None]) -> dict[str, np.ndarray]:
+    try:
+        return {name: np.asarray(value, _SCALARS[name]) for name, value in scalars.items() if value is not None}
+    except OverflowError as error:
+        raise ServingError("INVALID_ARGUMENT", f"a number is out of range. Received: {scalars}") from error
+
+
+def _encode(support_images: np.ndarray) -> np.ndarray:
+    """uint8 [n, S, S, C] → PNG files, byte strings [n]."""
+    if support_images.ndim != 4 or support_images.dtype != np.uint8 or support_images.shape[-1] not in (1, 3):
+        shape = f"{support_images.dtype} {list(support_images.shape)}"
+        raise ServingError("INVALID_ARGUMENT", f"support images must be uint8 [n, S, S, 1 or 3]. Received: {shape}")
+    files = []
+    for image in support_images:
+        file = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+        files.append(file.getvalue())
+    return tensors.byte_strings(files)
+
+
+def _decode(png_bytes: np.ndarray) -> np.ndarray:
+    """PNG files, byte strings [m] → uint8 [m, S, S, C]."""
+    try:
+        arrays = [np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) for data in png_bytes.tolist()]
+    except OSError as error:
+        raise ServingError("INTERNAL", f"the server sent something that is not a PNG: {error}") from error
+    stacked = np.stack(arrays)
+    return stacked[..., None] if stacked.ndim == 3 else stacked

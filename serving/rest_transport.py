@@ -1,0 +1,98 @@
+"""The model over TensorFlow Serving's REST interface, for where gRPC does not get through."""
+
+import base64
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import numpy as np
+from google.protobuf import json_format
+
+from serving import protocol, tensors
+from serving.errors import ServingError, code_for_http, plain_sentence
+from serving.transports import MAX_MESSAGE_BYTES, Endpoint, VersionStatus
+
+
+def _to_json(array: np.ndarray) -> Any:
+    if array.dtype != object:
+        return array.tolist()
+    return [{"b64": base64.b64encode(value).decode()} for value in array.tolist()]
+
+
+def _from_json(value: Any) -> np.ndarray:
+    """A list of {"b64": …} objects → byte strings; numbers → a number array."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return tensors.byte_strings([base64.b64decode(item["b64"]) for item in value])
+    return np.asarray(value)
+
+
+class RestTransport:
+    """See `transports.Transport`. Signature defaults are filled in here, since REST ignores them."""
+
+    def __init__(self, endpoint: Endpoint):
+        version = "" if endpoint.version is None else f"/versions/{endpoint.version}"
+        self._address = endpoint.address.rstrip("/")
+        self._url = f"{self._address}/v1/models/{endpoint.model}{version}"
+        self._signatures: Any = None
+
+    def _call(self, path: str, body: dict | None, timeout: float) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                return json.loads(reply.read(MAX_MESSAGE_BYTES))
+        except urllib.error.HTTPError as error:
+            raise ServingError(code_for_http(error.code), _error_text(error)) from error
+        except TimeoutError as error:
+            raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
+            raise ServingError("UNAVAILABLE", f"no server answers at {self._address} ({reason})") from error
+        except ValueError as error:
+            raise ServingError("INTERNAL", f"{self._address} did not answer in JSON; is it the REST port?") from error
+
+    def predict(
+        self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
+    ) -> dict[str, np.ndarray]:
+        if self._signatures is None:
+            self._signatures = self.signatures(timeout)
+        definition = self._signatures.get(signature)
+        if definition is None:
+            raise ServingError("FAILED_PRECONDITION", f"the model has no signature {signature!r}")
+        defaults = {name: tensors.to_array(proto) for name, proto in definition.defaults.items()}
+        body = {
+            "signature_name": signature,
+            "inputs": {name: _to_json(array) for name, array in (defaults | inputs).items()},
+        }
+        replies = self._call(":predict", body, timeout)["outputs"]
+        if len(definition.outputs) == 1:  # a single output stands there without its name
+            replies = {next(iter(definition.outputs)): replies}
+        return {name: _from_json(replies[name]) for name in outputs}
+
+    def signatures(self, timeout: float) -> Any:
+        reply = self._call("/metadata", None, timeout)
+        message = protocol.SignatureDefMap()
+        json_format.ParseDict(reply["metadata"]["signature_def"], message, ignore_unknown_fields=True)
+        return message.signature_def
+
+    def versions(self, timeout: float) -> list[VersionStatus]:
+        reply = self._call("", None, timeout)
+        return [
+            VersionStatus(int(v["version"]), v["state"], v.get("status", {}).get("error_message", ""))
+            for v in reply["model_version_status"]
+        ]
+
+    def close(self) -> None:
+        pass
+
+
+def _error_text(error: urllib.error.HTTPError) -> str:
+    try:
+        body = json.loads(error.read(MAX_MESSAGE_BYTES))
+        return plain_sentence(str(body["error"]))
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"HTTP {error.code} {error.reason}"

@@ -1,0 +1,72 @@
+"""NumPy arrays ↔ TensorProto messages, as tensorflow/core/framework/tensor.proto defines them."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serving import protocol
+from serving.errors import ServingError
+
+
+class _Kind(NamedTuple):
+    """number: the DataType. field: where values stand when they are not in `tensor_content`."""
+
+    number: int
+    field: str
+
+
+_KINDS: dict[np.dtype, _Kind] = {
+    np.dtype(np.float32): _Kind(1, "float_val"),
+    np.dtype(np.float64): _Kind(2, "double_val"),
+    np.dtype(np.int32): _Kind(3, "int_val"),
+    np.dtype(np.uint8): _Kind(4, "int_val"),
+    np.dtype(object): _Kind(7, "string_val"),
+    np.dtype(np.int64): _Kind(9, "int64_val"),
+    np.dtype(np.bool_): _Kind(10, "bool_val"),
+}
+
+
+def byte_strings(values: list[bytes]) -> np.ndarray:
+    """Object array [len(values)]; NumPy's own byte strings would drop trailing zeros."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def to_proto(array: np.ndarray) -> Any:
+    """A TensorProto of a number array, or of byte strings in an object array."""
+    kind = _KINDS[array.dtype]
+    proto = protocol.TensorProto(dtype=kind.number)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if array.dtype.hasobject:
+        proto.string_val.extend(array.ravel().tolist())
+    else:
+        proto.tensor_content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return proto
+
+
+def to_array(proto: Any) -> np.ndarray:
+    """The array in a TensorProto of any form: raw bytes, or values of which the last (without any, 0) stands
+    for all that follow.
+
+    Raises:
+        ServingError: a type that the protocol here does not know, or values that do not fit the shape.
+    """
+    dtype = next((dtype for dtype, kind in _KINDS.items() if kind.number == proto.dtype), None)
+    if dtype is None:
+        raise ServingError("INTERNAL", f"the server sent a tensor of type {proto.dtype}, which is unknown here")
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    count = math.prod(shape)
+    if proto.tensor_content:
+        values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
+    elif dtype.hasobject:
+        values = byte_strings(list(proto.string_val))
+    else:
+        values = np.array(getattr(proto, _KINDS[dtype].field), dtype)
+        if len(values) < count:
+            values = np.pad(values, (0, count - len(values)), mode="edge" if len(values) else "constant")
+    if len(values) != count:
+        raise ServingError("INTERNAL", f"the server sent {len(values)} values for a tensor of shape {shape}")
+    return values.reshape(shape)

@@ -1,0 +1,127 @@
+"""One small run and one export of each kind for the whole session; and a session that does not check what it is fed."""
+
+import dataclasses
+import io
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import config_pb2
+
+import figr_tf
+from exporters import contract, saved_model, signatures
+from exporters.limits import Limits
+from figr_tf import adaptation, checkpoints, datasets, glyphs, reptile, runs
+from figr_tf.networks import build_networks
+from figr_tf.settings import Settings
+from tests.conftest import TINY, identity_of
+
+LIMITS = Limits(max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3)
+REQUEST = saved_model.Request(
+    run=pathlib.Path(),
+    kind="generate",
+    signature_names=signatures.NAMES,
+    limits=LIMITS,
+    num_samples=4,
+    num_inner_steps=None,
+    evaluation=None,
+)
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
+    """The meta-weights of a run of no training at all, as a checkpoint of meta-step 12."""
+    folder = runs.RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    settings = Settings(
+        data=datasets.DataSettings(image_size=16),
+        network=dataclasses.replace(TINY, architecture="dcgan"),
+        inner=adaptation.InnerStep(learning_rate=1e-2),
+        num_shots=3,
+        num_inner_steps=2,
+    )
+    identity = identity_of(settings, tiny_dataset)
+    folder.record(settings, tiny_dataset.split, identity, "")
+    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
+    state.meta_step.assign(12)
+    checkpoints.save(folder.checkpoints, state, identity)
+    return folder.path
+
+
+@pytest.fixture(scope="session")
+def model(run_folder):
+    return figr_tf.load_run(str(run_folder))
+
+
+@pytest.fixture(scope="session")
+def exported(run_folder, tmp_path_factory) -> saved_model.Export:
+    return saved_model.export(REQUEST._replace(run=run_folder), tmp_path_factory.mktemp("models") / "figr", None)
+
+
+@pytest.fixture(scope="session")
+def exported_tasks(run_folder, tmp_path_factory) -> saved_model.Export:
+    request = REQUEST._replace(run=run_folder, kind="tasks")
+    return saved_model.export(request, tmp_path_factory.mktemp("models") / "figr_tasks", None)
+
+
+class Server(NamedTuple):
+    """What a server has of an export: a C++ session and the signatures, and no more."""
+
+    session: tf.compat.v1.Session
+    signatures: dict[str, Any]
+    callables: dict[str, Any]
+
+    def predict(self, name: str, **inputs) -> dict[str, np.ndarray]:
+        """Answers like a server: defaults filled in, neither shapes nor values looked at."""
+        signature = self.signatures[name]
+        outputs = sorted(signature.outputs)
+        if name not in self.callables:
+            options = config_pb2.CallableOptions(
+                feed=[info.name for _, info in sorted(signature.inputs.items())],
+                fetch=[signature.outputs[output].name for output in outputs],
+            )
+            self.callables[name] = self.session._make_callable_from_options(options)
+        values = [
+            np.asarray(inputs[key], tf.as_dtype(info.dtype).as_numpy_dtype)
+            if key in inputs
+            else tf.make_ndarray(signature.defaults[key])
+            for key, info in sorted(signature.inputs.items())
+        ]
+        return dict(zip(outputs, self.callables[name](*values), strict=True))
+
+
+def serve(export: saved_model.Export) -> Server:
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph)
+    with graph.as_default():
+        tf.compat.v1.saved_model.load(session, ["serve"], str(export.path))
+    return Server(session, contract.signature_defs(export.path), {})
+
+
+@pytest.fixture(scope="session")
+def server(exported) -> Server:
+    return serve(exported)
+
+
+@pytest.fixture(scope="session")
+def support() -> np.ndarray:
+    """uint8 [3, 16, 16, 1]."""
+    return glyphs.glyph_images(7, 3, 16, seed=0)
+
+
+@pytest.fixture(scope="session")
+def png_support(support) -> list[bytes]:
+    return [png_file(Image.fromarray(image[..., 0])) for image in support]
+
+
+def png_file(image: Image.Image, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def read_png(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)[..., None] if image.mode == "L" else np.asarray(image)

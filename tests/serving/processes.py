@@ -1,0 +1,88 @@
+"""Starts servers and the client as a user does: commands in processes of their own."""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from serving import remote
+from tests.conftest import ROOT
+
+PATIENCE = 60.0  # seconds for what takes well under one
+START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import TensorFlow
+
+
+class Served(NamedTuple):
+    """A running server: its process, and the addresses to give a client."""
+
+    process: subprocess.Popen
+    grpc: str
+    rest: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def start_embedded(base_path: pathlib.Path, *flags: str, port: int = 0) -> Iterator[Served]:
+    """Runs `serving.server` until the end of the block; begins when it says that it serves."""
+    command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}", f"--port={port}"]
+    process = subprocess.Popen(
+        [*command, "--rest_port=0", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    watchdog = threading.Timer(START_TIMEOUT, process.kill)
+    watchdog.start()
+    with _stopped_afterwards(process):
+        output = ""
+        while not (line := process.stdout.readline()).startswith("serving "):
+            output += line
+            assert line, output
+        watchdog.cancel()
+        grpc, rest = (part.split()[0].strip(",") for part in line.split(" at ")[1:])
+        yield Served(process, grpc, f"http://{rest}")
+
+
+@contextlib.contextmanager
+def start_tensorflow_serving(base_path: pathlib.Path) -> Iterator[Served]:
+    """Runs TensorFlow Serving's own binary; begins when the model is there."""
+    port, rest_port = free_port(), free_port()
+    command = ["tensorflow_model_server", f"--port={port}", f"--rest_api_port={rest_port}", "--model_name=figr"]
+    process = subprocess.Popen([*command, f"--model_base_path={base_path}"], stderr=subprocess.DEVNULL)
+    with _stopped_afterwards(process):
+        served = Served(process, f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}")
+        with remote.RemoteModel(remote.Endpoint(served.rest), START_TIMEOUT, START_TIMEOUT) as model:
+            model.versions()
+        yield served
+
+
+def run_client(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess:
+    """`python -m serving.client …`, to its end."""
+    return subprocess.run(client_command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def client_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "serving.client", *arguments]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

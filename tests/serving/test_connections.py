@@ -1,0 +1,178 @@
+"""The client towards servers that fail: fakes in this process, on our own messages."""
+
+import concurrent.futures
+import contextlib
+import http.server
+import itertools
+import shutil
+import subprocess
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from serving import bench, protocol, remote, transports
+from serving.errors import HTTP_STATUS, ServingError, code_for_http
+
+
+class _FakeService(grpc.GenericRpcHandler):
+    """Answers GetModelStatus with given codes, one after the other, then with version 5; counts."""
+
+    def __init__(self, codes):
+        self.codes = list(codes)
+        self.asked = 0
+
+    def service(self, details):
+        if details.method == protocol.GET_MODEL_STATUS:
+            return grpc.unary_unary_rpc_method_handler(self._status)
+        return None
+
+    def _status(self, _, context):
+        self.asked += 1
+        if self.codes:
+            context.abort(self.codes.pop(0), "a reason")
+        reply = protocol.GetModelStatusResponse()
+        reply.model_version_status.add(version=5, state=30)
+        return reply.SerializeToString()
+
+
+@contextlib.contextmanager
+def _fake_server(*codes, credentials=None):
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    service = _FakeService(codes)
+    server.add_generic_rpc_handlers([service])
+    if credentials:
+        port = server.add_secure_port("localhost:0", credentials)
+    else:
+        port = server.add_insecure_port("localhost:0")
+    server.start()
+    yield f"localhost:{port}", service
+    server.stop(None).wait()
+
+
+def _connected(address, **options):
+    return remote.RemoteModel(remote.Endpoint(address), **options)
+
+
+def test_unavailable_is_tried_again():
+    unavailable = grpc.StatusCode.UNAVAILABLE
+    with _fake_server(unavailable, unavailable) as (address, service), _connected(address) as model:
+        assert model.versions()[0].version == 5
+    assert service.asked == 3
+
+
+def test_all_tries_share_one_deadline():
+    left = []
+
+    def fail(seconds):
+        left.append(seconds)
+        raise ServingError("UNAVAILABLE", "")
+
+    with pytest.raises(ServingError):
+        transports.with_retries(fail, timeout=0.5, retry_for=60.0)
+    assert left[0] == pytest.approx(0.5, abs=0.05)
+    assert all(later < earlier - 0.04 for earlier, later in itertools.pairwise(left))
+    assert len(left) > 1
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT", "UNKNOWN"])
+def test_nothing_else_is_tried_again(code):
+    refused = pytest.raises(ServingError)
+    with _fake_server(grpc.StatusCode[code]) as (address, service), _connected(address) as model, refused as caught:
+        model.versions()
+    assert caught.value.code == code
+    assert service.asked == 1
+
+
+def test_tries_end_when_the_time_for_them_is_over():
+    with _fake_server(*[grpc.StatusCode.UNAVAILABLE] * 1000) as (address, service):
+        start = time.monotonic()
+        with _connected(address, retry_for=0.5) as model, pytest.raises(ServingError):
+            model.versions()
+        assert time.monotonic() - start < 5.0
+    assert 2 <= service.asked <= 8
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to make a certificate")
+def test_a_certificate_is_checked(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    with _fake_server(credentials=credentials) as (address, _):
+        with remote.RemoteModel(remote.Endpoint(address, tls_ca=str(certificate))) as model:
+            assert model.versions()[0].version == 5
+        with remote.RemoteModel(remote.Endpoint(address), retry_for=0) as model, pytest.raises(ServingError):
+            model.versions()
+
+
+class _FakeRest(http.server.BaseHTTPRequestHandler):
+    status, body = 200, b""
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (200, b"<html>", "INTERNAL"),
+        (503, b"", "UNAVAILABLE"),
+        (502, b"<html>", "UNKNOWN"),
+        (429, b'{"error": "full"}', "RESOURCE_EXHAUSTED"),
+        (404, b'{"error": ["no", "text"]}', "NOT_FOUND"),
+    ],
+)
+def test_whatever_stands_behind_a_rest_port_ends_in_a_serving_error(status, body, code):
+    handler = type("Handler", (_FakeRest,), {"status": status, "body": body})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        endpoint = remote.Endpoint(f"http://127.0.0.1:{server.server_port}")
+        with remote.RemoteModel(endpoint, retry_for=0) as model, pytest.raises(ServingError) as caught:
+            model.versions()
+        server.shutdown()
+        thread.join()
+    assert caught.value.code == code
+    assert caught.value.message
+
+
+def test_http_numbers_lead_back_to_the_most_general_code():
+    assert code_for_http(400) == "INVALID_ARGUMENT"
+    assert code_for_http(409) == "ALREADY_EXISTS"
+    assert all(HTTP_STATUS[code_for_http(number)] == number for number in HTTP_STATUS.values())
+
+
+class _OneDiffers:
+    """A model whose third answer is another one and whose fourth is an error."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def generate(self, support_images, num_samples, seed, num_inner_steps):
+        self.asked += 1
+        if self.asked == 4:
+            raise ServingError("RESOURCE_EXHAUSTED", "full")
+        return np.full((2, 4, 4, 1), self.asked == 3)
+
+
+def test_bench_counts_errors_and_answers_that_differ():
+    result = bench.run(_OneDiffers(), np.zeros((1, 4, 4, 1), np.uint8), bench.Load(num_requests=5))
+    assert result["errors"] == {"RESOURCE_EXHAUSTED": 1}
+    assert result["differing"] == 1
+    assert result["requests"] == 5
+
+
+def test_support_images_of_another_form_are_refused_before_anything_is_sent():
+    refused = pytest.raises(ServingError, match=r"Received: float32 \[1, 4, 4, 1\]")
+    with _connected("localhost:1", retry_for=0) as model, refused:
+        model.generate(np.zeros((1, 4, 4, 1), np.float32))

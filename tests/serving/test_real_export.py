@@ -1,0 +1,154 @@
+"""The README's way: export a run with the command, serve it, generate; equal to generating here."""
+
+import subprocess
+import sys
+import time
+
+import hypothesis
+import numpy as np
+import psutil
+import pytest
+from hypothesis import strategies as st
+from PIL import Image
+
+import figr_tf
+from figr_images import image_grid, images
+from figr_tf import glyphs
+from serving import remote, tensors
+from serving.errors import ServingError
+from serving.grpc_transport import GrpcTransport
+from tests.conftest import ROOT
+from tests.serving import processes
+
+ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
+ALLOWED_GROWTH = 48 * 2**20  # bytes over 1,000 requests; one kept support set and answer each would be twice that
+
+
+@pytest.fixture(scope="module")
+def export_path(run_folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "figr"
+    command = [sys.executable, "-m", "exporters.export_saved_model", f"--run={run_folder}", f"--export_dir={path}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(export_path):
+    with processes.start_embedded(export_path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawings")
+    for i, image in enumerate(glyphs.glyph_images(7, 3, 16, seed=0)):
+        Image.fromarray(image[..., 0]).resize((16 + 8 * i, 16 + 8 * i)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(run_folder):
+    return figr_tf.load_run(run_folder)
+
+
+@pytest.mark.parametrize("target", [["--target", "{grpc}"], ["--rest", "--target", "{rest}"]])
+def test_the_picture_is_that_of_generating_here(exported, local, drawings, tmp_path, target):
+    places = {"grpc": exported.grpc, "rest": exported.rest.removeprefix("http://")}
+    arguments = ["--images", str(drawings), "--num_samples", "6", "--seed", "7", "--out", str(tmp_path / "out.png")]
+    ended = processes.run_client("generate", *arguments, *[part.format(**places) for part in target])
+    assert ended.returncode == 0, ended.stderr
+    support = local.read_support(drawings)
+    expected = image_grid.result_picture(support, local.generate(support, 6, seed=7))
+    picture = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    np.testing.assert_allclose(picture, np.asarray(expected), atol=1)
+
+
+def test_adapting_once_and_sampling_often_is_generating(exported, local, drawings):
+    with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
+        support = model.read_support(drawings)
+        adapted = model.adapt(support, seed=7)
+        np.testing.assert_allclose(model.sample(adapted, 5, seed=7), local.generate(support, 5, seed=7), atol=1)
+        np.testing.assert_array_equal(model.sample(adapted, 5, seed=7), model.sample(adapted, 5, seed=7))
+
+
+def test_floats_give_what_bytes_give(exported, drawings):
+    transport = GrpcTransport(remote.Endpoint(exported.grpc))
+    with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
+        support = model.read_support(drawings)
+        samples = model.generate(support, 5, seed=3)
+    inputs = {"support_images": (support / 255).astype(np.float32), "num_samples": np.asarray(5, np.int32)}
+    reply = transport.predict("generate_tensor", inputs | {"seed": np.asarray(3, np.int64)}, ["images"], 30.0)
+    np.testing.assert_allclose(images.to_uint8(reply["images"] * 2 - 1), samples, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ({"num_samples": 0}, "num_samples must be from 1 to 256. Received: 0"),
+        ({"num_samples": 2**31 - 1}, "num_samples must be from 1 to 256. Received: 2147483647"),
+        ({"num_inner_steps": -1}, "num_inner_steps must be from 0 to 200. Received: -1"),
+        ({"seed": -1}, "seed must be from 0 to 9007199254740991. Received: -1"),
+        ({"seed": 2**53}, "seed must be from 0 to 9007199254740991. Received: 9007199254740992"),
+    ],
+)
+def test_a_refusal_takes_no_time_and_says_what_is_allowed(exported, drawings, numbers, sentence):
+    with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
+        support = model.read_support(drawings)
+        start = time.monotonic()
+        with pytest.raises(ServingError) as caught:
+            model.generate(support, **numbers)
+        assert time.monotonic() - start < 1.0
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert caught.value.message == sentence
+
+
+def _damaged(file, position, bits, length):
+    damaged = bytearray(file)
+    damaged[position % len(file)] ^= bits
+    return bytes(damaged[: len(file) - length % len(file)])
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(data=st.data())
+def test_no_bytes_and_numbers_stop_the_server(exported, png, data):
+    numbers = st.one_of(st.integers(-2, 5), st.sampled_from([2**31 - 1, -(2**31)]))
+    position, bits, length = data.draw(st.tuples(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 40)))
+    file = data.draw(st.one_of(st.binary(max_size=100), st.just(_damaged(png, position, bits, length))))
+    inputs = {
+        "image_bytes": tensors.byte_strings([file]),
+        "num_samples": np.asarray(data.draw(numbers), np.int32),
+        "num_inner_steps": np.asarray(data.draw(numbers), np.int32),
+        "seed": np.asarray(data.draw(st.integers(-(2**63), 2**63 - 1)), np.int64),
+    }
+    reply = _reply_or_error(exported, inputs)
+    if isinstance(reply, ServingError):
+        assert reply.code == "INVALID_ARGUMENT"
+        assert reply.message.isascii()
+        assert "\n" not in reply.message
+    else:
+        assert len(reply["png_bytes"]) == inputs["num_samples"]
+
+
+def _reply_or_error(served, inputs):
+    transport = GrpcTransport(remote.Endpoint(served.grpc))
+    try:
+        return transport.predict("generate", inputs, ["png_bytes"], ANSWER_SECONDS)
+    except ServingError as error:
+        return error
+    finally:
+        transport.close()
+
+
+@pytest.mark.slow
+def test_a_thousand_requests_leave_memory_and_answers_as_they_were(exported, drawings):
+    process = psutil.Process(exported.process.pid)
+    with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
+        support = model.read_support(drawings)
+        golden = model.generate(support, 64, seed=1)
+        for seed in range(100):
+            model.generate(support, 64, seed)
+        before = process.memory_info().rss
+        for seed in range(1000):
+            model.generate(support, 64, seed)
+        assert process.memory_info().rss - before < ALLOWED_GROWTH
+        np.testing.assert_array_equal(model.generate(support, 64, seed=1), golden)
