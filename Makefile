@@ -1,21 +1,20 @@
 # make quickstart   train a small model on drawn glyphs, generate an unseen one, say where the picture is
 # make test         lint and all tests
 # make test-all     the slow tests too
+# make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
+# make bench-growth  how time grows with n, K, image size, channels and meta-batch
 # make bench-serving MODEL=models/figr   latency, throughput and memory of an export behind the embedded server
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-all lint format bench-serving
+.PHONY: quickstart test test-all lint format bench bench-growth bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
 	touch $@
 
-# One thread each: with 4 channels, handing work to a second costs more than it brings (.29 s a meta-step against .34).
-quickstart: export TF_NUM_INTEROP_THREADS = 1
-quickstart: export TF_NUM_INTRAOP_THREADS = 1
 quickstart: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run
 	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/out.png
@@ -35,6 +34,12 @@ test: lint
 
 test-all: lint
 	$(PYTHON) -m pytest -n 2 --dist loadfile -m ""
+
+bench: $(INSTALLED)
+	$(PYTHON) -m benchmarks.speed $(if $(PEER),--peer=$(PEER)) $(if $(PEER_PYTHON),--peer_python=$(PEER_PYTHON)) --json=bench.json
+
+bench-growth: $(INSTALLED)
+	$(PYTHON) -m benchmarks.growth --out=growth.png
 
 bench-serving: $(INSTALLED)
 	$(PYTHON) -m benchmarks.serving --model_base_path $(MODEL)

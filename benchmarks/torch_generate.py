@@ -7,8 +7,8 @@ The networks are those of the peer's file, and each inner step is Algorithm 1's;
 
 import argparse
 import copy
-import importlib.util
 import json
+import runpy
 import time
 
 import torch
@@ -43,10 +43,8 @@ def main():
     for name, default in (("hidden", 64), ("size", 32), ("shots", 4), ("inner", 10), ("samples", 64), ("steps", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    description = importlib.util.spec_from_file_location("peer", args.peer)
-    peer = importlib.util.module_from_spec(description)
-    description.loader.exec_module(peer)
-    generator, discriminator = peer.Generator(args.size, args.hidden), peer.Discriminator(args.size, args.hidden)
+    peer = runpy.run_path(args.peer)
+    generator, discriminator = (peer[name](args.size, args.hidden) for name in ("Generator", "Discriminator"))
     support = torch.rand(args.shots, 1, args.size, args.size) * 2 - 1
     seconds = []
     for _ in range(args.steps + 1):
