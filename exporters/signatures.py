@@ -8,11 +8,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from exporters import guards, png
 from exporters.limits import MAX_SEED, Defaults, Limits
 from exporters.module import AdaptingModel, GeneratorWeights, checked_steps_and_seed, fingerprint, to_unit
+from figr_images import images
 from figr_tf.adaptation import generate_images, weights_of
 from figr_tf.generation import FewShotModel, sample_latents
 
@@ -39,9 +41,14 @@ class Parts(NamedTuple):
         return spec.image_size, spec.image_size, spec.channels
 
     def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_images.images.to_unit_range`."""
+        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_images.images.to_unit_range`.
+
+        By its table: Grappler would replace the division by a product with 1 / 127.5, rounded, and the inner loop
+        magnifies rounding.
+        """
         size, _, channels = self.image_shape
-        return tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.float32) / 127.5 - 1.0
+        table = tf.constant(images.to_unit_range(np.arange(256, dtype=np.uint8)))
+        return tf.gather(table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32))
 
     def draw(self, weights: GeneratorWeights, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Images [num_samples, H, W, C] in [0, 1], all finite."""

@@ -8,10 +8,14 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
+from exporters import signatures
+from exporters.limits import Defaults
+from figr_images import images
 from figr_tf import networks
-from tests.exporters.conftest import read_png
+from tests.exporters.conftest import LIMITS, png_file, read_png
 
 SCALARS = {"num_samples": "int32", "num_inner_steps": "int32", "seed": "int64"}
 
@@ -81,6 +85,15 @@ def test_generate_draws_what_figr_tf_generate_draws(server, model, support, png_
     unit = support.astype(np.float32) / 255
     answer = server.predict("generate_tensor", support_images=unit, num_samples=5, num_inner_steps=3, seed=seed)
     np.testing.assert_allclose(answer["images"], drawn / 255, atol=1 / 255)
+
+
+def test_files_reach_the_inner_loop_as_the_very_numbers_that_figr_tf_generate_takes(model):
+    """Bit for bit, since the inner loop magnifies rounding."""
+    every_value = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    parts = signatures.make_parts(model, LIMITS, Defaults(2, 4))
+    read = tf.function(lambda files: -parts.read(files), [tf.TensorSpec([None], tf.string)], autograph=False)
+    numbers = -read(tf.constant([png_file(Image.fromarray(every_value))])).numpy()
+    np.testing.assert_array_equal(numbers, images.to_unit_range(every_value[None, ..., None]))
 
 
 def test_scalars_left_out_are_as_trained(server, model, support, png_support):
