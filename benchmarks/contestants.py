@@ -21,7 +21,7 @@ class Ours:
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         self.ready = self._read()
         self.seconds: list[float] = []
-        self.peak_mib = 0.0
+        self.peak_mib: float | None = None
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout

@@ -88,9 +88,10 @@ def _time(name: str, work: Work, rates: floor.Rates) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     peer, ratio = (f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}") if "peer" in row else ("–", "–")
     least = f"{row['median_s'] / row['floor_s']:.1f}" if "floor_s" in row else "–"
+    peak = f"{row['peak_mib']:.0f}" if row["peak_mib"] else "–"
     return (
         f"| {row['name']} | {row['median_s']:.4f} | {peer} | {ratio} | {least} | {row['first_call_s']:.1f} |"
-        f" {row['import_s']:.1f} | {row['peak_mib']:.0f} |"
+        f" {row['import_s']:.1f} | {peak} |"
     )
 
 
