@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import filelock
 import tensorflow as tf
 
-from exporters import contract, model_card, signatures, verification, warmup
+from exporters import compact, contract, model_card, signatures, verification, warmup
 from exporters.limits import Defaults, Limits
 from exporters.signatures import Parts
 from figr_tf import runs
@@ -83,7 +83,9 @@ def _write(folder: pathlib.Path, parts: Parts, request: Request) -> tuple[dict[s
         functions = signatures.build_tasks(parts)
     else:
         functions = signatures.build(parts, request.signature_names)
-    tf.saved_model.save(parts.module, str(folder), signatures=functions)
+    without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(parts.module, str(folder), signatures=functions, options=without_gradients)
+    compact.compact(folder)
     described = contract.describe(folder, parts, request.kind, runs.RunFolder(request.run))
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None
     extra = folder / "assets.extra"

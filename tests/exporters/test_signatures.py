@@ -71,6 +71,10 @@ def test_the_inner_loop_is_there_once_and_nothing_is_compiled_assigned_or_drawn_
     assert "StatelessRandomNormalV2" in in_signatures
 
 
+def test_no_operation_asks_for_a_gradient_that_only_figr_tf_has(meta_graph):
+    assert b"_gradient_op_type" not in meta_graph.SerializeToString()
+
+
 def test_an_export_takes_little_more_room_than_its_weights(exported, model):
     weights = sum(networks.parameter_count(network) for network in model.networks) * 4
     stored = (exported.path / "variables/variables.data-00000-of-00001").stat().st_size
