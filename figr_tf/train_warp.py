@@ -1,8 +1,7 @@
 """Trains a warp generator: new drawings of a character by redrawing its few examples (docs/experiments.md).
 
-python -m figr_tf.evaluation.train_features --data_dir=DIR --split=validation --filters=48 --ways=40 --episodes=400 \
-    --seed=1 --out=coach.npz
-python -m figr_tf.train_warp --data_dir=DIR --split=validation --features=coach.npz --run=RUN
+python -m figr_tf.train_warp --data_dir=DIR --run=RUN
+python -m figr_tf.evaluate --run RUN --data_dir=DIR
 """
 
 import pathlib
@@ -32,18 +31,18 @@ def main() -> None:
     console.start_tensorflow()
     from figr_tf import energy, warp_model, warp_training
 
-    space = energy.CharacterSpace(pathlib.Path(_FEATURES.value).expanduser())
+    coach = energy.CharacterSpace(pathlib.Path(_FEATURES.value).expanduser()) if _FEATURES.value else None
     data = datasets.DataSettings("omniglot", _DATA_DIR.value, split=_SPLIT.value, cache_dir=_CACHE_DIR.value)
     settings = warp_model.WarpSettings(
         data,
-        space.sha256,
+        coach.sha256 if coach else None,
         num_steps=_NUM_STEPS.value,
         learning_rate=_LEARNING_RATE.value,
         upright_share=_UPRIGHT.value,
         seed=_SEED.value,
     )
     dataset = datasets.load_dataset(data, num_shots=settings.num_shots + 2)
-    warp_training.train(settings, dataset, space, folder)
+    warp_training.train(settings, dataset, coach, folder)
     print(f"finished: {folder}")
 
 

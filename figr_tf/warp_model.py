@@ -22,13 +22,13 @@ class WarpSettings:
     """All that decides the outcome of a training run.
 
     Attributes:
-        features_sha256: of the feature network whose space the energy distance is taken in, beside the blur space.
+        features_sha256: of a feature network whose space counts beside the blur space; None: the blur space alone.
         num_tasks, num_samples: T and m of one step. num_shots: n.
         upright_share: probability that a task is not turned; the others are, by 90°, 180° or 270°.
     """
 
     data: DataSettings
-    features_sha256: str
+    features_sha256: str | None = None
     num_steps: int = 5_000
     num_tasks: int = 8
     num_samples: int = 8

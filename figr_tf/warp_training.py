@@ -63,9 +63,9 @@ def _ink(pixels: tf.Tensor) -> tf.Tensor:
 class Trainer:
     """The generator, its averaged weights, and the compiled step."""
 
-    def __init__(self, settings: warp_model.WarpSettings, dataset: Dataset, character_space: energy.CharacterSpace):
+    def __init__(self, settings: warp_model.WarpSettings, dataset: Dataset, coach: energy.CharacterSpace | None):
         self._settings = settings
-        self._spaces: list[Space] = [energy.BlurSpace(settings.data.image_size), character_space]
+        self._spaces: list[Space] = [energy.BlurSpace(settings.data.image_size), *([coach] if coach else [])]
         self._drawings = TaskDrawings(dataset, self._spaces, settings.upright_share)
         _, real = self._drawings.draw(_BASELINE_TASKS, 0, stateless_seed(settings.seed))
         self._copying = [energy.copying(features, settings.num_shots) for features in real]
@@ -108,17 +108,27 @@ class Trainer:
         return tf.minimum(tf.minimum(1.0, falling), (tf.cast(step, tf.float32) + 1) / _WARM_UP)
 
 
-def train(settings: warp_model.WarpSettings, dataset: Dataset, character_space, folder: pathlib.Path) -> None:
-    """Trains from scratch and saves the averaged weights into `folder`, with metrics.jsonl beside them."""
-    trainer = Trainer(settings, dataset, character_space)
+def train(
+    settings: warp_model.WarpSettings,
+    dataset: Dataset,
+    coach: energy.CharacterSpace | None,
+    folder: pathlib.Path,
+) -> None:
+    """Trains from scratch and saves the averaged weights into `folder`, with metrics.jsonl beside them.
+
+    Args:
+        coach: the feature network of `settings.features_sha256`.
+    """
+    trainer = Trainer(settings, dataset, coach)
     folder.mkdir(parents=True, exist_ok=True)
     pending = []
     with (folder / "metrics.jsonl").open("w") as metrics:
         for step in console.track(range(settings.num_steps), "training", "steps"):
             pending.append([float(skill) for skill in trainer.step(tf.constant(step))])
             if (step + 1) % _LOG_EVERY == 0 or step + 1 == settings.num_steps:
-                blur, character = np.mean(pending, axis=0).round(4).tolist()
-                metrics.write(json.dumps({"step": step + 1, "skill_blur": blur, "skill_character": character}) + "\n")
+                means = np.mean(pending, axis=0).round(4).tolist()
+                skills = dict(zip(("skill_blur", "skill_coach"), means, strict=False))
+                metrics.write(json.dumps({"step": step + 1} | skills) + "\n")
                 metrics.flush()
                 pending = []
     warp_model.save(folder, settings, dataset.split, trainer.averaged_weights())
