@@ -15,7 +15,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of Omniglot's files. D
 _CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
 _SPLIT = flags.DEFINE_enum("split", "unseen-alphabets", ["unseen-alphabets", "validation"], "Whose classes train it.")
 _FEATURES = flags.DEFINE_string(
-    "features", None, "Feature network of train_features, not the referee's.", required=True
+    "features", None, "Feature network of train_features, not the referee's. Default: the blurred pixels alone."
 )
 _RUN = flags.DEFINE_string("run", None, "Folder to save into.", required=True)
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 5_000, "Training steps.", lower_bound=1)
