@@ -17,6 +17,9 @@ _POSE_SCALE = (0.25, 0.25, 2.0, 2.0)  # brings differences of poses to about 1
 _POSE_STEP = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _LATENT_POSE_START = (0.6, 0.6, 0.08, 0.08, 0.05, 0.05, 0.05, 0.05)  # pose and linear map per unit latent
 _OWN_POSE_START = 0.5
+# The width of strokes varies with the threshold. Within this range and at this contrast paper stays 0 and ink stays 1:
+# a generator that may make either grey does so, since the blur space takes a paler drawing for a smaller one.
+_THRESHOLD_RANGE, _CONTRAST = 0.3, 2.5
 _FAST = 5.0  # Adam moves every weight by its rate; those that are multiplied by this, five times as far
 
 
@@ -77,7 +80,6 @@ class WarpGenerator(keras.Model):
         self.own_pose = self._weight("own_pose", np.full(4, _OWN_POSE_START / _FAST, np.float32))
         self.latent_threshold = self._weight("latent_threshold", np.zeros((latent_dim, 1), np.float32))
         self.threshold = self._weight("threshold", np.zeros(1, np.float32))
-        self.log_contrast = self._weight("log_contrast", np.full(1, 0.4, np.float32))
         blank = tf.zeros([1, 2, image_size, image_size])
         self((blank, random_draw([1, 1], latent_dim, 2, adaptation.stateless_seed(0))))
 
@@ -112,8 +114,8 @@ class WarpGenerator(keras.Model):
         target, linear = self._pose(support.poses, draw, latents, tf.reduce_mean(coarse, [1, 2]))
         source = tf.stop_gradient(_pick(support.magnified, draw.source))
         ink = warping.warp(source, source_pose, target, linear, self.displacement(coarse))
-        threshold = 0.5 + self.threshold + latents @ self.latent_threshold
-        ink = (ink - threshold[..., None]) * tf.exp(self.log_contrast) + 0.5
+        threshold = 0.5 + _THRESHOLD_RANGE * tf.tanh(self.threshold + latents @ self.latent_threshold)
+        ink = (ink - threshold[..., None]) * _CONTRAST + 0.5
         quarters = tf.nn.space_to_depth(tf.clip_by_value(ink, 0.0, 1.0)[..., None], 2)
         return tf.reshape(tf.reduce_mean(quarters, -1), [num_tasks, num_samples, size, size])
 

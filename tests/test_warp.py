@@ -82,6 +82,17 @@ def test_samples_are_ink_and_differ_with_the_latents(generator, support_ink):
     assert len(np.unique(ink.reshape(16, -1), axis=0)) == 16
 
 
+def test_whatever_the_threshold_paper_stays_paper_and_ink_ink():
+    generator = warp_generator.WarpGenerator(image_size=16, width=8)
+    generator.latent_threshold.assign(tf.fill([64, 1], 10.0))
+    block = np.zeros((1, 2, 16, 16), np.float32)
+    block[..., 5:11, 5:11] = 1
+    ink = generator((tf.constant(block), random_draw([1, 64], 64, 2, SEED))).numpy()
+    np.testing.assert_allclose(ink.min((2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(ink.max((2, 3)), 1, atol=1e-6)
+    assert np.ptp(ink.mean((2, 3))) > 0.05  # and yet it is drawn bolder and finer
+
+
 def test_a_task_is_not_influenced_by_the_others(generator, support_ink):
     draw = random_draw([2, 4], 64, 3, SEED)
     together = generator((support_ink, draw))
