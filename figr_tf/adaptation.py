@@ -1,7 +1,7 @@
 """The inner loop of FIGR: Algorithm 1, lines "repeat K times", and Algorithm 2 (Clouâtre & Demers 2019).
 
 Weights go in, weights come out and no variable is touched, so any number of adaptations may run side by side.
-Training, generation, evaluation and export all call `adapt` or `advance`; there is no other inner loop in the project.
+Training, generation, evaluation and export all call `adapt`; there is no other inner loop in the project.
 """
 
 import dataclasses
@@ -12,27 +12,12 @@ import tensorflow as tf
 from figr_tf import losses
 from figr_tf.networks import Networks
 
-OPTIMIZERS = ("sgd", "adam")
-_ADAM_BETA_2 = 0.99
-_ADAM_EPSILON = 1e-8
-
 
 class Weights(NamedTuple):
     """The weights of both networks, in the order of `model.trainable_variables`."""
 
     generator: tuple[tf.Tensor, ...]
     discriminator: tuple[tf.Tensor, ...]
-
-
-class InnerState(NamedTuple):
-    """Where an adaptation stands: what the next inner step needs besides its number, the support set and the seed.
-
-    Attributes:
-        second_moments: Adam's, shaped like the weights; empty with SGD, which remembers nothing.
-    """
-
-    weights: Weights
-    second_moments: Weights
 
 
 class InnerLosses(NamedTuple):
@@ -48,8 +33,7 @@ class InnerStep:
     """How one inner step updates the weights.
 
     Attributes:
-        learning_rate: both networks.
-        optimizer: "sgd" (the paper's plain steps), or "adam" (Kingma & Ba 2015 with β1 = 0, β2 = .99).
+        learning_rate: of the plain SGD steps, both networks.
         loss: "wasserstein", or "bce" (the paper's DCGAN ablation).
         gradient_penalty_weight: λ; 0 leaves the penalty out of the graph.
         gradient_penalty_norm: "image" (WGAN-GP) or "pixel" (the 2018 code), see `losses.gradient_penalty`.
@@ -59,11 +43,8 @@ class InnerStep:
     loss: str = "wasserstein"
     gradient_penalty_weight: float = 10.0
     gradient_penalty_norm: str = "image"
-    optimizer: str = "sgd"
 
     def __post_init__(self):
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {OPTIMIZERS}. Received: {self.optimizer!r}")
         if self.loss not in losses.LOSSES:
             raise ValueError(f"loss must be one of {losses.LOSSES}. Received: {self.loss!r}")
         if self.gradient_penalty_norm not in losses.GRADIENT_PENALTY_NORMS:
@@ -101,33 +82,19 @@ def score_images(networks: Networks, discriminator_weights: tuple[tf.Tensor, ...
     return networks.discriminator.stateless_call(discriminator_weights, [], images)[0]
 
 
-def _update(weights, second_moments, gradients, step: InnerStep, k: tf.Tensor):
-    """One step of the inner optimiser, number k from 0, on one network → its weights and second moments."""
-    pairs = zip(weights, gradients, strict=True)
-    if step.optimizer == "sgd":
-        return tuple(w - step.learning_rate * g for w, g in pairs), second_moments
-    second_moments = tuple(
-        _ADAM_BETA_2 * v + (1 - _ADAM_BETA_2) * tf.square(g) for v, g in zip(second_moments, gradients, strict=True)
-    )
-    # The moments start at 0; this is what they lack (Kingma & Ba 2015, section 3).
-    share = 1.0 - _ADAM_BETA_2 ** tf.cast(k + 1, tf.float32)
-    return tuple(
-        w - step.learning_rate * g / (tf.sqrt(v / share) + _ADAM_EPSILON)
-        for (w, g), v in zip(pairs, second_moments, strict=True)
-    ), second_moments
+def _sgd(weights: tuple[tf.Tensor, ...], gradients, learning_rate: float) -> tuple[tf.Tensor, ...]:
+    return tuple(w - learning_rate * g for w, g in zip(weights, gradients, strict=True))
 
 
 def inner_step(
-    networks: Networks, state: InnerState, support_images: tf.Tensor, step: InnerStep, seed: tf.Tensor, k: tf.Tensor
-) -> tuple[InnerState, InnerLosses]:
-    """One step of the discriminator, then one of the generator against it, each on fresh latents.
+    networks: Networks, weights: Weights, support_images: tf.Tensor, step: InnerStep, seed: tf.Tensor
+) -> tuple[Weights, InnerLosses]:
+    """One SGD step of the discriminator, then one of the generator against it, each on fresh latents.
 
     Args:
         support_images: [n, H, W, C] in [−1, 1]; all of them are used.
         seed: int32 [2]; a function of it alone decides the latents and the interpolation points.
-        k: number of this step, from 0.
     """
-    weights, moments = state
     n = tf.shape(support_images)[0]
     seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
     discriminator_latents, generator_latents = tf.unstack(
@@ -149,54 +116,14 @@ def inner_step(
                 step.gradient_penalty_norm,
             )
         total = discriminator_loss + step.gradient_penalty_weight * penalty
-    gradients = tape.gradient(total, weights.discriminator)
-    discriminator, discriminator_moments = _update(weights.discriminator, moments.discriminator, gradients, step, k)
+    discriminator = _sgd(weights.discriminator, tape.gradient(total, weights.discriminator), step.learning_rate)
 
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
         images = generate_images(networks, weights.generator, generator_latents)
         generator_loss = losses.generator_loss(step.loss, score_images(networks, discriminator, images))
-    gradients = tape.gradient(generator_loss, weights.generator)
-    generator, generator_moments = _update(weights.generator, moments.generator, gradients, step, k)
-    state = InnerState(Weights(generator, discriminator), Weights(generator_moments, discriminator_moments))
-    return state, InnerLosses(discriminator_loss, generator_loss, penalty)
-
-
-def start(weights: Weights, step: InnerStep) -> InnerState:
-    """The state before the first inner step from `weights`."""
-    if step.optimizer == "sgd":
-        return InnerState(weights, Weights((), ()))
-    return InnerState(weights, tf.nest.map_structure(tf.zeros_like, weights))
-
-
-def advance(
-    networks: Networks,
-    state: InnerState,
-    support_images: tf.Tensor,
-    num_inner_steps: int | tf.Tensor,
-    step: InnerStep,
-    seed: tf.Tensor,
-    first_inner_step: int | tf.Tensor,
-) -> tuple[InnerState, InnerLosses]:
-    """`num_inner_steps` more inner steps, and the losses of the last of them (zeros if there is none).
-
-    Args:
-        first_inner_step: how many were taken before. K1 steps from `start` and then K2 more with `first_inner_step=K1`
-            equal K1 + K2 in one go. Others: as in `adapt`.
-    """
-
-    def body(k, state, _):
-        step_seed = tf.random.fold_in(seed, k, alg="philox")
-        return k + 1, *inner_step(networks, state, support_images, step, step_seed, k)
-
-    first = tf.convert_to_tensor(first_inner_step, tf.int32)
-    last = first + tf.convert_to_tensor(num_inner_steps, tf.int32)
-    zero = tf.constant(0.0)
-    # One inner step at a time: its operations already fill the cores, and order is part of the algorithm.
-    _, state, inner_losses = tf.while_loop(
-        lambda k, *_: k < last, body, (first, state, InnerLosses(zero, zero, zero)), parallel_iterations=1
-    )
-    return state, inner_losses
+    generator = _sgd(weights.generator, tape.gradient(generator_loss, weights.generator), step.learning_rate)
+    return Weights(generator, discriminator), InnerLosses(discriminator_loss, generator_loss, penalty)
 
 
 def adapt_with_losses(
@@ -206,10 +133,22 @@ def adapt_with_losses(
     num_inner_steps: int | tf.Tensor,
     step: InnerStep,
     seed: tf.Tensor,
+    first_inner_step: int | tf.Tensor = 0,
 ) -> tuple[Weights, InnerLosses]:
     """As `adapt`, with the losses of the last inner step (zeros if there was none)."""
-    state, inner_losses = advance(networks, start(weights, step), support_images, num_inner_steps, step, seed, 0)
-    return state.weights, inner_losses
+
+    def body(k, weights, _):
+        step_seed = tf.random.fold_in(seed, k, alg="philox")
+        return k + 1, *inner_step(networks, weights, support_images, step, step_seed)
+
+    first = tf.convert_to_tensor(first_inner_step, tf.int32)
+    last = first + tf.convert_to_tensor(num_inner_steps, tf.int32)
+    zero = tf.constant(0.0)
+    # One inner step at a time: its operations already fill the cores, and order is part of the algorithm.
+    _, weights, inner_losses = tf.while_loop(
+        lambda k, *_: k < last, body, (first, weights, InnerLosses(zero, zero, zero)), parallel_iterations=1
+    )
+    return weights, inner_losses
 
 
 def adapt(
@@ -219,6 +158,7 @@ def adapt(
     num_inner_steps: int | tf.Tensor,
     step: InnerStep,
     seed: tf.Tensor,
+    first_inner_step: int | tf.Tensor = 0,
 ) -> Weights:
     """Adapts `weights` to one support set by `num_inner_steps` (K) inner steps; the arguments are left as they are.
 
@@ -227,5 +167,7 @@ def adapt(
         support_images: [n, H, W, C] in [−1, 1].
         num_inner_steps: K ≥ 0; 0 returns `weights`.
         seed: int32 [2]. The same seed gives the same result on the same device.
+        first_inner_step: number of the first step. `adapt` over K1 steps and then over K2 more with
+            `first_inner_step=K1` equals one `adapt` over K1 + K2.
     """
-    return adapt_with_losses(networks, weights, support_images, num_inner_steps, step, seed)[0]
+    return adapt_with_losses(networks, weights, support_images, num_inner_steps, step, seed, first_inner_step)[0]

@@ -8,17 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from figr_tf import checkpoints, images, runs
-from figr_tf.adaptation import (
-    InnerStep,
-    Weights,
-    adapt,
-    advance,
-    draw_latents,
-    generate_images,
-    start,
-    stateless_seed,
-    weights_of,
-)
+from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
 from figr_tf.errors import DataError, UserError
 from figr_tf.networks import Networks, build_networks
 from figr_tf.settings import Settings
@@ -78,9 +68,8 @@ class FewShotModel:
             self.networks, weights, support_images, num_inner_steps, self.settings.inner, num_samples, seed
         )
 
-    def _inner_steps(self, state, support_images, first, count, seed):
-        inner = self.settings.inner
-        return advance(self.networks, state, support_images, count, inner, adaptation_seed(seed), first)[0]
+    def _inner_steps(self, weights, support_images, first, count, seed):
+        return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
 
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
         """Reads a folder of images (or one image) as a support set: uint8 [n, S, S, C], dark ink.
@@ -151,14 +140,14 @@ class FewShotModel:
             has diverged the images are blank paper.
         """
         support = tf.constant(self._check_support(support_images))
-        state = start(weights_of(self.networks), self.settings.inner)
+        weights = weights_of(self.networks)
         latents = sample_latents(self.networks, num_samples, seed)
         done = 0
         for step in steps:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
-                state, done = self._advance(state, support, first, count, tf.constant(seed)), step
-            yield images.to_uint8(self._sample(state.weights.generator, latents).numpy())
+                weights, done = self._advance(weights, support, first, count, tf.constant(seed)), step
+            yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network

@@ -38,11 +38,8 @@ _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n)."
 _CLASS_ROTATIONS = flags.DEFINE_bool(
     "class_rotations", False, "Turn each training task by a random multiple of 90°: four times the classes."
 )
-_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 10, "Inner-loop steps per task (K).", lower_bound=1)
-_INNER_LEARNING_RATE = flags.DEFINE_float("inner_learning_rate", 1e-4, "Rate of the inner loop.", lower_bound=0)
-_INNER_OPTIMIZER = flags.DEFINE_enum(
-    "inner_optimizer", "sgd", ["sgd", "adam"], "Of the inner loop: the paper's SGD, or Adam with β1 = 0, β2 = .99."
-)
+_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1)
+_INNER_LEARNING_RATE = flags.DEFINE_float("inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0)
 _LOSS = flags.DEFINE_enum("loss", "wasserstein", ["wasserstein", "bce"], "Adversarial loss.")
 _PENALTY_WEIGHT = flags.DEFINE_float(
     "gradient_penalty_weight", None, "λ. Default: 10 with --loss=wasserstein, 0 (no penalty) with bce.", lower_bound=0
@@ -93,9 +90,7 @@ def _settings():
             cache_dir=_CACHE_DIR.value,
         ),
         network=spec,
-        inner=adaptation.InnerStep(
-            _INNER_LEARNING_RATE.value, _LOSS.value, penalty_weight, _PENALTY_NORM.value, _INNER_OPTIMIZER.value
-        ),
+        inner=adaptation.InnerStep(_INNER_LEARNING_RATE.value, _LOSS.value, penalty_weight, _PENALTY_NORM.value),
         num_shots=_NUM_SHOTS.value,
         num_inner_steps=_NUM_INNER_STEPS.value,
         class_rotations=_CLASS_ROTATIONS.value,
@@ -124,7 +119,7 @@ def _print_plan(settings, dataset: datasets.Dataset, device: str) -> None:
         f"{settings.network.architecture} h={settings.network.hidden}, {settings.network.image_size}×"
         f"{settings.network.image_size}×{settings.network.channels}; n={settings.num_shots},"
         f" K={settings.num_inner_steps}, {settings.num_meta_steps} meta-steps of {settings.meta_batch_size} tasks\n"
-        f"inner: {settings.inner.optimizer} {settings.inner.learning_rate:g}, {settings.inner.loss},"
+        f"inner: SGD {settings.inner.learning_rate:g}, {settings.inner.loss},"
         f" λ={settings.inner.gradient_penalty_weight:g} per {settings.inner.gradient_penalty_norm};"
         f" outer: Adam {settings.meta_learning_rate:g}; device: {device}",
         flush=True,
