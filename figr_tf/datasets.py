@@ -18,10 +18,10 @@ from figr_tf.errors import DataError
 from figr_tf.image_trees import ClassImages, ImageFile, ImageFormat
 
 DATASETS = ("omniglot", "mnist", "figr8", "folder", "glyphs")
-SPLITS = ("unseen-alphabets", "paper", "boutin", "random")
+SPLITS = ("unseen-alphabets", "validation", "paper", "boutin", "random")
 # The first is the default.
 _SPLITS_OF = {
-    "omniglot": ("unseen-alphabets", "paper", "boutin", "random"),
+    "omniglot": ("unseen-alphabets", "validation", "paper", "boutin", "random"),
     "mnist": ("paper", "random"),
     "figr8": ("paper", "random"),
     "folder": ("random",),
@@ -112,6 +112,8 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
     name = settings.split or _SPLITS_OF[settings.dataset][0]
     if name == "unseen-alphabets":
         return splits.split_by(name, names, lambda class_name: class_name not in background)
+    if name == "validation":  # the evaluation set is on neither side, so that nothing is ever chosen on it
+        return splits.split_by(name, background & set(names), _is_validation)
     if name == "boutin":  # Boutin et al. 2022: the first three characters of every alphabet
         return splits.split_by(name, names, lambda class_name: class_name[-2:] in ("01", "02", "03"))
     if name == "paper" and settings.dataset == "mnist":
@@ -119,6 +121,10 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
     if name == "paper":
         return splits.random_split(name, names, _PAPER_NUM_HELD_OUT[settings.dataset], settings.split_seed)
     return splits.random_split(name, names, max(1, len(names) // 10), settings.split_seed)
+
+
+def _is_validation(class_name: str) -> bool:
+    return class_name.split("/")[0] in splits.VALIDATION_ALPHABETS
 
 
 def _cached(settings: DataSettings, list_files) -> ClassImages:

@@ -28,6 +28,7 @@ class Settings:
     inner: InnerStep = dataclasses.field(default_factory=InnerStep)
     num_shots: int = 4
     num_inner_steps: int = 10
+    class_rotations: bool = False
     meta_learning_rate: float = 1e-5
     anneal_meta_learning_rate: bool = False
     meta_batch_size: int = 1

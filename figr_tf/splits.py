@@ -10,6 +10,10 @@ import numpy as np
 
 from figr_tf.errors import DataError
 
+# Five of Omniglot's 30 background alphabets, to choose settings on. Scripts without a near relative among the other 25:
+# Blackfoot and Inuktitut, say, share characters with Ojibwe.
+VALIDATION_ALPHABETS = ("Balinese", "Futurama", "Korean", "N_Ko", "Syriac_(Estrangelo)")
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:

@@ -24,12 +24,22 @@ class TaskSampler:
     Args:
         pixels: `data.images` as a tensor, uint8 [N, H, W, C]; samplers may share it.
         class_names: the classes to draw from, each with at least `num_shots` images.
+        class_rotations: whether `random_support_images` turns a support set by 0°, 90°, 180° or 270°, at random. A
+            turned character is another character, so there are four times the classes (Santoro et al. 2016).
     """
 
-    def __init__(self, pixels: tf.Tensor, data: ClassImages, class_names: tuple[str, ...], num_shots: int):
+    def __init__(
+        self,
+        pixels: tf.Tensor,
+        data: ClassImages,
+        class_names: tuple[str, ...],
+        num_shots: int,
+        class_rotations: bool = False,
+    ):
         starts = data.starts()
         self.class_names = class_names
         self._num_shots = num_shots
+        self._class_rotations = class_rotations
         self._pixels = pixels
         self._starts = tf.constant(np.array([starts[name] for name in class_names], np.int32))
         self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
@@ -46,10 +56,16 @@ class TaskSampler:
         return tf.cast(pixels, tf.float32) / 127.5 - 1.0
 
     def random_support_images(self, seed: tf.Tensor) -> tf.Tensor:
-        """A support set of a class drawn uniformly; shapes as in `support_images`."""
+        """A support set of a class drawn uniformly, all of it turned alike; shapes as in `support_images`."""
         class_seed, image_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         class_index = tf.random.stateless_uniform([], class_seed, 0, len(self.class_names), tf.int32, alg="philox")
-        return self.support_images(class_index, image_seed)
+        support = self.support_images(class_index, image_seed)
+        if not self._class_rotations:
+            return support
+        turns = tf.random.stateless_uniform(
+            [], tf.random.fold_in(class_seed, 0, alg="philox"), 0, 4, tf.int32, "philox"
+        )
+        return tf.stack([tf.image.rot90(support, k) for k in range(4)])[turns]
 
     def task(self, class_index: int, seed: tf.Tensor) -> Task:
         return Task(self.class_names[class_index], self.support_images(class_index, seed))

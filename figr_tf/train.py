@@ -35,6 +35,9 @@ _CHANNELS = flags.DEFINE_integer("channels", 1, "1 for grey images, 3 for colour
 _HIDDEN = flags.DEFINE_integer("hidden", 64, "Channels at full resolution (h); the deepest stage has 16 times as many.")
 _LATENT_DIM = flags.DEFINE_integer("latent_dim", 100, "Length of a latent vector.")
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).")
+_CLASS_ROTATIONS = flags.DEFINE_bool(
+    "class_rotations", False, "Turn each training task by a random multiple of 90°: four times the classes."
+)
 _NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1)
 _INNER_LEARNING_RATE = flags.DEFINE_float("inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0)
 _LOSS = flags.DEFINE_enum("loss", "wasserstein", ["wasserstein", "bce"], "Adversarial loss.")
@@ -93,6 +96,7 @@ def _settings():
         inner=adaptation.InnerStep(_INNER_LEARNING_RATE.value, _LOSS.value, penalty_weight, _PENALTY_NORM.value),
         num_shots=_NUM_SHOTS.value,
         num_inner_steps=_NUM_INNER_STEPS.value,
+        class_rotations=_CLASS_ROTATIONS.value,
         meta_learning_rate=_META_LEARNING_RATE.value,
         anneal_meta_learning_rate=_ANNEAL.value,
         meta_batch_size=_META_BATCH_SIZE.value,

@@ -54,8 +54,11 @@ class Trainer:
         )
         pixels = tf.constant(dataset.data.images)
         self._sampler, self.held_out = (
-            TaskSampler(pixels, dataset.data, class_names, settings.num_shots)
-            for class_names in (dataset.split.training, dataset.split.held_out)
+            TaskSampler(pixels, dataset.data, class_names, settings.num_shots, class_rotations)
+            for class_names, class_rotations in (
+                (dataset.split.training, settings.class_rotations),
+                (dataset.split.held_out, False),
+            )
         )
         # No autograph: there is nothing for it to convert, and it reads the source when a step is first traced, at the
         # first picture say, when a pull may have changed the files under a run that has been going for hours.

@@ -65,6 +65,22 @@ def test_omniglot_zips_are_split_by_part(omniglot, settings):
     assert _greys(dataset, "Latin/character01") == [31, 32, 33]
 
 
+def test_the_validation_split_holds_out_five_background_alphabets_and_leaves_the_evaluation_set_alone(
+    tmp_path, settings
+):
+    folder = tmp_path / "omniglot"
+    folder.mkdir()
+    validation = ("Balinese", "Futurama", "Korean", "N_Ko", "Syriac_(Estrangelo)")
+    held_out = [f"{alphabet}/character01" for alphabet in validation]
+    _omniglot_zip(folder / "images_background.zip", BACKGROUND | dict.fromkeys(held_out, 2), 1)
+    _omniglot_zip(folder / "images_evaluation.zip", EVALUATION, 9)
+    chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(folder), split="validation")
+    dataset = load_dataset(chosen, 2)
+    assert dataset.split.training == tuple(sorted(BACKGROUND))
+    assert dataset.split.held_out == tuple(held_out)
+    assert set(EVALUATION) <= set(dataset.data.counts)  # one cache of images, whatever the split
+
+
 def test_boutins_split_holds_out_the_first_three_characters_of_every_alphabet(all_of_omniglot, settings):
     chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(all_of_omniglot), split="boutin")
     split = load_dataset(chosen, 1).split

@@ -20,8 +20,8 @@ def _drawn(support: tf.Tensor) -> list[int]:
     return np.rint((support.numpy()[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist()
 
 
-def _sampler(data, names=("a", "b", "c"), num_shots=3):
-    return TaskSampler(tf.constant(data.images), data, names, num_shots)
+def _sampler(data, names=("a", "b", "c"), num_shots=3, class_rotations=False):
+    return TaskSampler(tf.constant(data.images), data, names, num_shots, class_rotations)
 
 
 def test_support_sets_are_of_one_class_and_without_replacement(data):
@@ -57,3 +57,25 @@ def test_the_same_seed_draws_the_same_task_in_a_graph_too(data):
 
 def test_a_task_carries_its_class_name(data):
     assert _sampler(data).task(2, stateless_seed(0)).class_name == "c"
+
+
+def test_class_rotations_turn_the_whole_support_set_and_each_turn_is_drawn_about_equally_often():
+    image = np.array([[0, 0], [0, 255]], np.uint8)  # one bright corner tells the turn
+    corners = ClassImages(np.broadcast_to(image[None, :, :, None], (5, 2, 2, 1)), {"a": 5})
+    plain, turned = (_sampler(corners, ("a",), class_rotations=wanted) for wanted in (False, True))
+    found = []
+    for seed in range(200):
+        support = turned.random_support_images(stateless_seed(seed)).numpy()[..., 0]
+        np.testing.assert_array_equal(support, np.broadcast_to(support[0], support.shape))
+        found.append(int(support[0].argmax()))
+        np.testing.assert_array_equal(
+            plain.random_support_images(stateless_seed(seed))[..., 0], [image / 127.5 - 1] * 3
+        )
+    np.testing.assert_allclose(np.bincount(found) / 200, 0.25, atol=0.13)  # four standard deviations
+
+
+def test_class_rotations_leave_named_tasks_upright_and_draw_the_same_images(data):
+    plain, turned = (_sampler(data, class_rotations=wanted) for wanted in (False, True))
+    for seed in map(stateless_seed, range(5)):
+        np.testing.assert_array_equal(plain.support_images(1, seed), turned.support_images(1, seed))
+        assert _drawn(plain.random_support_images(seed)) == _drawn(turned.random_support_images(seed))

@@ -45,6 +45,10 @@ def blur_features(images: np.ndarray) -> np.ndarray:
     return halved.reshape(len(images), -1).astype(np.float32)
 
 
+def file_sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 class Critic:
     """The trained network: images → features. Its weights are the four convolutions with batch norm folded in.
 
@@ -67,7 +71,7 @@ class Critic:
         with np.load(path, allow_pickle=False) as arrays:
             layers = [(tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"])) for i in range(4)]
         signature = [tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)]
-        self._network = tf.function(lambda masks: _conv4(masks, layers), input_signature=signature)
+        self._network = tf.function(lambda masks: conv4(masks, layers), input_signature=signature)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """uint8 [B, 32, 32, 1], dark ink → float32 [B, 256]."""
@@ -75,7 +79,8 @@ class Critic:
         return np.concatenate([self._network(masks[i : i + _BATCH]).numpy() for i in range(0, len(masks), _BATCH)])
 
 
-def _conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+def conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    """Ink masks [B, S, S, 1] and four pairs of kernel and bias → features [B, d]."""
     for kernel, bias in layers:
         x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias), 2, 2, "VALID")
     return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])

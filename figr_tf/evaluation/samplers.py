@@ -1,5 +1,6 @@
 """What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the references alone."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from figr_images import images
-from figr_tf import datasets, runs
+from figr_tf import datasets, runs, warp_model
 from figr_tf.errors import DataError, UserError
 from figr_tf.evaluation.episodes import Episode, from_json
 from figr_tf.evaluation.protocol import Plan, Sampler, cached
@@ -50,6 +51,8 @@ def choose(
     Raises:
         UserError: it cannot be loaded; the text says why.
     """
+    if run and warp_model.is_warp_run(pathlib.Path(run)):
+        return _warp_run(pathlib.Path(run), num_samples)
     if run:
         return _run(pathlib.Path(run), num_samples, steps)
     if saved_model:
@@ -74,13 +77,29 @@ def _run(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
         k = settings.num_inner_steps
         return rows | {f"untrained, K = {k}": untrained.generate(support, num_samples, seed, k)}
 
+    facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
+    key = facts | {"steps": steps, "num_samples": num_samples}
+    return Judged(
+        path.name, facts, settings.data, cached(sample, path / "evaluation", key), _row(steps[-1]), _check_split(path)
+    )
+
+
+def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
     def check(dataset: datasets.Dataset, _: Plan) -> None:
         split = runs.RunFolder(path).read_split()
         runs.refuse_difference(path, {"split": split.describe()}, {"split": dataset.split.describe()})
 
-    facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
-    key = facts | {"steps": steps, "num_samples": num_samples}
-    return Judged(path.name, facts, settings.data, cached(sample, path / "evaluation", key), _row(steps[-1]), check)
+    return check
+
+
+def _warp_run(path: pathlib.Path, num_samples: int) -> Judged:
+    model = warp_model.WarpModel(path)
+
+    def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
+        return {"model": model.generate(support, num_samples, seed)}
+
+    facts = {"run": path.name, "settings": dataclasses.asdict(model.settings)}
+    return Judged(path.name, facts, model.settings.data, sample, "model", _check_split(path))
 
 
 def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:

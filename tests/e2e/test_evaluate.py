@@ -181,3 +181,15 @@ def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path)
     assert "split=unseen-alphabets (8 + 8" in result.stderr or "data.split" in result.stderr
     assert split["name"] == "unseen-alphabets"
     assert np.size(result.stderr.splitlines()) == 1
+
+
+def test_a_warp_generator_is_trained_and_judged_and_its_folder_is_not_overwritten(where, tmp_path):
+    run = f"--run={tmp_path / 'warp'}"
+    training = _run("train_warp", run, "--num_steps=2", *where)
+    assert training.returncode == 0, training.stderr
+    result = _run("evaluate", run, *SMALL, *where, f"--json={tmp_path / 'out.json'}")
+    assert result.returncode == 0, result.stderr
+    assert "model" in json.loads((tmp_path / "out.json").read_text())["rows"]
+    again = _run("train_warp", run, "--num_steps=2", *where)
+    assert again.returncode == 1
+    assert "not empty. Choose another --run" in again.stderr

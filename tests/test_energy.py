@@ -1,0 +1,57 @@
+"""The energy distance that generators are trained with, against the referee's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from figr_tf import energy, glyphs
+from figr_tf.errors import DataError
+from figr_tf.evaluation import features, scores
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    """uint8 [6, 32, 32, 1], and the same as ink."""
+    images = glyphs.glyph_images(3, 6, 32, seed=0)
+    return images, tf.constant(1 - images[..., 0] / np.float32(255))
+
+
+def test_energy_distance_equals_the_referees():
+    rng = np.random.default_rng(0)
+    samples, real = rng.normal(size=(2, 5, 3)), rng.normal(1, 1, (2, 7, 3))
+    expected = [scores.energy_distance(g, r) for g, r in zip(samples, real, strict=True)]
+    found = energy.energy_distance(tf.constant(samples, tf.float32), tf.constant(real, tf.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-2)  # √ε where the referee has 0
+
+
+def test_copying_equals_the_referees_row_of_copies_in_the_mean():
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(1, 12, 3)).astype(np.float32)
+    copies = real[0, rng.integers(0, 4, 20_000)]
+    few = [scores.energy_distance(part, real[0, 4:]) for part in np.split(copies, 40)]
+    assert abs(energy.copying(tf.constant(real), 4) - np.mean(few)) < 0.05
+
+
+def test_the_blur_space_is_the_referees(drawings):
+    images, ink = drawings
+    expected = features.blur_features(images)
+    np.testing.assert_allclose(energy.BlurSpace(32)(ink), 1 - expected, atol=1e-3)
+
+
+def test_the_ink_mask_is_the_referees_and_lets_gradients_through(drawings):
+    images, ink = drawings
+    with tf.GradientTape() as tape:
+        tape.watch(ink)
+        mask = energy.ink_mask(ink)
+    np.testing.assert_allclose(mask, features.ink_mask(images)[..., 0], atol=1e-6)
+    gradient = tape.gradient(mask, ink)
+    assert float(tf.reduce_min(gradient)) >= 0
+    assert float(tf.reduce_max(gradient)) > 1
+
+
+def test_the_judges_own_network_is_refused_and_so_is_a_file_of_another_kind(tmp_path):
+    with pytest.raises(DataError, match="a judge must not coach"):
+        energy.CharacterSpace(features.CRITIC_FILE)
+    (tmp_path / "coach.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"not a feature network .*Make one with"):
+        energy.CharacterSpace(tmp_path / "coach.npz")
