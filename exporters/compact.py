@@ -5,7 +5,8 @@ import pathlib
 from tensorflow.core.framework import function_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-_GRADIENT = "_gradient_op_type"
+# A gradient that exists in the exporting process only, and shapes that TensorFlow infers again when it loads.
+_UNUSED = ("_gradient_op_type", "_output_shapes")
 _COLOCATION = "_class"
 _SAME_PLACE = b"loc:@"
 
@@ -13,7 +14,8 @@ _SAME_PLACE = b"loc:@"
 def compact(saved_model: pathlib.Path) -> None:
     """Rewrites a SavedModel that was saved without custom gradients; what it computes stays the same.
 
-    Operations inside functions are renamed to n0, n1, …. Custom gradients are forgotten: without them TensorFlow
+    Operations inside functions are renamed to n0, n1, …, and those that nothing depends on (derivatives that the inner
+    loop's tape made and nobody asked for) are left out. Custom gradients are forgotten: without them TensorFlow
     differentiates the operations themselves, and the inner loop, whose two hundred they are, is not differentiated at
     all once it is exported. The fingerprint of the file that was is removed.
     """
@@ -21,15 +23,32 @@ def compact(saved_model: pathlib.Path) -> None:
     message = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in message.meta_graphs:
         for function in meta_graph.graph_def.library.function:
-            _forget_gradients(function)
+            _forget_attributes(function)
+            _keep_what_counts(function)
             _rename_operations(function)
     path.write_bytes(message.SerializeToString(deterministic=True))
     (saved_model / "fingerprint.pb").unlink(missing_ok=True)
 
 
-def _forget_gradients(function: function_pb2.FunctionDef) -> None:
+def _forget_attributes(function: function_pb2.FunctionDef) -> None:
     for node in function.node_def:
-        node.attr.pop(_GRADIENT, None)
+        for name in _UNUSED:
+            node.attr.pop(name, None)
+
+
+def _keep_what_counts(function: function_pb2.FunctionDef) -> None:
+    """Operations that lead to a result or, like an assertion, to a control output."""
+    nodes = {node.name: node for node in function.node_def}
+    needed: set[str] = set()
+    waiting = [*function.ret.values(), *function.control_ret.values()]
+    while waiting:
+        name = waiting.pop().removeprefix("^").split(":")[0]
+        if name in nodes and name not in needed:
+            needed.add(name)
+            waiting += nodes[name].input
+    kept = [node for node in function.node_def if node.name in needed]
+    del function.node_def[:]
+    function.node_def.extend(kept)
 
 
 def _rename_operations(function: function_pb2.FunctionDef) -> None:
@@ -50,7 +69,8 @@ def _rename_operations(function: function_pb2.FunctionDef) -> None:
         node.input[:] = [renamed(reference) for reference in node.input]
         if _COLOCATION in node.attr:
             places = node.attr[_COLOCATION].list.s
-            places[:] = [_SAME_PLACE + names[p.removeprefix(_SAME_PLACE).decode()].encode() for p in places]
+            known = [name for p in places if (name := names.get(p.removeprefix(_SAME_PLACE).decode()))]
+            places[:] = [_SAME_PLACE + name.encode() for name in known]
     for returned in (function.ret, function.control_ret):
         for key in list(returned):
             returned[key] = renamed(returned[key])

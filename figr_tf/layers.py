@@ -10,7 +10,7 @@ import tensorflow as tf
 
 _PRELU_START = 0.25  # the usual start (He et al. 2015), also the 2018 code's
 _LAYER_NORM_EPSILON = 1e-5
-_NO_SECOND_DERIVATIVE = "prelu_layer_norm: its gradient by slope, scale and offset cannot be differentiated again."
+_NO_SECOND_DERIVATIVE = "prelu_layer_norm: the gradient by its weights cannot be differentiated again"
 
 WeightList = tuple[tf.Tensor, ...]
 
