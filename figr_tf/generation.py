@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from figr_images import images
-from figr_tf import checkpoints, runs
+from figr_tf import checkpoints, runs, support_sets
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
-from figr_tf.errors import DataError, UserError
+from figr_tf.errors import UserError
 from figr_tf.networks import Networks, build_networks
 from figr_tf.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
 _ADAPTATION, _SAMPLES = 0, 1
-MAX_SEED = 2**53 - 1  # of a user seed: every JSON reader keeps it whole
 
 
 def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
@@ -73,23 +71,20 @@ class FewShotModel:
     def _inner_steps(self, weights, support_images, first, count, seed):
         return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
 
+    @property
+    def num_inner_steps(self) -> int:
+        """K as trained."""
+        return self.settings.num_inner_steps
+
+    @property
+    def age(self) -> str:
+        """How long it was trained, for people."""
+        return f"meta-step {self.meta_step}"
+
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
-        """Reads a folder of images (or one image) as a support set: uint8 [n, S, S, C], dark ink.
-
-        Args:
-            ink: what the files hold, "dark" ink on light paper or "light" on dark.
-
-        Raises:
-            DataError: no images there, or one that cannot be used; it is named.
-        """
+        """See `support_sets.read`."""
         spec = self.settings.network
-        try:
-            support = images.read_images(folder, spec.image_size, spec.channels, ink)
-        except images.ImageError as error:
-            raise DataError(str(error)) from error
-        if advice := images.ink_advice(support, ink):
-            logging.warning("%s: %s", folder, advice)
-        return support
+        return support_sets.read(folder, (spec.image_size, spec.channels), ink)
 
     def generate(
         self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
@@ -110,11 +105,10 @@ class FewShotModel:
         """
         support = self._check_support(support_images)
         if num_inner_steps is None:
-            num_inner_steps = self.settings.num_inner_steps
-        if num_samples < 1 or num_inner_steps < 0:
-            raise ValueError(f"need num_samples ≥ 1, num_inner_steps ≥ 0. Received: {num_samples}, {num_inner_steps}")
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"need 0 ≤ seed < 2**53. Received: {seed}")
+            num_inner_steps = self.num_inner_steps
+        support_sets.check_numbers(num_samples, seed)
+        if num_inner_steps < 0:
+            raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
         samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
             raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
@@ -145,13 +139,7 @@ class FewShotModel:
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network
-        expected = (spec.image_size, spec.image_size, spec.channels)
-        array = np.asarray(support_images)
-        if array.ndim != 4 or array.shape[1:] != expected or not len(array) or array.dtype != np.uint8:
-            raise ValueError(
-                f"support_images must be uint8 [n ≥ 1, {', '.join(map(str, expected))}]."
-                f" Received: {array.dtype} {list(array.shape)}"
-            )
+        array = support_sets.check(support_images, (spec.image_size, spec.image_size, spec.channels))
         return images.to_unit_range(array)
 
 

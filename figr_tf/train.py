@@ -156,11 +156,7 @@ def main() -> None:
         raise UserError(f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less.")
     folder.record(settings, dataset.split, identity, _flagfile())
     print(f"run folder: {folder.path}", flush=True)
-    try:
-        training.train(settings, dataset, folder, identity)
-    except training.Interrupted as stop:
-        print(f"{stop}; the same command continues from there", flush=True)
-        sys.exit(stop.exit_status)
+    training.train(settings, dataset, folder, identity)
     print(f"finished: {folder.path}", flush=True)
 
 

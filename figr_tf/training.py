@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from PIL import Image
 
 from figr_images import image_grid, images
@@ -16,6 +14,7 @@ from figr_tf import checkpoints, console, datasets, reptile, runs
 from figr_tf.adaptation import stateless_seed, weights_of
 from figr_tf.errors import RunError
 from figr_tf.generation import adapt_and_generate
+from figr_tf.interruption import Interrupted, signals_noted
 from figr_tf.networks import build_networks
 from figr_tf.runs import RunFolder
 from figr_tf.settings import Settings
@@ -26,14 +25,6 @@ _GRID_TASKS = 6
 _GRID_ROWS = 3  # of samples below the support set, as in the paper's figures
 # Streams of the run's seed.
 _TRAINING, _EVALUATION = 0, 1
-
-
-class Interrupted(Exception):
-    """SIGTERM or Ctrl-C ended the run after its state was saved."""
-
-    def __init__(self, signal_number: int, meta_step: int):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} at meta-step {meta_step}")
-        self.exit_status = 128 + signal_number
 
 
 def is_compiled(settings: Settings, device: str) -> bool:
@@ -96,25 +87,6 @@ class Trainer:
             yield image_grid.task_picture(
                 images.to_uint8(task.support_images.numpy()), images.to_uint8(samples.numpy())
             )
-
-
-@contextlib.contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Notes SIGTERM and Ctrl-C instead of dying in the middle of a step; a second one ends the process at once."""
-    noted: list[int] = []
-
-    def note(number, _frame):
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-        logging.warning("%s: finishing this meta-step and saving; again to stop at once", signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield noted
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Metrics:
@@ -186,7 +158,7 @@ def train(settings: Settings, dataset: datasets.Dataset, folder: RunFolder, iden
         print("building the graph of the first meta-step, about half a minute", flush=True)
     progress = console.Progress(step, settings.num_meta_steps)
     try:
-        with _signals_noted() as signals, contextlib.closing(progress):
+        with signals_noted() as signals, contextlib.closing(progress):
             _loop(trainer, folder, _Metrics(folder, step), progress, signals)
     except OSError as error:
         raise RunError(
@@ -223,7 +195,7 @@ def _loop(
         if signals:
             if not saved:  # the signal came during the picture
                 checkpoints.save(folder.checkpoints, state, trainer.identity)
-            raise Interrupted(signals[0], step)
+            raise Interrupted(signals[0], f"meta-step {step}")
 
 
 def _picture_if_due(trainer: Trainer, folder: RunFolder, metrics: _Metrics, step: int, signals: list[int]) -> None:

@@ -52,7 +52,7 @@ def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def model(run_folder):
-    return figr_tf.load_run(str(run_folder))
+    return figr_tf.load(str(run_folder))
 
 
 @pytest.fixture(scope="session")

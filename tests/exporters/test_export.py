@@ -97,7 +97,7 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
 def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, model):
     networks = build_networks(model.settings.network, seed=1)
     other = signatures.make_parts(FewShotModel(networks, model.settings, 12), LIMITS, Defaults(2, 4))
-    with pytest.raises(UserError, match=r"differs from adapt by 0\.\d+\. Nothing written"):
+    with pytest.raises(UserError, match=r"differs from the model by 0\.\d+\. Nothing written"):
         verification.largest_difference(exported.path, other, [])
 
 

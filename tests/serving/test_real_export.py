@@ -48,7 +48,7 @@ def drawings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local(run_folder):
-    return figr_tf.load_run(run_folder)
+    return figr_tf.load(run_folder)
 
 
 @pytest.mark.parametrize("target", [["--target", "{grpc}"], ["--rest", "--target", "{rest}"]])
