@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import figr_tf
-from figr_tf import glyphs, models
+from figr_tf import datasets, glyphs, models
 from figr_tf.errors import DataError, RunError
 from figr_tf.evaluation import features
+from figr_tf.warp.model import WarpSettings
 from tests.conftest import ROOT
 
 NUM_CLASSES, NUM_SHOTS, NUM_SAMPLES = 20, 4, 32
@@ -23,6 +24,14 @@ def test_every_shipped_model_is_whole_and_small(shipped):
     assert models.shipped_names() == ["omniglot-32"]
     size = sum(path.stat().st_size for path in models.find("omniglot-32").iterdir())
     assert size < 2e6
+
+
+def test_its_flagfile_and_the_settings_as_they_are_today_are_those_it_was_trained_with(shipped):
+    lines = (ROOT / "omniglot-32.flags").read_text().splitlines()
+    given = dict(line.removeprefix("--").split("=") for line in lines if line.startswith("--"))
+    data = datasets.DataSettings(given.pop("dataset"), split=given.pop("split"))
+    assert WarpSettings(data, num_steps=int(given.pop("num_steps"))) == shipped.settings
+    assert not given
 
 
 def test_a_folder_of_the_same_name_is_reached_by_its_path_and_the_name_stays_the_shipped_model(tmp_path, monkeypatch):
