@@ -1,6 +1,7 @@
 """The shipped model's export: what a server gets, against the model in Python."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -82,19 +83,18 @@ def test_blank_paper_gives_finite_blank_paper(server):
     np.testing.assert_array_equal(images, 1)
 
 
-def test_other_tensorflow_code_uses_it_without_this_project(exported):
+def test_the_documented_way_works_in_other_tensorflow_code_without_this_project(exported):
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL)[1]
     code = f"""
 import sys
 sys.modules["figr_tf"] = sys.modules["keras"] = None
 import tensorflow as tf
-figr = tf.saved_model.load({str(exported.path)!r})
-images = tf.function(lambda support: figr.generate(support, num_samples=5, seed=tf.constant(7, tf.int64)))(
-    tf.ones([3, 32, 32, 1])
-)
+support_images = tf.ones([3, 32, 32, 1])
+{example.replace("models/omniglot-32/1", str(exported.path))}
 print(images.shape)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120)
-    assert result.stdout == "(5, 32, 32, 1)\n", result.stderr
+    assert result.stdout == "(16, 32, 32, 1)\n", result.stderr
 
 
 @pytest.mark.parametrize(
