@@ -62,7 +62,7 @@ def _keep_what_counts(function: function_pb2.FunctionDef) -> None:
 def _rename_operations(function: function_pb2.FunctionDef) -> None:
     arguments = {argument.name for argument in function.signature.input_arg}
     codes = itertools.product(_DIGITS, repeat=_NAME_LENGTH - 1)
-    fresh = (name for code in codes if (name := f"n{''.join(code)}") not in arguments)
+    fresh = (short for code in codes if (short := f"n{''.join(code)}") not in arguments)
     names = dict(zip(sorted(node.name for node in function.node_def), fresh, strict=False))
 
     def renamed(reference: str) -> str:
