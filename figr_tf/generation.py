@@ -49,6 +49,9 @@ class FewShotModel:
         networks: they hold the meta-weights Φ, which nothing here changes.
         settings: of the training run.
         meta_step: meta-steps behind Φ.
+        inner_steps: `adapt` as a tf.function of (weights, support_images [n, S, S, C] in [−1, 1], first inner step,
+            number of them, user seed). TensorFlow optimises it on its own, whoever calls it, and so rounds the same:
+            the inner loop magnifies rounding until another picture comes out.
     """
 
     def __init__(self, networks: Networks, settings: Settings, meta_step: int):
@@ -57,16 +60,20 @@ class FewShotModel:
         self.meta_step = meta_step
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
-        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.int32, tf.int64)]
-        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *scalars])
+        count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
+        weights = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights_of(networks))
+        self.inner_steps = tf.function(
+            self._inner_steps,
+            [weights, support, count, count, seed],
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
+        self._generate = tf.function(self._generate_from_meta_weights, [support, count, count, seed], autograph=False)
         self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
-        self._advance = tf.function(self._inner_steps)
 
     def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
-        weights = weights_of(self.networks)
-        return adapt_and_generate(
-            self.networks, weights, support_images, num_inner_steps, self.settings.inner, num_samples, seed
-        )
+        weights = self.inner_steps(weights_of(self.networks), support_images, 0, num_inner_steps, seed)
+        return generate_images(self.networks, weights.generator, sample_latents(self.networks, num_samples, seed))
 
     def _inner_steps(self, weights, support_images, first, count, seed):
         return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
@@ -134,7 +141,7 @@ class FewShotModel:
         for step in steps:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
-                weights, done = self._advance(weights, support, first, count, tf.constant(seed, tf.int64)), step
+                weights, done = self.inner_steps(weights, support, first, count, tf.constant(seed, tf.int64)), step
             yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
