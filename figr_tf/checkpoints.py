@@ -44,6 +44,11 @@ def _all_objects(reptile: Reptile) -> dict[str, Any]:
     }
 
 
+def state_variables(reptile: Reptile) -> list[tf.Variable]:
+    """All that a checkpoint holds, in a fixed order."""
+    return tf.nest.flatten(_all_objects(reptile))
+
+
 def _found(folder: pathlib.Path) -> list[pathlib.Path]:
     """Prefixes of complete checkpoints, newest first; TensorFlow writes the index when all else is in place."""
     return sorted((path.with_suffix("") for path in folder.glob("ckpt-*.index")), reverse=True)
@@ -60,7 +65,7 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
-    prefix = folder / f"ckpt-{int(reptile.meta_step):09d}"
+    prefix = folder / f"ckpt-{reptile.num_steps():09d}"
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
         tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))

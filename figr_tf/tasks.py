@@ -1,5 +1,6 @@
 """Tasks: one class and a support set of it, drawn on the device from images that stay there."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,12 @@ class TaskSampler:
         self._starts = tf.constant(np.array([starts[name] for name in class_names], np.int32))
         self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
         self._max_count = max(data.counts[name] for name in class_names)
+
+    def over(self, pixels: tf.Tensor) -> "TaskSampler":
+        """The same sampler over another device's copy of the images."""
+        sampler = copy.copy(self)
+        sampler._pixels = pixels
+        return sampler
 
     def support_images(self, class_index: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """num_shots different images of one class: float32 [n, H, W, C] in [−1, 1]; `seed` is int32 [2]."""

@@ -23,7 +23,12 @@ def support():
 
 def _state(optimizer_factory, spec=TINY, inner=STEP, jit_compile=False):
     state = reptile.Reptile(build_networks(spec, seed=0), optimizer_factory(), optimizer_factory())
-    step = tf.function(lambda images, k, seeds: state.take_meta_step(images, k, inner, seeds), jit_compile=jit_compile)
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def step(images, k, seeds):
+        phi = adaptation.weights_of(state.networks)
+        return state.descend(*reptile.meta_gradient(state.networks, phi, images, k, inner, seeds))
+
     return state, lambda images, k, seeds: step(images, tf.constant(k), seeds)
 
 
