@@ -44,10 +44,11 @@ def meta_gradient(
     num_groups = support_images.shape[0] // tasks_at_once
 
     def one_group(g):
-        first = g * tasks_at_once
-        images, task_seeds = (x[first : first + tasks_at_once] for x in (support_images, seeds))
-        images = tf.ensure_shape(images, [tasks_at_once, *images.shape[1:]])
-        task_seeds = tf.ensure_shape(task_seeds, [tasks_at_once, 2])
+        # tf.slice, since XLA cannot tell the size of x[first : first + tasks_at_once].
+        images, task_seeds = (
+            tf.slice(x, [g * tasks_at_once] + [0] * (x.shape.rank - 1), [tasks_at_once, *x.shape[1:]])
+            for x in (support_images, seeds)
+        )
         start = side_by_side(meta_weights, tasks_at_once)
         adapted, inner_losses = adapt_with_losses(networks, start, images, num_inner_steps, step, task_seeds)
         difference = subtract(meta_weights, task_mean(adapted, tasks_at_once))

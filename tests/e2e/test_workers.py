@@ -13,20 +13,36 @@ from tests.conftest import ROOT
 from tests.e2e import worker_processes
 from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
 
-STEPS = 12
+TWO_DEVICES = """
+import runpy, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
+"""
 
 
-def _train_alone(run, *flags) -> None:
-    result = subprocess.run(
-        [*TRAIN, *TINY, f"--run={run}", *flags], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
+def _train(*commands: list[str]) -> None:
+    """Runs commands side by side to their ends."""
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for command in commands
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
 
 
 def _tensors(run) -> dict[str, np.ndarray]:
+    """Of the last checkpoint, without those that never have a gradient: there Adam magnifies rounding."""
     reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{newest_step(run):09d}"))
-    skipped = ("OBJECT_GRAPH", "identity/")
-    return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map() if not any(s in n for s in skipped)}
+    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n and "identity/" not in n]
+    last = max(int(n.split("/")[1]) for n in names if n.startswith("discriminator/"))
+    # What adds a constant to every score: the last bias and the last LayerNorm offset. The optimiser lists two scalars,
+    # then the first moments, then the second ones.
+    still = [f"discriminator/{i}/" for i in (last, last - 2)]
+    still += [f"discriminator_optimizer/{2 + i + m}/" for i in (last, last - 2) for m in (0, last + 1)]
+    return {n: reader.get_tensor(n) for n in names if not n.startswith(tuple(still))}
 
 
 def _assert_equal_up_to_rounding(run, other) -> None:
@@ -36,16 +52,8 @@ def _assert_equal_up_to_rounding(run, other) -> None:
     assert sum("optimizer" in name for name in ours) > 100
     for name, value in ours.items():
         np.testing.assert_allclose(
-            theirs[name], value, rtol=1e-3, atol=1e-3 * np.abs(value).max(initial=0), err_msg=name
+            theirs[name], value, rtol=1e-2, atol=1e-2 * np.abs(value).max(initial=0), err_msg=name
         )
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """One process with a meta-batch of two."""
-    run = tmp_path_factory.mktemp("alone") / "run"
-    _train_alone(run, f"--num_meta_steps={STEPS}")
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +91,16 @@ def test_sigterm_on_any_worker_saves_and_ends_all(broken):
     assert seconds < 30
 
 
-def test_a_broken_run_of_two_workers_that_one_finishes_equals_that_of_one_with_a_meta_batch_of_two(
-    broken, alone, tmp_path
-):
+def test_replicas_change_nothing_however_many_there_are_and_whenever_that_changes(broken, tmp_path):
+    """The broken run of two workers, finished by one, and two devices of one process: both equal one with all tasks."""
     run, *_ = broken
-    done = newest_step(run)
-    _train_alone(run, f"--num_meta_steps={done + 2}")
+    flags = [*TINY, f"--num_meta_steps={newest_step(run) + 1}", "--run"]
+    _train([*TRAIN, *flags, str(run)], [*TRAIN, *flags, str(tmp_path / "alone")])
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
     assert [start["replicas"] for start in worker_processes.starts(run)] == [2, 2, 1]
-    unbroken = alone
-    if done + 2 != STEPS:
-        _train_alone(alone, f"--num_meta_steps={done + 2}")
-    _assert_equal_up_to_rounding(unbroken, run)
+    assert [start["replicas"] for start in worker_processes.starts(tmp_path / "mirrored")] == [2]
+    _assert_equal_up_to_rounding(tmp_path / "alone", run)
+    _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")
 
 
 def test_a_worker_that_never_comes_is_named_within_the_deadline(tmp_path):
@@ -158,3 +165,56 @@ def test_another_worker_with_other_pictures_ends_all_naming_both(tmp_path):
         assert worker.status == 1
         assert f"error: worker 1 ({two.addresses[1]}) has data_sha256=" in worker.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
+    with workers(2, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as two:
+        ended = two.ended()
+    for worker in ended:
+        assert worker.status == 1
+        assert "--meta_batch_size=3 is not a multiple of 2 (replicas) × 1 (--tasks_at_once)" in worker.stderr
+
+
+@pytest.mark.slow
+def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
+    with workers(3, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as three:
+        three.wait_for_line("meta-step 2/")
+        three.signal(0, signal.SIGKILL)
+        _, *others = three.ended()
+    for worker in others:
+        assert worker.status == 75
+        assert f"error: worker 0 ({three.addresses[0]}) has died" in worker.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
+    with workers(2, [*TINY, f"--run={tmp_path / 'run'}"]) as two:
+        two.wait_for_line("meta-step 2/")
+        then = two.signal(1, signal.SIGSTOP)
+        assert two.processes[0].wait() == 75
+        assert time.monotonic() - then < 60
+        two.signal(1, signal.SIGKILL)
+        chief, _ = two.ended()
+    assert f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path):
+    """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in time."""
+    flags = [*TINY, "--eval_every=3", "--num_inner_steps=400", f"--run={tmp_path / 'run'}"]
+    with workers(2, flags) as two:
+        two.wait_for_line("meta-step 3/")
+        then = two.signal(1, signal.SIGTERM)
+        ended = two.ended()
+    assert [worker.status for worker in ended] == [143, 143]
+    assert time.monotonic() - then < 30
+    assert not list((tmp_path / "run/grids").iterdir())
+
+
+@pytest.mark.slow
+def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
+    """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
+    flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]
+    _train([*TRAIN, *flags, str(tmp_path / "alone")])
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
+    _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")
