@@ -51,14 +51,14 @@ def parse(body: bytes, model: Description, limits: Limits) -> Generate:
 def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = fields.get(name, default)
     if type(value) is not int or not low <= value <= high:
-        raise Refusal(400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}")
+        raise Refusal(400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}.")
     return value
 
 
 def _support(files: Any, model: Description, limits: Limits) -> np.ndarray:
     if not isinstance(files, list) or not 1 <= len(files) <= model.max_images:
         count = len(files) if isinstance(files, list) else "none"
-        raise Refusal(400, f"Send 1 to {model.max_images} drawings. Received: {count}")
+        raise Refusal(400, f"Send 1 to {model.max_images} drawings. Received: {count}.")
     return np.stack([_image(number, file, model, limits) for number, file in enumerate(files, 1)])
 
 

@@ -80,11 +80,7 @@ export class Adaptation {
     this.refresh();
     for (let i = this.next(); i < this.stops.length && this.playing === mine; i++) {
       const pace = new Promise((resolve) => setTimeout(resolve, PACE));
-      const shown = await this.show(this.stops[i]);
-      if (this.playing !== mine) {
-        return;
-      }
-      if (!shown) {
+      if (!(await this.show(this.stops[i]))) {
         break;
       }
       this.reached(this.stops[i]);
