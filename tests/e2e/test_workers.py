@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 from tests.e2e import worker_processes
 from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
 
+pytestmark = pytest.mark.slow  # processes that wait for each other: make test-all
+
 TWO_DEVICES = """
 import runpy, tensorflow as tf
-
-pytestmark = pytest.mark.slow  # processes that wait for each other: make test-all
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
