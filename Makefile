@@ -1,4 +1,6 @@
-# make quickstart   train a small model on drawn glyphs, generate an unseen one, say where the picture is
+# make quickstart   new drawings from four, with the model that ships; no training
+# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model
+# make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
 # make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
@@ -8,7 +10,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-all lint format bench bench-growth bench-serving
+.PHONY: quickstart demo train test test-all lint format bench bench-growth bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -16,9 +18,18 @@ $(INSTALLED): requirements.txt pyproject.toml
 	touch $@
 
 quickstart: $(INSTALLED)
+	mkdir -p quickstart
+	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png
+	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
+
+demo: $(INSTALLED)
+	test -d $(or $(MODEL),models/omniglot-32) || $(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(or $(MODEL),models/omniglot-32)
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),models/omniglot-32)
+
+train: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run
-	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/out.png
-	@echo "Look at quickstart/out.png: framed, four drawings of a glyph the model was never trained on; below, its own."
+	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/glyph.png
+	@echo "Look at quickstart/glyph.png: framed, four drawings of a glyph the model was never trained on; below, its own."
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -1,6 +1,8 @@
 """Makes saved_model.pb smaller: two thirds of it would be names of operations and gradients of gradients."""
 
+import itertools
 import pathlib
+import string
 
 from tensorflow.core.framework import function_pb2
 from tensorflow.core.protobuf import saved_model_pb2
@@ -9,15 +11,21 @@ from tensorflow.core.protobuf import saved_model_pb2
 _UNUSED = ("_gradient_op_type", "_output_shapes")
 _COLOCATION = "_class"
 _SAME_PLACE = b"loc:@"
+# In the order of their bytes. Three of them name 238,328 operations; the inner loop has 8,119.
+_DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_NAME_LENGTH = 4
 
 
 def compact(saved_model: pathlib.Path) -> None:
     """Rewrites a SavedModel that was saved without custom gradients; what it computes stays the same.
 
-    Operations inside functions are renamed to n0, n1, …, and those that nothing depends on (derivatives that the inner
-    loop's tape made and nobody asked for) are left out. Custom gradients are forgotten: without them TensorFlow
-    differentiates the operations themselves, and the inner loop, whose two hundred they are, is not differentiated at
-    all once it is exported. The fingerprint of the file that was is removed.
+    Operations inside functions get short names, and those that nothing depends on (derivatives that the inner loop's
+    tape made and nobody asked for) are left out. Custom gradients are forgotten: without them TensorFlow differentiates
+    the operations themselves, and the inner loop, whose two hundred they are, is not differentiated at all once it is
+    exported. The fingerprint of the file that was is removed.
+
+    The short names sort as the long ones did: Grappler adds up the terms of a sum in the order of their names, another
+    order rounds otherwise, and the inner loop magnifies rounding until another picture comes out.
     """
     path = saved_model / "saved_model.pb"
     message = saved_model_pb2.SavedModel.FromString(path.read_bytes())
@@ -53,10 +61,9 @@ def _keep_what_counts(function: function_pb2.FunctionDef) -> None:
 
 def _rename_operations(function: function_pb2.FunctionDef) -> None:
     arguments = {argument.name for argument in function.signature.input_arg}
-    fresh = (
-        name for name in map("n{}".format, range(len(function.node_def) + len(arguments))) if name not in arguments
-    )
-    names = {node.name: name for node, name in zip(function.node_def, fresh, strict=False)}
+    codes = itertools.product(_DIGITS, repeat=_NAME_LENGTH - 1)
+    fresh = (short for code in codes if (short := f"n{''.join(code)}") not in arguments)
+    names = dict(zip(sorted(node.name for node in function.node_def), fresh, strict=False))
 
     def renamed(reference: str) -> str:
         """Of "operation:output:index", "^operation" or "argument"."""

@@ -1,12 +1,12 @@
 """contract.json: all that a client needs to know about an export, read off the SavedModel itself where it is there."""
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from exporters.limits import MAX_SEED
+from exporters.limits import MAX_SEED, Limits
 from exporters.signatures import Parts
 from figr_tf import runs
 from figr_tf.networks import parameter_count
@@ -22,17 +22,29 @@ def signature_defs(saved_model: pathlib.Path) -> dict[str, Any]:
     return {name: defs[name] for name in sorted(defs) if not name.startswith("__")}
 
 
-def describe(saved_model: pathlib.Path, parts: Parts, kind: str, run: runs.RunFolder) -> dict[str, Any]:
-    """The contract of a SavedModel that was written from `run`.
+class Facts(NamedTuple):
+    """What the SavedModel itself does not tell.
+
+    Attributes:
+        image_shape: H, W, C. ranges: smallest and largest value of each number that a request may hold.
+        defaults: of those that it may leave out. model, training: for the reader.
+    """
+
+    image_shape: tuple[int, int, int]
+    ranges: dict[str, tuple[int, int]]
+    defaults: dict[str, int]
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, Any]:
+    """The contract of a SavedModel.
 
     Args:
         kind: "generate" or "tasks".
     """
-    settings, networks = parts.model.settings, parts.model.networks
-    height, width, channels = parts.image_shape
-    identity = run.read_identity()
-    split = run.read_split()
-    signatures = {name: _signature(d, parts) for name, d in signature_defs(saved_model).items()}
+    height, width, channels = facts.image_shape
+    signatures = {name: _signature(d, facts.ranges) for name, d in signature_defs(saved_model).items()}
     return {
         "format": FORMAT,
         "kind": kind,
@@ -46,58 +58,73 @@ def describe(saved_model: pathlib.Path, parts: Parts, kind: str, run: runs.RunFo
             "paper": 1.0,
             "png_bytes": SAMPLES_FORM,
         },
-        "limits": {name: {"minimum": low, "maximum": high} for name, (low, high) in _ranges(parts).items()},
-        "defaults": {
-            "num_samples": parts.defaults.num_samples,
-            "num_inner_steps": parts.defaults.num_inner_steps,
-            "seed": 0,
-        },
+        "limits": {name: {"minimum": low, "maximum": high} for name, (low, high) in facts.ranges.items()},
+        "defaults": facts.defaults,
         "batching": "leading task axis" if kind == "tasks" else "off",
-        "model": {
-            "fingerprint": parts.fingerprint,
-            "meta_step": parts.model.meta_step,
-            "network": {key.removeprefix("network."): v for key, v in identity.items() if key.startswith("network.")},
-            "num_generator_parameters": parameter_count(networks.generator),
-            "num_discriminator_parameters": parameter_count(networks.discriminator),
-            "inner": {key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")},
-        },
-        "training": {
-            "run": run.path.resolve().name,
-            "dataset": settings.data.dataset,
-            "num_shots": settings.num_shots,
-            "num_inner_steps": settings.num_inner_steps,
-            "split": split.name,
-            "split_sha256": split.digest(),
-            "num_training_classes": len(split.training),
-            "num_held_out_classes": len(split.held_out),
-            "data_sha256": identity["data_sha256"],
-            "identity": identity,
-        },
+        "model": facts.model,
+        "training": facts.training,
         "versions": runs.versions(),
     }
 
 
-def _ranges(parts: Parts) -> dict[str, tuple[int, int]]:
-    limits = parts.limits
+def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
+    """Of a meta-initialisation that was meta-trained in `run`."""
+    settings, networks = parts.model.settings, parts.model.networks
+    identity = run.read_identity()
+    steps = {"num_inner_steps": (0, parts.limits.max_num_inner_steps), "num_tasks": (1, parts.limits.max_num_tasks)}
+    model = {
+        "fingerprint": parts.fingerprint,
+        "meta_step": parts.model.meta_step,
+        "network": {key.removeprefix("network."): v for key, v in identity.items() if key.startswith("network.")},
+        "num_generator_parameters": parameter_count(networks.generator),
+        "num_discriminator_parameters": parameter_count(networks.discriminator),
+        "inner": {key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")},
+    }
+    training = training_facts(run, identity, settings.data.dataset, settings.num_shots)
+    return Facts(
+        parts.image_shape,
+        request_ranges(parts.limits) | steps,
+        {"num_samples": parts.defaults.num_samples, "num_inner_steps": parts.defaults.num_inner_steps, "seed": 0},
+        model,
+        training | {"num_inner_steps": settings.num_inner_steps},
+    )
+
+
+def training_facts(run: runs.RunFolder, identity: dict[str, Any], dataset: str, num_shots: int) -> dict[str, Any]:
+    """What any kind of model was trained on."""
+    split = run.read_split()
+    return {
+        "run": run.path.resolve().name,
+        "dataset": dataset,
+        "num_shots": num_shots,
+        "split": split.name,
+        "split_sha256": split.digest(),
+        "num_training_classes": len(split.training),
+        "num_held_out_classes": len(split.held_out),
+        "data_sha256": identity["data_sha256"],
+        "identity": identity,
+    }
+
+
+def request_ranges(limits: Limits) -> dict[str, tuple[int, int]]:
+    """Of the numbers that a request to any kind of model holds."""
     return {
         "num_shots": (1, limits.max_num_shots),
-        "num_inner_steps": (0, limits.max_num_inner_steps),
         "num_samples": (1, limits.max_num_samples),
         "seed": (0, MAX_SEED),
         "image_side": (2, limits.max_image_side),
         "png_bytes": (1, limits.max_png_bytes),
-        "num_tasks": (1, limits.max_num_tasks),
     }
 
 
-def _signature(signature_def, parts: Parts) -> dict[str, Any]:
+def _signature(signature_def, ranges: dict[str, tuple[int, int]]) -> dict[str, Any]:
     inputs = {}
     for name, info in sorted(signature_def.inputs.items()):
         inputs[name] = _tensor(info)
         if name in signature_def.defaults:
             inputs[name]["default"] = tf.make_ndarray(signature_def.defaults[name]).item()
-        if name in _ranges(parts):
-            inputs[name]["minimum"], inputs[name]["maximum"] = _ranges(parts)[name]
+        if name in ranges:
+            inputs[name]["minimum"], inputs[name]["maximum"] = ranges[name]
     return {
         "inputs": inputs,
         "outputs": {name: _tensor(info) for name, info in sorted(signature_def.outputs.items())},

@@ -15,11 +15,15 @@ from figr_tf.errors import UserError
 _SIGNATURES = ("generate", "generate_tensor", "adapt", "sample")
 _DEFAULT = Limits()
 
-_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train.", required=True)
+_RUN = flags.DEFINE_string(
+    "run", None, "Run folder of figr_tf.train or train_warp, or the name of a shipped model.", required=True
+)
 _EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Model folder; versions are its subfolders.", required=True)
 _VERSION = flags.DEFINE_integer("version", None, "Version to write. Default: one more than the highest there is.", 1)
 _KIND = flags.DEFINE_enum("kind", "generate", ["generate", "tasks"], "One class per request, or many (generate_tasks).")
-_NAMES = flags.DEFINE_list("signatures", list(_SIGNATURES), "Signatures to write, for --kind=generate.")
+_NAMES = flags.DEFINE_list(
+    "signatures", [], f"Signatures to write, for --kind=generate: {', '.join(_SIGNATURES)}. Default: all it has."
+)
 _EVALUATION = flags.DEFINE_string(
     "evaluation", None, "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there."
 )
@@ -43,13 +47,15 @@ _MAX_NUM_TASKS = flags.DEFINE_integer(
 
 def _signature_names() -> tuple[str, ...]:
     unknown = sorted(set(_NAMES.value) - set(_SIGNATURES))
-    if unknown or not _NAMES.value:
+    if unknown:
         raise UserError(f"--signatures={','.join(_NAMES.value)}: choose among {', '.join(_SIGNATURES)}.")
     return tuple(_NAMES.value)
 
 
 def _evaluation() -> pathlib.Path | None:
-    default = pathlib.Path(_RUN.value).expanduser() / "evaluation.json"
+    from figr_tf import models
+
+    default = models.find(_RUN.value) / "evaluation.json"
     return pathlib.Path(_EVALUATION.value) if _EVALUATION.value else default if default.exists() else None
 
 
@@ -66,24 +72,25 @@ def _limits() -> Limits:
 
 def main() -> None:
     start = time.monotonic()
-    names, evaluation = _signature_names(), _evaluation()
+    names = _signature_names()
     console.start_tensorflow()
     from exporters import saved_model
 
     request = saved_model.Request(
-        pathlib.Path(_RUN.value).expanduser(),
+        pathlib.Path(_RUN.value),
         _KIND.value,
         names,
         _limits(),
         _NUM_SAMPLES.value,
         _NUM_INNER_STEPS.value,
-        evaluation,
+        _evaluation(),
     )
     written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value).expanduser(), _VERSION.value)
     megabytes = (written.path / "saved_model.pb").stat().st_size / 1e6
     print(
         f"{written.path}: {', '.join(written.contract['signatures'])}; saved_model.pb {megabytes:.2f} MB; reloaded and"
-        f" compared with adapt: within {written.difference:.2g} (1/255 is allowed); {time.monotonic() - start:.0f} s"
+        f" compared with the model: within {written.difference:.2g} (1/255 is allowed);"
+        f" {time.monotonic() - start:.0f} s"
     )
 
 

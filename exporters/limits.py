@@ -2,7 +2,7 @@
 
 import dataclasses
 
-MAX_SEED = 2**53 - 1  # as figr_tf.generation.MAX_SEED; every JSON reader keeps such an integer whole
+MAX_SEED = 2**53 - 1  # as figr_tf.support_sets.MAX_SEED; every JSON reader keeps such an integer whole
 
 
 @dataclasses.dataclass(frozen=True)

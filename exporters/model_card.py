@@ -31,24 +31,25 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("no rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a report of figr_tf.evaluate --json ({error}).") from error
-    if judged.get("meta_step") != contract["model"]["meta_step"]:
-        raise UserError(
-            f"{path}: judges meta-step {judged.get('meta_step')}, this export is of meta-step"
-            f" {contract['model']['meta_step']}. Evaluate this run, or leave --evaluation away."
-        )
+    for fact in ("meta_step", "weights_sha256"):
+        if judged.get(fact) != (exported := contract["model"].get(fact)):
+            raise UserError(
+                f"{path}: judges {fact} {judged.get(fact)}, this export is of {exported}. Evaluate this run, or leave"
+                " --evaluation away."
+            )
     return report
 
 
 def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
     """The card as Markdown."""
     maximum = {name: limit["maximum"] for name, limit in contract["limits"].items()}
+    adapts = "num_inner_steps" in contract["defaults"]
+    introduction, facts, limits = (_adapting if adapts else _redrawing)(contract)
     return f"""# Model card
 
-Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes a few images of one class, adapts to them
-by {contract["defaults"]["num_inner_steps"]} inner steps where a request does not say, and draws new ones. Every request
-starts from the same meta-weights; nothing is kept between requests.
+{introduction} Nothing is kept between requests.
 
-{_facts(contract)}
+{facts}
 
 ## How good it is
 
@@ -56,10 +57,8 @@ starts from the same meta-weights; nothing is kept between requests.
 
 ## Limits
 
-One request takes 1 to {maximum["num_shots"]} images of at most {maximum["image_side"]} pixels a side, 0 to
-{maximum["num_inner_steps"]} inner steps, and draws 1 to {maximum["num_samples"]} samples. It draws in the manner of its
-training data; photographs are outside of it. Few inner steps give a blurred idea of the class; many may repeat the
-support images, or diverge, which is an error. The same seed gives the same samples on the same device and version only.
+One request takes 1 to {maximum["num_shots"]} images of at most {maximum["image_side"]} pixels a side and draws 1 to
+{maximum["num_samples"]} samples. {limits} The same seed gives the same samples on the same device and version only.
 
 ## The data's licence
 
@@ -67,15 +66,55 @@ support images, or diverge, which is an error. The same seed gives the same samp
 """
 
 
-def _facts(contract: dict[str, Any]) -> str:
-    model, training, images = contract["model"], contract["training"], contract["images"]
+def _adapting(contract: dict[str, Any]) -> tuple[str, str, str]:
+    """Introduction, facts and limits of a meta-initialisation."""
+    model, training = contract["model"], contract["training"]
     network = model["network"]
     weights = model["num_generator_parameters"] + model["num_discriminator_parameters"]
-    shape = f"{images['height']}×{images['width']}×{images['channels']}"
-    rows = {
-        "network": f"{network['architecture']}, h = {network['hidden']}, {shape}, {weights:,} weights",
-        "meta-training": f"{model['meta_step']:,} meta-steps of n = {training['num_shots']},"
-        f" K = {training['num_inner_steps']}",
+    introduction = f"""Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes a few images of one
+class, adapts to them by {contract["defaults"]["num_inner_steps"]} inner steps where a request does not say, and draws
+new ones. Every request starts from the same meta-weights."""
+    steps = f"n = {training['num_shots']}, K = {training['num_inner_steps']}"
+    facts = _facts(
+        contract,
+        {
+            "network": f"{network['architecture']}, h = {network['hidden']}, {_shape(contract)}, {weights:,} weights",
+            "meta-training": f"{model['meta_step']:,} meta-steps of {steps}",
+        },
+    )
+    limits = f"""It adapts by 0 to {contract["limits"]["num_inner_steps"]["maximum"]} inner steps. It draws in the
+manner of its training data; photographs are outside of it. Few inner steps give a blurred idea of the class; many may
+repeat the support images, or diverge, which is an error."""
+    return introduction, facts, limits
+
+
+def _redrawing(contract: dict[str, Any]) -> tuple[str, str, str]:
+    """The same of a warp generator."""
+    model, training = contract["model"], contract["training"]
+    introduction = """Few-shot image generation with figr_tf: takes a few images of one class and redraws them, each
+sample one of the images in a pose, with bends and with a stroke width of its own. There is no inner loop: a request is
+one pass."""
+    facts = _facts(
+        contract,
+        {
+            "network": f"warp generator, {_shape(contract)}, {model['num_generator_parameters']:,} weights",
+            "training": f"{model['num_steps']:,} steps of n = {training['num_shots']}",
+            "sha256 of the weights": model["weights_sha256"],
+        },
+    )
+    limits = """It redraws line drawings; what none of the images shows, it cannot draw, and of photographs it makes
+black and white patches."""
+    return introduction, facts, limits
+
+
+def _shape(contract: dict[str, Any]) -> str:
+    images = contract["images"]
+    return f"{images['height']}×{images['width']}×{images['channels']}"
+
+
+def _facts(contract: dict[str, Any], rows: dict[str, Any]) -> str:
+    model, training = contract["model"], contract["training"]
+    rows = rows | {
         "trained on": f"{training['dataset']}, {training['num_training_classes']:,} classes",
         "held out": f"{training['num_held_out_classes']:,} classes, split {training['split']}",
         "sha256 of the split": training["split_sha256"],

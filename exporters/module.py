@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from exporters import guards
 from exporters.limits import MAX_SEED, Defaults, Limits
-from figr_tf.adaptation import adapt, generate_images, weights_of
-from figr_tf.generation import FewShotModel, adaptation_seed
+from figr_tf.adaptation import generate_images, weights_of
+from figr_tf.generation import FewShotModel
 
 GeneratorWeights = tuple[tf.Tensor, ...]
 
@@ -26,7 +26,7 @@ class AdaptingModel(tf.Module):
         super().__init__(name="figr")
         # The resource variables behind the Keras ones: tracking these stores every weight once.
         self._meta_weights = [v.value for network in model.networks for v in network.trainable_variables]
-        self._inner_loop = _trace_inner_loop(model)
+        self._model = model
         spec = model.settings.network
         image_shape = (spec.image_size, spec.image_size, spec.channels)
         weight_specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in model.networks.generator.trainable_variables)
@@ -59,25 +59,8 @@ class AdaptingModel(tf.Module):
 
     def adapt_unit(self, support_images: tf.Tensor, num_inner_steps: tf.Tensor, seed: tf.Tensor) -> GeneratorWeights:
         """The one traced inner loop that every function and signature shares; support_images in [−1, 1], unchecked."""
-        return tuple(self._inner_loop(support_images, num_inner_steps, adaptation_seed(seed)))
-
-
-def _trace_inner_loop(model: FewShotModel):
-    networks, settings = model.networks, model.settings
-
-    def inner_loop(support_images, num_inner_steps, seed):
-        return adapt(networks, weights_of(networks), support_images, num_inner_steps, settings.inner, seed).generator
-
-    spec = settings.network
-    return tf.function(
-        inner_loop,
-        [
-            tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([2], tf.int32),
-        ],
-        autograph=False,
-    )
+        weights = weights_of(self._model.networks)
+        return tuple(self._model.inner_steps(weights, support_images, 0, num_inner_steps, seed).generator)
 
 
 def checked_steps_and_seed(num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tensor]:

@@ -5,18 +5,18 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import filelock
 import tensorflow as tf
 
-from exporters import compact, contract, model_card, signatures, verification, warmup
+from exporters import compact, contract, model_card, redrawing, signatures, verification, warmup
 from exporters.limits import Defaults, Limits
-from exporters.signatures import Parts
-from figr_tf import runs
+from figr_tf import models, runs
 from figr_tf.errors import UserError
-from figr_tf.generation import FewShotModel, load_run
+from figr_tf.generation import FewShotModel
+from figr_tf.warp.model import WarpModel
 
 KINDS = ("generate", "tasks")
 _UNFINISHED = "unfinished-"
@@ -26,9 +26,9 @@ class Request(NamedTuple):
     """What to export.
 
     Attributes:
-        run: folder of a training run.
+        run: folder of a training run, or the name of a shipped model.
         kind: one of `KINDS`.
-        signature_names: of the kind "generate", among `signatures.NAMES`.
+        signature_names: of the kind "generate"; empty: all that the model has.
         num_samples, num_inner_steps: where a request does not say; of the kind "tasks" always. None: as trained.
         evaluation: report of `figr_tf.evaluate --json` for the model card, or None.
     """
@@ -43,58 +43,101 @@ class Request(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What came out: where, the contract, and the largest difference to `adapt` in this process, in [0, 1]."""
+    """What came out: where, the contract, and the largest difference to the model in this process, in [0, 1]."""
 
     path: pathlib.Path
     contract: dict[str, Any]
     difference: float
 
 
+class Package(NamedTuple):
+    """A model of one kind, ready to be written.
+
+    Attributes:
+        facts: for the contract. warm_up: requests for the server to run first.
+        difference: of the SavedModel in a folder to the model in this process, in [0, 1]; raises UserError above 1/255.
+    """
+
+    module: tf.Module
+    functions: dict[str, Callable]
+    facts: contract.Facts
+    warm_up: list[warmup.Request]
+    difference: Callable[[pathlib.Path], float]
+
+
 def export(request: Request, export_dir: pathlib.Path, version: int | None) -> Export:
     """Writes `export_dir`/<version>, by default one more than the highest there is.
 
     Raises:
-        UserError: the version exists, another process exports there, or the export does not do what `adapt` does.
+        UserError: the version exists, another process exports there, or the export does not draw what the model does.
     """
-    model = load_run(request.run)
-    parts = _parts(model, request)
+    model = models.load(request.run)
+    package = _redrawing(model, request) if isinstance(model, WarpModel) else _adapting(model, request)
     with _new_version(export_dir, version) as (scratch, target):
-        described, difference = _write(scratch, parts, request)
+        described, difference = _write(scratch, package, request)
         os.rename(scratch, target)
     return Export(target, described, difference)
 
 
-def _parts(model: FewShotModel, request: Request) -> Parts:
-    limits = request.limits
+def _adapting(model: FewShotModel, request: Request) -> Package:
     trained = model.settings.num_inner_steps
     num_inner_steps = trained if request.num_inner_steps is None else request.num_inner_steps
-    for name, value, most in (
-        ("num_inner_steps", num_inner_steps, limits.max_num_inner_steps),
-        ("num_samples", request.num_samples, limits.max_num_samples),
-    ):
-        if value > most:
-            raise UserError(f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the other.")
     defaults = Defaults(num_inner_steps, request.num_samples)
-    return signatures.make_parts(model, limits, defaults)
-
-
-def _write(folder: pathlib.Path, parts: Parts, request: Request) -> tuple[dict[str, Any], float]:
+    _check_defaults(request.limits, num_inner_steps=num_inner_steps, num_samples=request.num_samples)
+    parts = signatures.make_parts(model, request.limits, defaults)
     if request.kind == "tasks":
         functions = signatures.build_tasks(parts)
     else:
-        functions = signatures.build(parts, request.signature_names)
+        functions = signatures.build(parts, request.signature_names or signatures.NAMES)
+    logged = list(warmup.requests(parts, sorted(functions)))
+    return Package(
+        parts.module,
+        functions,
+        contract.adapting_facts(parts, runs.RunFolder(models.find(request.run))),
+        logged,
+        lambda folder: verification.largest_difference(folder, parts, logged),
+    )
+
+
+def _redrawing(model: WarpModel, request: Request) -> Package:
+    names = request.signature_names or redrawing.NAMES
+    if request.kind != "generate" or request.num_inner_steps is not None or not set(names) <= set(redrawing.NAMES):
+        raise UserError(
+            f"{request.run}: has no inner loop, so no inner steps, no adapt, sample or tasks. Its signatures are"
+            f" {', '.join(redrawing.NAMES)}."
+        )
+    _check_defaults(request.limits, num_samples=request.num_samples)
+    parts = redrawing.make_parts(model, request.limits, request.num_samples)
+    functions = redrawing.build(parts, names)
+    logged = list(redrawing.warm_up(parts, sorted(functions)))
+    return Package(
+        parts.module,
+        functions,
+        redrawing.facts(parts),
+        logged,
+        lambda folder: redrawing.largest_difference(folder, parts, logged),
+    )
+
+
+def _check_defaults(limits: Limits, **defaults: int) -> None:
+    for name, value in defaults.items():
+        most = getattr(limits, f"max_{name}")
+        if value > most:
+            raise UserError(f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the other.")
+
+
+def _write(folder: pathlib.Path, package: Package, request: Request) -> tuple[dict[str, Any], float]:
     without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(parts.module, str(folder), signatures=functions, options=without_gradients)
+    tf.saved_model.save(package.module, str(folder), signatures=package.functions, options=without_gradients)
     compact.compact(folder)
-    described = contract.describe(folder, parts, request.kind, runs.RunFolder(request.run))
+    described = contract.describe(folder, request.kind, package.facts)
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None
     extra = folder / "assets.extra"
     extra.mkdir()
     (extra / "contract.json").write_text(json.dumps(described, indent=1))
     (extra / "MODEL_CARD.md").write_text(model_card.write(described, report))
-    logged = list(warmup.requests(parts, list(described["signatures"])))
-    warmup.write(extra / warmup.FILE_NAME, logged)
-    return described, verification.largest_difference(folder, parts, logged)
+    warmup.write(extra / warmup.FILE_NAME, package.warm_up)
+    return described, package.difference(folder)
 
 
 @contextlib.contextmanager

@@ -37,12 +37,22 @@ def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable
     """
     with _as_saved():
         differences = _differences(tf.saved_model.load(str(saved_model)), parts, logged)
+    return refuse_difference(differences)
+
+
+def refuse_difference(differences: dict[str, float]) -> float:
+    """The largest difference of a signature; raises UserError if it is above `TOLERANCE`."""
     worst = max(differences, key=lambda name: differences[name])
     if differences[worst] > TOLERANCE:
         raise UserError(
-            f"the reloaded export's {worst} differs from adapt by {differences[worst]:.3g}. Nothing written."
+            f"the reloaded export's {worst} differs from the model by {differences[worst]:.3g}. Nothing written."
         )
     return differences[worst]
+
+
+def answered_images(loaded, request: warmup.Request) -> np.ndarray:
+    """[m, H, W, C] in [0, 1] that a loaded SavedModel answers a request with."""
+    return _images(_call(loaded, request.signature, request.inputs), request.output_filter)
 
 
 @contextlib.contextmanager
@@ -60,7 +70,7 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
     """By signature."""
     expected = _expected(parts)
     drawn = _typed(loaded, parts, tf.constant(warmup.NUM_INNER_STEPS))
-    differences = {"adapt and generate": _difference(drawn, expected.adapted)}
+    differences = {"adapt and generate": difference(drawn, expected.adapted)}
     for request in logged:
         if request.signature == "serving_default":
             continue  # the same function as another one
@@ -72,7 +82,7 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
         else:
             drawn = _images(answer, request.output_filter)
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
-        differences[request.signature] = max(differences.get(request.signature, 0.0), _difference(drawn, right))
+        differences[request.signature] = max(differences.get(request.signature, 0.0), difference(drawn, right))
     return differences
 
 
@@ -112,6 +122,7 @@ def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.
     return np.stack([tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()])
 
 
-def _difference(drawn, right) -> float:
-    difference = float(np.abs(np.asarray(drawn, np.float64) - np.asarray(right)).max())
-    return math.inf if math.isnan(difference) else difference
+def difference(drawn, right) -> float:
+    """The largest between two arrays; infinite if there is a NaN."""
+    largest = float(np.abs(np.asarray(drawn, np.float64) - np.asarray(right)).max())
+    return math.inf if math.isnan(largest) else largest

@@ -1,7 +1,7 @@
 """Few-shot image generation with Reptile in TensorFlow (FIGR: Clouâtre & Demers 2019, arXiv:1901.02199).
 
 import figr_tf
-model = figr_tf.load_run("runs/00001-omniglot-resnet-h64")
+model = figr_tf.load("omniglot-32")  # or a run folder, "runs/00001-omniglot-resnet-h64"
 images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
 """
 
@@ -14,9 +14,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def load_run(run: str):
-    """Loads the newest checkpoint of a run folder; see `figr_tf.generation.load_run`."""
+def load(name_or_folder: str):
+    """Loads a shipped model by its name, or a run folder; see `figr_tf.models.load`."""
     # Imported here so that `import figr_tf` (and every --help) does not wait for TensorFlow.
-    from figr_tf import generation
+    from figr_tf import models
 
-    return generation.load_run(run)
+    return models.load(name_or_folder)

@@ -55,9 +55,15 @@ def _found(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
-    """Writes all state of training, then deletes all but the newest few.
+    """Writes all state of meta-training, see `save_objects`.
 
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`) and `meta_step`.
+    """
+    return save_objects(folder, reptile.num_steps(), _all_objects(reptile), identity)
+
+
+def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path:
+    """Writes variables and lists of variables by name, then deletes all but the newest few checkpoints.
 
     Args:
         identity: JSON-able facts that must agree when the checkpoint is restored.
@@ -65,10 +71,10 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
-    prefix = folder / f"ckpt-{reptile.num_steps():09d}"
+    prefix = folder / f"ckpt-{step:09d}"
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
-        tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))
+        tf.train.Checkpoint(**objects, identity=record).write(str(prefix))
     except (tf.errors.OpError, OSError) as error:
         _delete(prefix)
         kept = _found(folder)
@@ -109,29 +115,29 @@ def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any
         variable.assign(values[key])
 
 
-def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path | None:
-    """Reads the newest checkpoint that is whole into `objects`; None if the folder holds none at all."""
+def restore_objects(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Reads the newest checkpoint that is whole into the variables of `objects`; False if there is none yet.
+
+    Raises:
+        RunError: checkpoints are there but none can be read, or they are of other settings or another split.
+    """
     prefixes = _found(folder)
     for prefix in prefixes:
         try:
             _read(prefix, objects, identity)
-            return prefix
+            return True
         except RunError:
             raise
         except Exception as error:  # TensorFlow's reader reports damage as anything from DataLossError to IndexError
             logging.warning("%s is damaged (%s); trying the one before", prefix, " ".join(str(error).split())[:200])
     if prefixes:
         raise RunError(f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed.")
-    return None
+    return False
 
 
 def restore_training(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> bool:
-    """Brings all state back from the newest undamaged checkpoint; False if there is none yet.
-
-    Raises:
-        RunError: checkpoints are there but none can be read, or they are of other settings or another split.
-    """
-    return _restore(folder, _all_objects(reptile), identity) is not None
+    """Brings all state of meta-training back, see `restore_objects`."""
+    return restore_objects(folder, _all_objects(reptile), identity)
 
 
 def restore_networks(folder: pathlib.Path, networks: Networks, identity: dict[str, Any]) -> int:
@@ -141,6 +147,6 @@ def restore_networks(folder: pathlib.Path, networks: Networks, identity: dict[st
         RunError: no checkpoint that fits and can be read.
     """
     meta_step = tf.Variable(0, dtype=tf.int64)
-    if _restore(folder, _network_objects(networks) | {"meta_step": meta_step}, identity) is None:
+    if not restore_objects(folder, _network_objects(networks) | {"meta_step": meta_step}, identity):
         raise RunError(f"{folder}: no checkpoint there yet.")
     return int(meta_step)

@@ -15,6 +15,7 @@ import tqdm
 from absl import app, logging
 
 from figr_tf.errors import UserError
+from figr_tf.interruption import Interrupted
 
 T = TypeVar("T")
 
@@ -30,7 +31,10 @@ _PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags, calls `main`, turns a UserError into one line on stderr and status 1."""
+    """Parses the flags, calls `main`, turns a UserError into one line on stderr and status 1.
+
+    An Interrupted becomes its own status.
+    """
 
     def guarded(argv: list[str]) -> None:
         logging.use_absl_handler()
@@ -43,6 +47,9 @@ def run(main: Callable[[], None]) -> None:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_status)
+        except Interrupted as stop:
+            print(f"{stop}; the same command continues from there", flush=True)
+            sys.exit(stop.exit_status)
         except OSError as error:  # a folder that cannot be written, a full disk
             sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
         except KeyboardInterrupt:

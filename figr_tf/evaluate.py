@@ -14,7 +14,9 @@ from absl import flags
 from figr_tf import console, datasets
 from figr_tf.errors import UserError
 
-_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train to judge.")
+_RUN = flags.DEFINE_string(
+    "run", None, "Run folder of figr_tf.train or train_warp, or the name of a shipped model, to judge."
+)
 _SAVED_MODEL = flags.DEFINE_string("saved_model", None, "SavedModel with a generate_tensor signature to judge.")
 _SAMPLES = flags.DEFINE_string("samples", None, "Folder of images to judge, a folder per class; needs --episodes.")
 _EPISODES = flags.DEFINE_string("episodes", None, "File of --write_episodes that the --samples were made for.")

@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from figr_images import images
-from figr_tf import checkpoints, runs
+from figr_tf import checkpoints, runs, support_sets
 from figr_tf.adaptation import InnerStep, Weights, adapt, draw_latents, generate_images, stateless_seed, weights_of
-from figr_tf.errors import DataError, UserError
+from figr_tf.errors import UserError
 from figr_tf.networks import Networks, build_networks
 from figr_tf.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
 _ADAPTATION, _SAMPLES = 0, 1
-MAX_SEED = 2**53 - 1  # of a user seed: every JSON reader keeps it whole
 
 
 def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
@@ -51,6 +49,9 @@ class FewShotModel:
         networks: they hold the meta-weights Φ, which nothing here changes.
         settings: of the training run.
         meta_step: meta-steps behind Φ.
+        inner_steps: `adapt` as a tf.function of (weights, support_images [n, S, S, C] in [−1, 1], first inner step,
+            number of them, user seed). TensorFlow optimises it on its own, whoever calls it, and so rounds the same:
+            the inner loop magnifies rounding until another picture comes out.
     """
 
     def __init__(self, networks: Networks, settings: Settings, meta_step: int):
@@ -59,37 +60,38 @@ class FewShotModel:
         self.meta_step = meta_step
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
-        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.int32, tf.int64)]
-        self._generate = tf.function(self._generate_from_meta_weights, input_signature=[support, *scalars])
+        count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
+        weights = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights_of(networks))
+        self.inner_steps = tf.function(
+            self._inner_steps,
+            [weights, support, count, count, seed],
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
+        self._generate = tf.function(self._generate_from_meta_weights, [support, count, count, seed], autograph=False)
         self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
-        self._advance = tf.function(self._inner_steps)
 
     def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
-        weights = weights_of(self.networks)
-        return adapt_and_generate(
-            self.networks, weights, support_images, num_inner_steps, self.settings.inner, num_samples, seed
-        )
+        weights = self.inner_steps(weights_of(self.networks), support_images, 0, num_inner_steps, seed)
+        return generate_images(self.networks, weights.generator, sample_latents(self.networks, num_samples, seed))
 
     def _inner_steps(self, weights, support_images, first, count, seed):
         return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
 
+    @property
+    def num_inner_steps(self) -> int:
+        """K as trained."""
+        return self.settings.num_inner_steps
+
+    @property
+    def age(self) -> str:
+        """How long it was trained, for people."""
+        return f"meta-step {self.meta_step}"
+
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
-        """Reads a folder of images (or one image) as a support set: uint8 [n, S, S, C], dark ink.
-
-        Args:
-            ink: what the files hold, "dark" ink on light paper or "light" on dark.
-
-        Raises:
-            DataError: no images there, or one that cannot be used; it is named.
-        """
+        """See `support_sets.read`."""
         spec = self.settings.network
-        try:
-            support = images.read_images(folder, spec.image_size, spec.channels, ink)
-        except images.ImageError as error:
-            raise DataError(str(error)) from error
-        if advice := images.ink_advice(support, ink):
-            logging.warning("%s: %s", folder, advice)
-        return support
+        return support_sets.read(folder, (spec.image_size, spec.channels), ink)
 
     def generate(
         self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
@@ -110,11 +112,10 @@ class FewShotModel:
         """
         support = self._check_support(support_images)
         if num_inner_steps is None:
-            num_inner_steps = self.settings.num_inner_steps
-        if num_samples < 1 or num_inner_steps < 0:
-            raise ValueError(f"need num_samples ≥ 1, num_inner_steps ≥ 0. Received: {num_samples}, {num_inner_steps}")
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"need 0 ≤ seed < 2**53. Received: {seed}")
+            num_inner_steps = self.num_inner_steps
+        support_sets.check_numbers(num_samples, seed)
+        if num_inner_steps < 0:
+            raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
         samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
             raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
@@ -140,18 +141,12 @@ class FewShotModel:
         for step in steps:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
-                weights, done = self._advance(weights, support, first, count, tf.constant(seed, tf.int64)), step
+                weights, done = self.inner_steps(weights, support, first, count, tf.constant(seed, tf.int64)), step
             yield images.to_uint8(self._sample(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network
-        expected = (spec.image_size, spec.image_size, spec.channels)
-        array = np.asarray(support_images)
-        if array.ndim != 4 or array.shape[1:] != expected or not len(array) or array.dtype != np.uint8:
-            raise ValueError(
-                f"support_images must be uint8 [n ≥ 1, {', '.join(map(str, expected))}]."
-                f" Received: {array.dtype} {list(array.shape)}"
-            )
+        array = support_sets.check(support_images, (spec.image_size, spec.image_size, spec.channels))
         return images.to_unit_range(array)
 
 

@@ -15,6 +15,7 @@ from absl import flags
 
 from figr_tf import cluster, console, datasets, supervision
 from figr_tf.errors import UserError
+from figr_tf.interruption import Interrupted
 
 if TYPE_CHECKING:  # what imports TensorFlow waits until --help and misspelt flags are dealt with
     from figr_tf.distribution import OneDevice
@@ -185,7 +186,7 @@ def _train(settings: "Settings", replicas: "OneDevice", device: str) -> None:
     folder = _open_folder(settings, dataset, identity, replicas.num_replicas) if replicas.is_chief else None
     try:
         training.train(settings, dataset, folder, identity, replicas)
-    except training.Interrupted as stop:
+    except Interrupted as stop:  # here and not in console.run: it is one line for all workers, and no failure
         if folder:
             print(f"{stop}; the same command continues from there", flush=True)
         sys.exit(stop.exit_status)

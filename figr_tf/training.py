@@ -1,13 +1,11 @@
 """The meta-training loop: steps, when to save and to draw, interruption. Knows no flags."""
 
-import contextlib
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from PIL import Image
 
 from figr_images import image_grid, images
@@ -15,10 +13,10 @@ from figr_tf import checkpoints, datasets, distribution, recording, reptile
 from figr_tf.adaptation import InnerLosses, Weights, stateless_seed, weights_of
 from figr_tf.errors import RunError
 from figr_tf.generation import adapt_and_generate
+from figr_tf.interruption import Interrupted, signals_noted
 from figr_tf.networks import build_networks
 from figr_tf.runs import RunFolder
 from figr_tf.settings import Settings
-from figr_tf.supervision import Supervisor
 from figr_tf.tasks import TaskSampler
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -26,14 +24,6 @@ _GRID_TASKS = 6
 _GRID_ROWS = 3  # of samples below the support set, as in the paper's figures
 # Streams of the run's seed.
 _TRAINING, _EVALUATION = 0, 1
-
-
-class Interrupted(Exception):
-    """SIGTERM or Ctrl-C ended the run after its state was saved."""
-
-    def __init__(self, signal_number: int, meta_step: int):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} at meta-step {meta_step}")
-        self.exit_status = 128 + signal_number
 
 
 def is_compiled(settings: Settings, device: str) -> bool:
@@ -124,28 +114,6 @@ class Trainer:
             )
 
 
-@contextlib.contextmanager
-def _signals_noted(supervisor: Supervisor) -> Iterator[list[int]]:
-    """Notes SIGTERM and Ctrl-C instead of dying in the middle of a step; a second one ends the process at once."""
-    noted = supervisor.stop_signals
-    received: list[int] = []
-
-    def note(number, _frame):
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        noted.append(number)
-        supervisor.ask_to_stop(number)
-        logging.warning("%s: finishing this meta-step and saving; again to stop at once", signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield noted
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def train(
     settings: Settings,
     dataset: datasets.Dataset,
@@ -171,7 +139,8 @@ def train(
     recorder = recording.Recorder(settings, folder, trainer.reptile, identity) if folder else recording.Bystander()
     recorder.restore()
     replicas.broadcast(checkpoints.state_variables(trainer.reptile))
-    with _signals_noted(replicas.supervisor) as signals, recorder.begin():
+    supervisor = replicas.supervisor
+    with signals_noted(supervisor.stop_signals, supervisor.ask_to_stop) as signals, recorder.begin():
         _loop(trainer, recorder, signals)
 
 
@@ -198,4 +167,4 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
         if replicas.is_stopping(signals):
             if not saved:  # the signal came during the picture
                 recorder.save()
-            raise Interrupted(signals[0] if signals else signal.SIGTERM, step)
+            raise Interrupted(signals[0] if signals else signal.SIGTERM, f"meta-step {step}")

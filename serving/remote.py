@@ -51,6 +51,10 @@ class RemoteModel:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; over gRPC, calls that other threads wait for end with CANCELLED."""
         self._transport.close()
 
     def _retrying(self, call: Any) -> Any:
@@ -67,6 +71,13 @@ class RemoteModel:
             raise ServingError("FAILED_PRECONDITION", "the model has no generate_tensor signature that tells its size")
         _, height, width, channels = (dim.size for dim in signature.inputs["support_images"].tensor_shape.dim)
         return height, width, channels
+
+    def defaults(self) -> dict[str, int]:
+        """What `generate` takes for an input that a request leaves out, by name."""
+        signature = self._retrying(self._transport.signatures).get("generate")
+        if signature is None:
+            raise ServingError("FAILED_PRECONDITION", "the model has no generate signature")
+        return {name: int(tensors.to_array(proto)) for name, proto in signature.defaults.items()}
 
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
         """Reads a folder of images (or one image) as the model wants them: uint8 [n, S, S, C].

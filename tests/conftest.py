@@ -66,20 +66,24 @@ def tiny_settings():
     )
 
 
+def untrained_run(path, settings, dataset):
+    """A run of no training at all: initial weights, as a checkpoint of meta-step 12."""
+    folder = runs.RunFolder(path)
+    identity = identity_of(settings, dataset)
+    folder.record(settings, dataset.split, identity, "")
+    state = reptile.Reptile(networks.build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
+    state.meta_step.assign(12)
+    checkpoints.save(folder.checkpoints, state, identity)
+    return path
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory, tiny_dataset):
-    """A run of no training at all: the meta-weights are the initial ones, made to generate more than grey."""
-    path = tmp_path_factory.mktemp("runs") / "run"
+    """DCGAN networks: untrained, they generate more than grey."""
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
         inner=adaptation.InnerStep(learning_rate=1e-3),
         num_inner_steps=2,
     )
-    folder = runs.RunFolder(path)
-    identity = identity_of(settings, tiny_dataset)
-    folder.record(settings, tiny_dataset.split, identity, "")
-    state = reptile.Reptile(networks.build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
-    state.meta_step.assign(12)
-    checkpoints.save(folder.checkpoints, state, identity)
-    return path
+    return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, tiny_dataset)

@@ -1,4 +1,4 @@
-"""Algorithm 2 through the public door, `figr_tf.load_run`."""
+"""Algorithm 2 through the public door, `figr_tf.load`."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from figr_tf.errors import DataError, RunError, UserError
 
 @pytest.fixture(scope="module")
 def model(run_folder):
-    return figr_tf.load_run(run_folder)
+    return figr_tf.load(run_folder)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_support_errors_name_the_file(model, tmp_path):
 
 
 def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, support):
-    model = figr_tf.load_run(run_folder)
+    model = figr_tf.load(run_folder)
     model.settings = dataclasses.replace(model.settings, inner=adaptation.InnerStep(learning_rate=1e30))
     with pytest.raises(UserError, match="diverged within 3 inner steps"):
         model.generate(support, num_inner_steps=3)
@@ -128,10 +128,10 @@ def test_seeds_beyond_32_bits_are_streams_of_their_own_and_smaller_ones_keep_the
 
 @pytest.mark.parametrize("arguments", [{"num_samples": 0}, {"num_inner_steps": -1}])
 def test_impossible_numbers_are_refused(model, support, arguments):
-    with pytest.raises(ValueError, match=r"need num_samples ≥ 1, num_inner_steps ≥ 0\. Received"):
+    with pytest.raises(ValueError, match=r"need num_(samples ≥ 1|inner_steps ≥ 0)\. Received"):
         model.generate(support, **arguments)
 
 
 def test_not_a_run_is_one_line(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
-        figr_tf.load_run(tmp_path)
+        figr_tf.load(tmp_path)

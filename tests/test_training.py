@@ -1,5 +1,6 @@
 """The loop in one process, on the DCGAN pair at 16×16: its graph is a quarter of the ResNet's."""
 
+import contextlib
 import dataclasses
 import json
 import resource
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from figr_tf import adaptation, checkpoints, recording, reptile, runs, training
+from figr_tf import adaptation, checkpoints, interruption, recording, reptile, runs, training
 from figr_tf.adaptation import InnerStep
 from figr_tf.datasets import DataSettings
 from figr_tf.errors import RunError
@@ -103,8 +104,8 @@ class _StopAfter(list):
 def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_dataset, tmp_path, monkeypatch):
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_signals_noted", lambda _: training.contextlib.nullcontext(_StopAfter(5)))
-        with pytest.raises(training.Interrupted) as stop:
+        patched.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext(_StopAfter(5)))
+        with pytest.raises(interruption.Interrupted) as stop:
             _train(settings, tiny_dataset, folder)
     assert stop.value.exit_status == 128 + 15
     assert 0 < folder.num_checkpointed_steps() < 7
@@ -243,9 +244,9 @@ def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
     writes = []
     write = tf.train.Checkpoint.write
     monkeypatch.setattr(tf.train.Checkpoint, "write", lambda self, path: writes.append(path) or write(self, path))
-    monkeypatch.setattr(training, "_signals_noted", lambda _: training.contextlib.nullcontext([15]))
+    monkeypatch.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext([15]))
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(interruption.Interrupted):
         _train(settings, tiny_dataset, folder)
     assert len(writes) == 1
 

@@ -1,6 +1,5 @@
 """What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the references alone."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,13 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from figr_images import images
-from figr_tf import datasets, runs, warp_model
+from figr_tf import datasets, models, runs
 from figr_tf.errors import DataError, UserError
 from figr_tf.evaluation.episodes import Episode, from_json
 from figr_tf.evaluation.protocol import Plan, Sampler, cached
 from figr_tf.generation import FewShotModel, load_run
 from figr_tf.networks import build_networks
+from figr_tf.warp.model import WarpModel, is_warp_run
 
+_ONLY_ROW = "model"  # of one that has no inner steps to choose
 _OMNIGLOT = datasets.DataSettings(dataset="omniglot", split="unseen-alphabets")
 
 
@@ -51,10 +52,9 @@ def choose(
     Raises:
         UserError: it cannot be loaded; the text says why.
     """
-    if run and warp_model.is_warp_run(pathlib.Path(run)):
-        return _warp_run(pathlib.Path(run), num_samples)
     if run:
-        return _run(pathlib.Path(run), num_samples, steps)
+        folder = models.find(run)
+        return _warp_run(folder, num_samples) if is_warp_run(folder) else _run(folder, num_samples, steps)
     if saved_model:
         return _saved_model(pathlib.Path(saved_model), num_samples, steps)
     if samples and episodes:
@@ -93,13 +93,13 @@ def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]
 
 
 def _warp_run(path: pathlib.Path, num_samples: int) -> Judged:
-    model = warp_model.WarpModel(path)
+    model = WarpModel(path)
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
-        return {"model": model.generate(support, num_samples, seed)}
+        return {_ONLY_ROW: model.generate(support, num_samples, seed)}
 
-    facts = {"run": path.name, "settings": dataclasses.asdict(model.settings)}
-    return Judged(path.name, facts, model.settings.data, sample, "model", _check_split(path))
+    facts = {"run": path.name, "weights_sha256": model.weights_sha256}
+    return Judged(path.name, facts, model.settings.data, sample, _ONLY_ROW, _check_split(path))
 
 
 def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
@@ -108,20 +108,20 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a SavedModel with a generate_tensor signature ({error}).") from error
 
-    def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
-        unit = tf.constant(support.astype(np.float32) / 255.0)
-        rows = {}
-        for k in steps:
-            result = signature(
-                support_images=unit,
-                num_samples=tf.constant(num_samples),
-                num_inner_steps=tf.constant(k),
-                seed=tf.constant(seed, tf.int64),
-            )
-            rows[_row(k)] = images.to_uint8(result["images"].numpy() * 2.0 - 1.0)
-        return rows
+    adapts = "num_inner_steps" in signature.structured_input_signature[1]
 
-    return Judged(path.name, {"saved_model": path.name}, _OMNIGLOT, sample, _row(steps[-1]), lambda dataset, plan: None)
+    def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
+        unit, m = tf.constant(support.astype(np.float32) / 255.0), tf.constant(num_samples)
+        answer = signature(support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps)
+        return images.to_uint8(answer["images"].numpy() * 2.0 - 1.0)
+
+    def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
+        if not adapts:
+            return {_ONLY_ROW: draw(support, seed)}
+        return {_row(k): draw(support, seed, num_inner_steps=tf.constant(k)) for k in steps}
+
+    row = _row(steps[-1]) if adapts else _ONLY_ROW
+    return Judged(path.name, {"saved_model": path.name}, _OMNIGLOT, sample, row, lambda dataset, plan: None)
 
 
 def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:

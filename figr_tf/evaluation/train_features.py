@@ -3,10 +3,7 @@
   python -m figr_tf.evaluation.train_features --data_dir=DIR --out=critic.npz
 
 The weights in the package were made by this command. Others make other scores: after retraining, CRITIC_SHA256 in
-features.py has to name the new file. A generator that is trained with such features needs a network of its own:
-
-  python -m figr_tf.evaluation.train_features --data_dir=DIR --split=validation --filters=48 --ways=40 --episodes=400 \
-      --seed=1 --out=coach.npz
+features.py has to name the new file.
 """
 
 import hashlib
@@ -20,12 +17,9 @@ from figr_tf import console, datasets
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets.")
 _OUT = flags.DEFINE_string("out", "critic.npz", "File to write.")
-_EPISODES = flags.DEFINE_integer("episodes", 700, "Training episodes of 1 shot, 5 queries.", lower_bound=1)
+_EPISODES = flags.DEFINE_integer("episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the episodes.")
-_SPLIT = flags.DEFINE_enum("split", "unseen-alphabets", ["unseen-alphabets", "validation"], "Whose classes train it.")
-_FILTERS = flags.DEFINE_integer("filters", 64, "Channels of each convolution.", lower_bound=1)
-_WAYS = flags.DEFINE_integer("ways", 60, "Classes of an episode.", lower_bound=2)
-_QUERIES, _HALVINGS = 5, 4
+_WAYS, _QUERIES, _HALVINGS = 60, 5, 4
 
 
 def class_arrays(data, names) -> np.ndarray:
@@ -38,7 +32,7 @@ def _build(keras):
     stack = [keras.Input((32, 32, 1))]
     for _ in range(4):
         stack += [
-            keras.layers.Conv2D(_FILTERS.value, 3, padding="same"),
+            keras.layers.Conv2D(64, 3, padding="same"),
             keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
             keras.layers.ReLU(),
             keras.layers.MaxPooling2D(2),
@@ -66,12 +60,9 @@ def main() -> None:
 
     from figr_tf.evaluation import features
 
-    data, split = datasets.load_dataset(
-        datasets.DataSettings("omniglot", _DATA_DIR.value, split=_SPLIT.value), num_shots=20
-    )
+    data, split = datasets.load_dataset(datasets.DataSettings("omniglot", _DATA_DIR.value), num_shots=20)
     keras.utils.set_random_seed(_SEED.value)
     rng = np.random.default_rng(_SEED.value)
-    ways = _WAYS.value
     background = features.ink_mask(class_arrays(data, split.training).reshape(-1, 32, 32, 1)).reshape(-1, 20, 32, 32, 1)
     # A rotated character is another character: four times the classes.
     background = np.concatenate([np.rot90(background, k, axes=(2, 3)) for k in range(4)])
@@ -82,17 +73,17 @@ def main() -> None:
     @tf.function
     def train_step(images):
         with tf.GradientTape() as tape:
-            embedded = tf.reshape(model(images, training=True), [ways, 1 + _QUERIES, -1])
-            prototypes, queries = embedded[:, 0], tf.reshape(embedded[:, 1:], [ways * _QUERIES, -1])
+            embedded = tf.reshape(model(images, training=True), [_WAYS, 1 + _QUERIES, -1])
+            prototypes, queries = embedded[:, 0], tf.reshape(embedded[:, 1:], [_WAYS * _QUERIES, -1])
             squared = tf.reduce_sum(tf.square(queries[:, None] - prototypes[None]), -1)
-            labels = tf.repeat(tf.range(ways), _QUERIES)
+            labels = tf.repeat(tf.range(_WAYS), _QUERIES)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, -squared))
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
     for episode in tqdm.trange(_EPISODES.value, unit=" episodes", disable=None):
         optimizer.learning_rate.assign(1e-3 * 0.5 ** (episode * (_HALVINGS + 1) // _EPISODES.value))
-        chosen = rng.permutation(len(background))[:ways]
+        chosen = rng.permutation(len(background))[:_WAYS]
         drawings = np.stack([rng.permutation(20)[: 1 + _QUERIES] for _ in chosen])
         loss = train_step(tf.constant(background[chosen[:, None], drawings].reshape(-1, 32, 32, 1)))
         if episode % 50 == 0:
@@ -101,10 +92,10 @@ def main() -> None:
     with open(_OUT.value, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
     critic = features.Critic(pathlib.Path(_OUT.value), digest)
-    held_out = class_arrays(data, split.held_out)
-    accuracy = {shots: features.few_shot_accuracy(critic.embed, held_out, shots, episodes=200) for shots in (1, 5)}
+    evaluation = class_arrays(data, split.held_out)
+    accuracy = {shots: features.few_shot_accuracy(critic.embed, evaluation, shots, episodes=200) for shots in (1, 5)}
     print(f"{_OUT.value}: sha256 {digest}")
-    print(f"{len(held_out)} held-out classes, 20-way: 1-shot {accuracy[1]:.3f}, 5-shot {accuracy[5]:.3f}")
+    print(f"evaluation classes, 20-way: 1-shot {accuracy[1]:.3f}, 5-shot {accuracy[5]:.3f}")
 
 
 if __name__ == "__main__":

@@ -151,6 +151,14 @@ def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
         assert animation.n_frames == 3
 
 
+def test_without_a_run_the_shipped_model_draws(tmp_path):
+    result = _run("generate", f"--images={ROOT / 'examples/fish'}", "--num_samples=8", f"--out={tmp_path / 'out.png'}")
+    assert result.returncode == 0, result.stderr
+    assert "8 samples from 4 images, 4000 training steps" in result.stdout
+    with Image.open(tmp_path / "out.png") as picture:
+        assert np.asarray(picture.convert("L")).min() < 64
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
@@ -161,8 +169,10 @@ def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
         ("train", ["--dataset=folder"], "--dataset=folder needs --data_dir"),
         ("train", ["--dataset=mnist", "--split=unseen-alphabets"], "mnist has the splits paper, random"),
         ("train", ["--seed=5000000000"], "--seed=5000000000"),
-        ("generate", ["--run=nowhere", "--images=examples/glyph"], "nowhere: not a run folder"),
-        ("generate", ["--images=examples/glyph"], "--run"),
+        ("generate", ["--run=nowhere", "--images=examples/glyph"], "nowhere: no such run folder, nor a shipped model"),
+        ("generate", [], "--images"),
+        ("generate", ["--images=examples/key", "--gif=a.gif"], "omniglot-32: has no inner loop. Leave --num_inner"),
+        ("generate", ["--images=examples/key", "--num_inner_steps=5"], "omniglot-32: has no inner loop. Leave"),
         ("generate", ["--run=x", "--images=y", "--out=no/such/folder/out.png"], "its folder does not exist"),
         ("generate", ["--run=x", "--images=y", "--gif=a.jpg"], "a.jpg: give it a name that ends in .gif"),
         ("generate", ["--run=x", "--images=y", "--npz=arr"], "arr: give it a name that ends in .npz"),

@@ -151,7 +151,7 @@ def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_p
         (["--num_samples=32"], "less than 16·n = 64"),
         (["--num_inner_steps=1,few"], "give whole numbers"),
         (["--saved_model=/nonexistent"], "not a SavedModel"),
-        (["--run=/nonexistent"], "not a run folder"),
+        (["--run=/nonexistent"], "no such run folder"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments, message, where):
@@ -183,13 +183,16 @@ def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path)
     assert np.size(result.stderr.splitlines()) == 1
 
 
-def test_a_warp_generator_is_trained_and_judged_and_its_folder_is_not_overwritten(where, tmp_path):
+def test_a_warp_generator_is_trained_and_judged_and_is_finished_when_asked_for_again(where, tmp_path):
     run = f"--run={tmp_path / 'warp'}"
-    training = _run("train_warp", run, "--num_steps=2", *where)
-    assert training.returncode == 0, training.stderr
+    training = ["train_warp", run, "--dataset=omniglot", "--num_steps=2", *where]
+    first, again = _run(*training), _run(*training)
+    for result in (first, again):
+        assert result.returncode == 0, result.stderr
+        assert f"finished: {tmp_path / 'warp'}" in result.stdout
+    assert "training" not in again.stdout
     result = _run("evaluate", run, *SMALL, *where, f"--json={tmp_path / 'out.json'}")
     assert result.returncode == 0, result.stderr
-    assert "model" in json.loads((tmp_path / "out.json").read_text())["rows"]
-    again = _run("train_warp", run, "--num_steps=2", *where)
-    assert again.returncode == 1
-    assert "not empty. Choose another --run" in again.stderr
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert "model" in report["rows"]
+    assert len(report["judged"]["weights_sha256"]) == 64

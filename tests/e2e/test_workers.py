@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 from tests.e2e import worker_processes
 from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
 
+pytestmark = pytest.mark.slow  # processes that wait for each other: make test-all
+
 TWO_DEVICES = """
 import runpy, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -175,7 +177,6 @@ def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
         assert "--meta_batch_size=3 is not a multiple of 2 (replicas) × 1 (--tasks_at_once)" in worker.stderr
 
 
-@pytest.mark.slow
 def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
     with workers(3, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as three:
         three.wait_for_line("meta-step 2/")
@@ -186,7 +187,6 @@ def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
         assert f"error: worker 0 ({three.addresses[0]}) has died" in worker.stderr
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
     with workers(2, [*TINY, f"--run={tmp_path / 'run'}"]) as two:
         two.wait_for_line("meta-step 2/")
@@ -198,7 +198,6 @@ def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
     assert f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
 
 
-@pytest.mark.slow
 def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path):
     """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in time."""
     flags = [*TINY, "--eval_every=3", "--num_inner_steps=400", f"--run={tmp_path / 'run'}"]
@@ -211,7 +210,6 @@ def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path)
     assert not list((tmp_path / "run/grids").iterdir())
 
 
-@pytest.mark.slow
 def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
     """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
     flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]

@@ -14,10 +14,9 @@ from tensorflow.core.protobuf import config_pb2
 import figr_tf
 from exporters import contract, saved_model, signatures
 from exporters.limits import Limits
-from figr_tf import adaptation, checkpoints, datasets, glyphs, reptile, runs
-from figr_tf.networks import build_networks
+from figr_tf import adaptation, datasets, glyphs
 from figr_tf.settings import Settings
-from tests.conftest import TINY, identity_of
+from tests.conftest import TINY, untrained_run
 
 LIMITS = Limits(max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3)
 REQUEST = saved_model.Request(
@@ -33,8 +32,7 @@ REQUEST = saved_model.Request(
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
-    """The meta-weights of a run of no training at all, as a checkpoint of meta-step 12."""
-    folder = runs.RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    """As the one of all tests, with a rate that magnifies rounding."""
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
@@ -42,17 +40,12 @@ def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
         num_shots=3,
         num_inner_steps=2,
     )
-    identity = identity_of(settings, tiny_dataset)
-    folder.record(settings, tiny_dataset.split, identity, "")
-    state = reptile.Reptile(build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
-    state.meta_step.assign(12)
-    checkpoints.save(folder.checkpoints, state, identity)
-    return folder.path
+    return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, tiny_dataset)
 
 
 @pytest.fixture(scope="session")
 def model(run_folder):
-    return figr_tf.load_run(str(run_folder))
+    return figr_tf.load(str(run_folder))
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
 def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, model):
     networks = build_networks(model.settings.network, seed=1)
     other = signatures.make_parts(FewShotModel(networks, model.settings, 12), LIMITS, Defaults(2, 4))
-    with pytest.raises(UserError, match=r"differs from adapt by 0\.\d+\. Nothing written"):
+    with pytest.raises(UserError, match=r"differs from the model by 0\.\d+\. Nothing written"):
         verification.largest_difference(exported.path, other, [])
 
 
@@ -163,7 +163,7 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--run=/nonexistent", "--export_dir=x"], "/nonexistent: not a run folder"),
+        (["--run=/nonexistent", "--export_dir=x"], "/nonexistent: no such run folder"),
         (["--run=x", "--export_dir=x", "--signatures=generate,paint"], "--signatures=generate,paint: choose among"),
         (["--run=x", "--export_dir=x", "--max_num_samples=0"], "--max_num_samples=0"),
         (["--run=x", "--export_dir=x", "--version=0"], "--version=0"),
@@ -180,7 +180,7 @@ def test_mistakes_end_in_one_line(arguments, message):
 def test_a_report_of_another_model_is_refused(exported, tmp_path):
     report = tmp_path / "evaluation.json"
     report.write_text(json.dumps({"judged": {"meta_step": 13}, "rows": {"model": {}}}))
-    with pytest.raises(UserError, match="judges meta-step 13, this export is of meta-step 12"):
+    with pytest.raises(UserError, match="judges meta_step 13, this export is of 12"):
         model_card.read_report(report, exported.contract)
     report.write_text("{}")
     with pytest.raises(UserError, match="not a report of figr_tf"):

@@ -43,7 +43,7 @@ def figr(exported):
 
 
 def test_the_documented_example_runs_where_figr_tf_and_keras_cannot_be_imported(exported, tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL)
     constants = f"MODEL, SIZE, LATENT_DIM = {str(exported.path)!r}, {TINY.image_size}, {TINY.latent_dim}\n"
     script = tmp_path / "example.py"
     script.write_text(_WITHOUT_OURS + constants + example + _CHECKS)

@@ -65,6 +65,13 @@ def test_a_request_is_stopped_at_its_deadline_and_frees_its_place(narrow, suppor
     assert seconds < 1.0 + 2 * step_seconds
 
 
+def test_a_rest_request_has_no_deadline_but_the_servers(slow_base, support):
+    with processes.start_embedded(slow_base, "--max_seconds=0.5") as served:
+        code, seconds = _outcome(served.rest, support, 200, processes.PATIENCE)
+    assert code == "DEADLINE_EXCEEDED"
+    assert seconds < 0.5 + 1.0
+
+
 def test_a_deadline_counts_while_a_request_waits(narrow, support):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         first = pool.submit(_outcome, narrow.grpc, support, 200, 1.5)

@@ -1,5 +1,6 @@
-"""The README's way: export a run with the command, serve it, generate; equal to generating here."""
+"""The README's way: export a run with the command, serve it, generate; equal to `figr_tf.generate`, bit for bit."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -13,28 +14,47 @@ from PIL import Image
 
 import figr_tf
 from figr_images import image_grid, images
-from figr_tf import glyphs
+from figr_tf import adaptation, datasets, glyphs
+from figr_tf.settings import Settings
 from serving import remote, tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY, untrained_run
 from tests.serving import processes
 
 ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
+MAX_NUM_INNER_STEPS = 10**6  # which would take an hour
 ALLOWED_GROWTH = 48 * 2**20  # bytes over 1,000 requests; one kept support set and answer each would be twice that
+
+
+def _run(module, *arguments):
+    command = [sys.executable, "-m", module, *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, tiny_dataset):
+    """With an inner rate at which twenty steps make another picture out of a difference of rounding."""
+    settings = Settings(
+        data=datasets.DataSettings(image_size=16),
+        network=dataclasses.replace(TINY, architecture="dcgan"),
+        inner=adaptation.InnerStep(learning_rate=1e-2),
+        num_inner_steps=2,
+    )
+    return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, tiny_dataset)
 
 
 @pytest.fixture(scope="module")
 def export_path(run_folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "figr"
-    command = [sys.executable, "-m", "exporters.export_saved_model", f"--run={run_folder}", f"--export_dir={path}"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+    limit = f"--max_num_inner_steps={MAX_NUM_INNER_STEPS}"
+    _run("exporters.export_saved_model", f"--run={run_folder}", f"--export_dir={path}", limit)
     return path
 
 
 @pytest.fixture(scope="module")
 def exported(export_path):
-    with processes.start_embedded(export_path) as served:
+    with processes.start_embedded(export_path, "--max_running=1") as served:
         yield served
 
 
@@ -48,7 +68,7 @@ def drawings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local(run_folder):
-    return figr_tf.load_run(run_folder)
+    return figr_tf.load(run_folder)
 
 
 @pytest.mark.parametrize("target", [["--target", "{grpc}"], ["--rest", "--target", "{rest}"]])
@@ -60,7 +80,34 @@ def test_the_picture_is_that_of_generating_here(exported, local, drawings, tmp_p
     support = local.read_support(drawings)
     expected = image_grid.result_picture(support, local.generate(support, 6, seed=7))
     picture = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
-    np.testing.assert_allclose(picture, np.asarray(expected), atol=1)
+    np.testing.assert_array_equal(picture, np.asarray(expected))
+
+
+def _pictures(run, served, drawings, folder, num_inner_steps):
+    """The picture of `figr_tf.generate` in a process of its own, and that of the server's client."""
+    steps = f"--num_inner_steps={num_inner_steps}"
+    options = [f"--images={drawings}", "--num_samples=6", "--seed=7", steps]
+    _run("figr_tf.generate", f"--run={run}", *options, f"--out={folder / 'local.png'}")
+    _run("serving.client", "generate", *options, f"--target={served.grpc}", f"--out={folder / 'served.png'}")
+    return [np.asarray(Image.open(folder / name)) for name in ("local.png", "served.png")]
+
+
+def test_steps_that_magnify_rounding_end_at_the_picture_of_another_process_to_the_bit(
+    run_folder, exported, drawings, tmp_path
+):
+    np.testing.assert_array_equal(*_pictures(run_folder, exported, drawings, tmp_path, 20))
+
+
+@pytest.mark.slow
+def test_from_a_trained_resnet_too_the_server_draws_what_figr_tf_draws(drawings, tmp_path):
+    run, models = tmp_path / "run", tmp_path / "figr"
+    network = ["--image_size=16", "--hidden=2", "--latent_dim=8"]
+    rates = ["--num_shots=3", "--num_inner_steps=10", "--inner_learning_rate=1e-2", "--meta_learning_rate=1e-3"]
+    _run("figr_tf.train", "--dataset=glyphs", *network, *rates, "--num_meta_steps=30", f"--run={run}")
+    _run("exporters.export_saved_model", f"--run={run}", f"--export_dir={models}")
+    with processes.start_embedded(models) as served:
+        here, there = _pictures(run, served, drawings, tmp_path, 50)
+    np.testing.assert_array_equal(here, there)
 
 
 def test_adapting_once_and_sampling_often_is_generating(exported, local, drawings):
@@ -86,7 +133,7 @@ def test_floats_give_what_bytes_give(exported, drawings):
     [
         ({"num_samples": 0}, "num_samples must be from 1 to 256. Received: 0"),
         ({"num_samples": 2**31 - 1}, "num_samples must be from 1 to 256. Received: 2147483647"),
-        ({"num_inner_steps": -1}, "num_inner_steps must be from 0 to 200. Received: -1"),
+        ({"num_inner_steps": -1}, "num_inner_steps must be from 0 to 1000000. Received: -1"),
         ({"seed": -1}, "seed must be from 0 to 9007199254740991. Received: -1"),
         ({"seed": 2**53}, "seed must be from 0 to 9007199254740991. Received: 9007199254740992"),
     ],
@@ -100,6 +147,19 @@ def test_a_refusal_takes_no_time_and_says_what_is_allowed(exported, drawings, nu
         assert time.monotonic() - start < 1.0
     assert caught.value.code == "INVALID_ARGUMENT"
     assert caught.value.message == sentence
+
+
+def test_an_adaptation_that_is_too_long_ends_at_its_deadline_and_frees_the_only_place(exported, local, drawings):
+    endpoint = remote.Endpoint(exported.grpc)
+    support = local.read_support(drawings)
+    with remote.RemoteModel(endpoint, 0.5, retry_for=0) as hurried, remote.RemoteModel(endpoint) as patient:
+        patient.generate(support, 1, num_inner_steps=1)
+        start = time.monotonic()
+        with pytest.raises(ServingError) as caught:
+            hurried.generate(support, 1, num_inner_steps=MAX_NUM_INNER_STEPS)
+        patient.generate(support, 1, num_inner_steps=0)
+        assert time.monotonic() - start < 0.5 + 1.0
+    assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
 def _damaged(file, position, bits, length):

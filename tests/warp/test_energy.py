@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import energy, glyphs
-from figr_tf.errors import DataError
+from figr_tf import glyphs
 from figr_tf.evaluation import features, scores
+from figr_tf.warp import energy
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +36,3 @@ def test_the_blur_space_is_the_referees(drawings):
     images, ink = drawings
     expected = features.blur_features(images)
     np.testing.assert_allclose(energy.BlurSpace(32)(ink), 1 - expected, atol=1e-3)
-
-
-def test_the_ink_mask_is_the_referees_and_lets_gradients_through(drawings):
-    images, ink = drawings
-    with tf.GradientTape() as tape:
-        tape.watch(ink)
-        mask = energy.ink_mask(ink)
-    np.testing.assert_allclose(mask, features.ink_mask(images)[..., 0], atol=1e-6)
-    gradient = tape.gradient(mask, ink)
-    assert float(tf.reduce_min(gradient)) >= 0
-    assert float(tf.reduce_max(gradient)) > 1
-
-
-def test_the_judges_own_network_is_refused_and_so_is_a_file_of_another_kind(tmp_path):
-    with pytest.raises(DataError, match="a judge must not coach"):
-        energy.CharacterSpace(features.CRITIC_FILE)
-    (tmp_path / "coach.npz").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"not a feature network .*Make one with"):
-        energy.CharacterSpace(tmp_path / "coach.npz")

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from figr_tf import adaptation, warping
+from figr_tf import adaptation
+from figr_tf.warp import geometry
 
 _MAP_LATENTS = (4, 4, 2)  # the last 32 latents, as a map
 _POSE_SCALE = (0.25, 0.25, 2.0, 2.0)  # brings differences of poses to about 1
@@ -94,8 +95,8 @@ class WarpGenerator(keras.Model):
         num_tasks, num_shots = tf.unstack(tf.shape(support_ink)[:2])
         size = self.image_size
         ink = tf.reshape(support_ink, [-1, size, size])
-        poses, magnified = warping.poses(ink), warping.magnified(ink)
-        x = tf.stop_gradient(warping.to_common_frame(magnified, poses, size))[..., None]
+        poses, magnified = geometry.poses(ink), geometry.magnified(ink)
+        x = tf.stop_gradient(geometry.to_common_frame(magnified, poses, size))[..., None]
         x = tf.nn.avg_pool2d(_leaky(self.encoder[0](2 * x - 0.3)), 2, 2, "VALID")
         x = _leaky(self.encoder[1](x))
         per_task = [num_tasks, num_shots]
@@ -113,7 +114,7 @@ class WarpGenerator(keras.Model):
         source_pose = _pick(support.poses, draw.source)
         target, linear = self._pose(support.poses, draw, latents, tf.reduce_mean(coarse, [1, 2]))
         source = tf.stop_gradient(_pick(support.magnified, draw.source))
-        ink = warping.warp(source, source_pose, target, linear, self.displacement(coarse))
+        ink = geometry.warp(source, source_pose, target, linear, self.displacement(coarse))
         threshold = 0.5 + _THRESHOLD_RANGE * tf.tanh(self.threshold + latents @ self.latent_threshold)
         ink = (ink - threshold[..., None]) * _CONTRAST + 0.5
         quarters = tf.nn.space_to_depth(tf.clip_by_value(ink, 0.0, 1.0)[..., None], 2)
@@ -125,7 +126,7 @@ class WarpGenerator(keras.Model):
         mean = tf.repeat(tf.reduce_mean(features, 1), tf.shape(draw.source)[1], 0)
         x = self.joint(tf.concat([source, other, mean, mean - source], -1))
         x = _leaky(x + self.joint_latents(latents)[:, None, None])
-        cells, points = self.image_size // 2, warping.NUM_CONTROL_POINTS
+        cells, points = self.image_size // 2, geometry.NUM_CONTROL_POINTS
         x = tf.nn.avg_pool2d(tf.concat([x, source], -1), cells // points, cells // points, "VALID")
         x = tf.concat([x, self._latent_map(latents, points)], -1)
         x = _leaky(self.coarse[0](x) + self.coarse_latents(latents)[:, None, None])

@@ -1,5 +1,6 @@
 """The warp generator, its training and the folder that keeps it, at 16×16."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import adaptation, datasets, energy, glyphs, warp_generator, warp_model, warp_training
+from figr_tf import adaptation, datasets, glyphs, models, runs
 from figr_tf.errors import RunError
 from figr_tf.evaluation import samplers
-from figr_tf.warp_generator import Draw, random_draw
+from figr_tf.interruption import Interrupted
+from figr_tf.warp import generator as warp_generator
+from figr_tf.warp import model, training
+from figr_tf.warp.generator import Draw, random_draw
 
 SEED = adaptation.stateless_seed(4)
 DATA = datasets.DataSettings(image_size=16)
@@ -29,18 +33,8 @@ def support_ink():
 
 
 @pytest.fixture(scope="module")
-def coach(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    channels = [1, 4, 4, 4, 4]
-    arrays = {f"kernel{i}": rng.normal(size=(3, 3, *channels[i : i + 2])).astype(np.float32) / 3 for i in range(4)}
-    path = tmp_path_factory.mktemp("coach") / "coach.npz"
-    np.savez(path, **arrays, **{f"bias{i}": np.zeros(4, np.float32) for i in range(4)})
-    return energy.CharacterSpace(path)
-
-
-@pytest.fixture(scope="module")
-def settings(coach):
-    return warp_model.WarpSettings(DATA, coach.sha256, num_steps=3, num_tasks=2, num_samples=3, num_shots=2, width=8)
+def settings():
+    return model.WarpSettings(DATA, num_steps=7, num_tasks=2, num_samples=3, num_shots=2, width=8)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +45,19 @@ def dataset():
     return datasets.Dataset(datasets.ClassImages(data, dict.fromkeys(names, 6)), split)
 
 
-@pytest.fixture(scope="module")
-def run(settings, dataset, coach, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "warp"
-    warp_training.train(settings, dataset, coach, folder)
+def _train(settings, dataset, path) -> runs.RunFolder:
+    folder, identity = runs.RunFolder(path), settings.identity(dataset.split, dataset.data.digest())
+    model.open_run(folder, identity, dataset.split)
+    try:
+        training.train(settings, dataset, folder, identity)
+    finally:
+        folder.unlock()
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(settings, dataset, tmp_path_factory):
+    return _train(settings, dataset, tmp_path_factory.mktemp("runs") / "warp").path
 
 
 def test_the_other_image_is_never_the_source_and_both_belong_to_the_set():
@@ -125,8 +127,8 @@ def test_tasks_are_of_training_classes_and_drawings_are_in_the_support_or_in_the
     def first_pixels(ink):
         return tf.reshape(ink, [-1, 16 * 16])
 
-    drawings = warp_training.TaskDrawings(dataset, [first_pixels], upright_share=0.5)
-    support, (rest,) = drawings.draw(40, 2, SEED)
+    drawings = training.TaskDrawings(dataset, first_pixels, upright_share=0.5)
+    support, rest = drawings.draw(40, 2, SEED)
     known = {turned.tobytes() for image in dataset.data.images[:18, ..., 0] for turned in _turns(image)}
     for task in range(40):
         drawn = np.concatenate([support[task].numpy().reshape(2, -1), rest[task].numpy()])
@@ -139,37 +141,105 @@ def _turns(image):
     return [np.ascontiguousarray(np.rot90(image, k)) for k in range(4)]
 
 
-def test_training_is_repeatable_and_moves_the_weights(run, settings, dataset, coach, tmp_path):
-    warp_training.train(settings, dataset, coach, tmp_path / "again")
-    first, again = (warp_model.WarpModel(path).generator.get_weights() for path in (run, tmp_path / "again"))
+def test_training_is_repeatable_and_moves_the_weights(run, settings, dataset, tmp_path):
+    again = _train(settings, dataset, tmp_path / "again").path
+    first, second = (model.WarpModel(path).generator.get_weights() for path in (run, again))
     start = settings.build_generator().get_weights()
-    for a, b in zip(first, again, strict=True):
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any(np.abs(a - b).max() > 0 for a, b in zip(first, start, strict=True))
-    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 3
+    assert [line["step"] for line in _metric_lines(run)] == [2, 4, 6, 7]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def often():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "_LOG_EVERY", 2)
+        patched.setattr(training, "_CHECKPOINT_EVERY", 3)
+        yield
+
+
+def _metric_lines(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+class _StopAfter(list):
+    """A list of signals that is empty for some looks."""
+
+    def __init__(self, looks):
+        super().__init__([15])
+        self._looks = looks
+
+    def __bool__(self):
+        self._looks -= 1
+        return self._looks < 0
+
+
+def test_a_stopped_and_then_killed_training_goes_on_to_the_same_bits(run, settings, dataset, tmp_path, monkeypatch):
+    path = tmp_path / "stopped"
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "signals_noted", lambda: contextlib.nullcontext(_StopAfter(7)))
+        with pytest.raises(Interrupted, match=r"SIGTERM at step \d") as stop:
+            _train(settings, dataset, path)
+    assert stop.value.exit_status == 128 + 15
+    with pytest.raises(RunError, match="has not finished"):
+        model.WarpModel(path)
+    (path / "metrics.jsonl").open("a").write('{"step": 6, "skill_blur": 1}\n{"step": 7, "torn')  # as a kill leaves it
+    _train(settings, dataset, path)
+    first, second = (model.WarpModel(folder).generator.get_weights() for folder in (run, path))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    lines = _metric_lines(path)
+    assert [line["step"] for line in lines] == [2, 4, 6, 7]
+    assert lines[-1] == _metric_lines(run)[-1]
+
+
+def test_a_run_of_other_settings_or_another_kind_of_folder_is_not_trained_into(run, settings, dataset, tmp_path):
+    with pytest.raises(RunError, match="was trained with seed=0, this command has seed=1"):
+        _train(dataclasses.replace(settings, seed=1), dataset, run)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="not a run of train_warp"):
+        _train(settings, dataset, tmp_path)
+
+
+def test_sizes_that_the_network_cannot_halve_are_refused():
+    with pytest.raises(ValueError, match=r"a multiple of 16\. Received: image_size=40"):
+        model.WarpSettings(datasets.DataSettings(image_size=40))
 
 
 def test_a_saved_model_draws_seeded_samples_from_any_number_of_images(run):
-    model = warp_model.WarpModel(run)
+    warp = models.load(run)
     for num_shots in (1, 3):
         support = glyphs.glyph_images(3, num_shots, 16, seed=1)
-        first, again, other = (model.generate(support, 5, seed) for seed in (1, 1, 2))
+        first, again, other = (warp.generate(support, 5, seed) for seed in (1, 1, 2**40))
         assert (first.shape, first.dtype) == ((5, 16, 16, 1), np.uint8)
         np.testing.assert_array_equal(first, again)
         assert np.any(first != other)
+    for wrong in ({"num_samples": 0}, {"seed": -1}, {"seed": 2**53}):
+        with pytest.raises(ValueError, match="Received"):
+            warp.generate(support, **wrong)
     with pytest.raises(ValueError, match="support_images must be uint8"):
-        model.generate(support.astype(np.float32))
+        warp.generate(support.astype(np.float32))
 
 
 def test_an_altered_or_foreign_folder_is_refused(run, tmp_path):
-    with pytest.raises(RunError, match="not a trained warp generator"):
-        warp_model.WarpModel(tmp_path)
+    with pytest.raises(RunError, match="not a run folder"):
+        models.load(tmp_path)
+    with pytest.raises(RunError, match=r"no such run folder, nor a shipped model \(omniglot-32\)"):
+        models.load("omniglot-64")
     for file in run.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    settings = json.loads((tmp_path / "warp_settings.json").read_text())
-    (tmp_path / "warp_settings.json").write_text(json.dumps(settings | {"weights_sha256": "0" * 64}))
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    record = json.loads((tmp_path / "warp.json").read_text())
+    (tmp_path / "warp.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
     with pytest.raises(RunError, match="does not match the sha256"):
-        warp_model.WarpModel(tmp_path)
+        models.load(tmp_path)
+    (tmp_path / "warp.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="not a trained warp generator"):
+        models.load(tmp_path)
+    (tmp_path / "warp.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read"):
+        models.load(tmp_path)
 
 
 def test_the_referee_finds_it_by_its_run_folder(run, dataset):

@@ -1,18 +1,14 @@
-"""The energy score of samples against real drawings, in spaces that gradients can pass through.
+"""The energy score of samples against real drawings, in a space that gradients can pass through.
 
 A strictly proper score (Gneiting & Raftery 2007, section 4.3): its mean is least when samples and drawings follow the
 same law, so it rewards being right and being various at once, without an adversary.
 """
 
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.errors import DataError
 from figr_tf.evaluation import features
 
-_MASK_SLOPE = 6.0  # of the sigmoid whose gradient stands for that of the threshold
 _TINY = 1e-6  # under the root of a distance, whose slope at 0 is infinite
 
 
@@ -44,14 +40,6 @@ def copying(real: tf.Tensor, num_copied: int) -> float:
     return float(tf.reduce_mean(2.0 * between - own - _mean_of_pairs(others)))
 
 
-def ink_mask(ink: tf.Tensor) -> tf.Tensor:
-    """[B, S, S] in [0, 1] → 0 or 1 as `features.ink_mask` has it, with the gradient of a sigmoid."""
-    low, high = (f(ink, [1, 2], keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
-    relative = tf.stop_gradient((ink - low) / tf.maximum(high - low, 1 / 255) - ink) + ink
-    soft = tf.sigmoid(_MASK_SLOPE * (relative - 0.5))
-    return soft + tf.stop_gradient(tf.cast(relative > 0.5, tf.float32) - soft)
-
-
 class BlurSpace:
     """As `features.blur_features`, which is linear: one small matrix from the left and from the right."""
 
@@ -66,22 +54,3 @@ class BlurSpace:
         """[B, S, S] → [B, (S/2)²]."""
         blurred = tf.einsum("oi,bij,pj->bop", self._matrix, ink, self._matrix)
         return tf.reshape(blurred, [-1, self._matrix.shape[0] ** 2])
-
-
-class CharacterSpace:
-    """A prototypical network of `evaluation.train_features`; not the referee's, which is for judging alone."""
-
-    def __init__(self, path: pathlib.Path):
-        """Raises DataError if the file is not one that train_features wrote, or is the referee's own."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                self._layers = [(tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"])) for i in range(4)]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: not a feature network ({error}). Make one with train_features --out.") from error
-        self.sha256 = features.file_sha256(path)
-        if self.sha256 == features.CRITIC_SHA256:
-            raise DataError(f"{path}: this is the network that judges. Train another one: a judge must not coach.")
-
-    def __call__(self, ink: tf.Tensor) -> tf.Tensor:
-        """[B, S, S] → [B, d]."""
-        return features.conv4(ink_mask(ink)[..., None], self._layers)

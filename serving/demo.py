@@ -1,0 +1,68 @@
+"""The page "Draw four, get sixty-four": shows an exported model to people, in a browser.
+
+python -m serving.demo --model_base_path models/figr       # loads the model itself
+python -m serving.demo --target localhost:8500             # asks a server for it
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+from absl import flags
+
+from figr_tf import console
+from figr_tf.errors import UserError
+from serving import remote
+from serving.demo_app import description, gateway, in_process
+from serving.demo_app.limits import Limits
+from serving.demo_app.link import ModelLink
+
+_MODEL_BASE_PATH = flags.DEFINE_string("model_base_path", None, "Folder with the version folders. Default: models/figr")
+_TARGET = flags.DEFINE_string("target", None, "host:port of a server's gRPC; then TensorFlow is not loaded here.")
+_MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name of the model at --target.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local.")
+_PORT = flags.DEFINE_integer("port", 8080, "Port of the page; 0 takes a free one.", 0, 65535)
+_DATASET = flags.DEFINE_enum(
+    "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
+    " says; omniglot where there is none, as at a --target."
+)  # fmt: skip
+_MAX_RUNNING = flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64)
+_MAX_QUEUED = flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024)
+_MAX_SECONDS = flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1)
+_REQUESTS_PER_SECOND = flags.DEFINE_float("requests_per_second", 2.0, "Of one client, on average.", 0.001)
+_REQUEST_BURST = flags.DEFINE_integer("request_burst", 40, "Of one client, at once.", 1)
+
+
+def _limits() -> Limits:
+    return Limits(
+        burst=_REQUEST_BURST.value,
+        per_second=_REQUESTS_PER_SECOND.value,
+        max_running=_MAX_RUNNING.value,
+        max_queued=_MAX_QUEUED.value,
+        deadline=_MAX_SECONDS.value,
+    )
+
+
+@contextlib.contextmanager
+def _link(limits: Limits) -> Iterator[ModelLink]:
+    """To the server that --target names, or to a model in this process."""
+    if _TARGET.value:
+        yield ModelLink(remote.Endpoint(_TARGET.value, _MODEL_NAME.value), limits, None, _DATASET.value)
+        return
+    base_path = pathlib.Path(_MODEL_BASE_PATH.value or "models/figr").expanduser()
+    in_process.check(base_path)
+    print(f"loading {base_path} and warming it up; this takes a while", flush=True)
+    with in_process.running(base_path, limits) as address:
+        yield ModelLink(remote.Endpoint(address, in_process.MODEL_NAME), limits, base_path, _DATASET.value)
+
+
+def main() -> None:
+    if _TARGET.value and _MODEL_BASE_PATH.value:
+        raise UserError("--target and --model_base_path are two ways to a model; give one of them.")
+    limits = _limits()
+    with _link(limits) as link:
+        gateway.serve(link, limits, _HOST.value, _PORT.value)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,60 @@
+"""A model loaded into this process: the embedded server, on a free port of loopback."""
+
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Iterator
+
+from absl import logging
+
+from figr_tf import console
+from figr_tf.errors import UserError
+from serving.demo_app.limits import Limits
+from serving.errors import ServingError
+
+MODEL_NAME = "figr"
+_POLL_SECONDS = 1.0
+_GRACE_SECONDS = 1.0
+
+
+def check(base_path: pathlib.Path) -> None:
+    """Raises UserError if there is no export; before TensorFlow is imported, which takes seconds."""
+    if not any(path.name.isdecimal() and (path / "saved_model.pb").exists() for path in base_path.glob("*")):
+        raise UserError(
+            f"{base_path}: no exported model there. Make one with python -m exporters.export_saved_model --run RUN"
+            f" --export_dir {base_path}, or name a server with --target."
+        )
+
+
+@contextlib.contextmanager
+def running(base_path: pathlib.Path, limits: Limits) -> Iterator[str]:
+    """Loads and warms up the newest version, then gives the "host:port" at which it answers until the end of the block.
+
+    Requests that still run then are given a second; after that the process ends, since nothing interrupts TensorFlow.
+
+    Raises:
+        UserError: a version that cannot be loaded.
+    """
+    console.start_tensorflow()
+    from serving.embedded import grpc_front
+    from serving.embedded.admission import Admission
+    from serving.embedded.core import Core
+    from serving.embedded.servable import Servable
+    from serving.embedded.versions import ModelVersions
+
+    versions = ModelVersions(base_path, functools.partial(Servable, MODEL_NAME), _POLL_SECONDS)
+    core = Core(MODEL_NAME, versions, Admission(limits.max_running, limits.max_queued), limits.deadline)
+    try:
+        versions.start()
+        server, port = grpc_front.start(core, "127.0.0.1:0", limits.max_running + limits.max_queued)
+    except ServingError as error:
+        raise UserError(error.message) from error
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        idle = core.drain(_GRACE_SECONDS)
+        server.stop(_GRACE_SECONDS)
+        if not idle or not versions.stop(_GRACE_SECONDS):
+            logging.flush()
+            os._exit(0)

@@ -1,0 +1,91 @@
+"""A visitor's request, checked: JSON in, arrays out, or a refusal with a sentence."""
+
+import base64
+import binascii
+import io
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from figr_images import images
+from serving.demo_app.description import MAX_SEED, Description
+from serving.demo_app.limits import Limits, Refusal
+
+_FIELDS = ("images", "num_samples", "num_inner_steps", "seed")
+
+
+class Generate(NamedTuple):
+    """support_images: uint8 [n, S, S, C]. num_inner_steps: None for a model without an inner loop."""
+
+    support_images: np.ndarray
+    num_samples: int
+    num_inner_steps: int | None
+    seed: int
+
+
+def parse(body: bytes, model: Description, limits: Limits) -> Generate:
+    """Reads {"images": [base64 of an image file, …], "num_samples": …, "num_inner_steps": …, "seed": …}.
+
+    All but the images may be left out.
+
+    Raises:
+        Refusal: 400 for what cannot be used, 413 for an image of too many bytes.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "The request is not JSON.") from error
+    if not isinstance(fields, dict) or not set(fields) <= set(_FIELDS):
+        raise Refusal(400, f"The request must be a JSON object with no other fields than {', '.join(_FIELDS)}.")
+    steps = _number(fields, "num_inner_steps", model.num_inner_steps, 0, model.max_steps)
+    return Generate(
+        _support(fields.get("images"), model, limits),
+        _number(fields, "num_samples", model.num_samples, 1, model.max_samples),
+        steps if model.max_steps else None,
+        _number(fields, "seed", 0, 0, MAX_SEED),
+    )
+
+
+def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
+    value = fields.get(name, default)
+    if type(value) is not int or not low <= value <= high:
+        raise Refusal(400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}.")
+    return value
+
+
+def _support(files: Any, model: Description, limits: Limits) -> np.ndarray:
+    if not isinstance(files, list) or not 1 <= len(files) <= model.max_images:
+        count = len(files) if isinstance(files, list) else "none"
+        raise Refusal(400, f"Send 1 to {model.max_images} drawings. Received: {count}.")
+    return np.stack([_image(number, file, model, limits) for number, file in enumerate(files, 1)])
+
+
+def _image(number: int, file: Any, model: Description, limits: Limits) -> np.ndarray:
+    if not isinstance(file, str):
+        raise Refusal(400, f"Drawing {number} must be the base64 of an image file.")
+    if len(file) > limits.max_image_bytes * 4 / 3 + 4:
+        raise Refusal(413, f"Drawing {number} is larger than {limits.max_image_bytes // 1024} KiB.")
+    try:
+        data = base64.b64decode(file, validate=True)
+        _check_side(number, data, limits.max_image_side)
+        array = images.decode_image(data, model.size, model.channels)
+    except binascii.Error as error:
+        raise Refusal(400, f"Drawing {number} must be the base64 of an image file.") from error
+    except images.ImageError as error:
+        raise Refusal(400, f"Drawing {number} cannot be read: {error}.") from error
+    if (array == array.flat[0]).all():
+        raise Refusal(400, f"Drawing {number} is empty. Draw something, or leave it out.")
+    return array
+
+
+def _check_side(number: int, data: bytes, longest: int) -> None:
+    """Before a pixel is decoded: a small file can hold a huge image. What is no image is left to the decoder."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            side = max(image.size)
+    except Exception:  # Pillow raises almost anything on damaged bytes
+        return
+    if side > longest:
+        raise Refusal(413, f"Drawing {number} is {side} pixels long. At most {longest} are taken.")

@@ -1,0 +1,275 @@
+"""In a browser: what is asked for, shown, cancelled, shared and taken away."""
+
+import io
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from serving.demo_app.limits import Limits
+from serving.errors import ServingError
+from tests.demo import fakes, hand
+from tests.demo.conftest import fake_model
+from tests.serving.processes import wait_for
+
+pytestmark = pytest.mark.slow  # with a browser: make test-all
+
+
+def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(page, gateway):
+    for number in range(1, 4):
+        hand.draw(page, number)
+    expect(page.locator("#invitation")).to_have_text("1 more to draw, and it begins.")
+    assert gateway.link.asked == []
+    hand.draw(page, 4)
+    hand.expect_drawings(page, 64, 10)
+    expect(page.locator("#support canvas")).to_have_count(4)
+    expect(page.locator("#grid")).to_have_attribute("aria-label", "64 drawings after 10 inner steps, from 4 of yours")
+    assert hand.marks(page) == (10, 0, 0)
+
+
+def test_fewer_than_four_can_be_asked_for(page, gateway):
+    hand.draw(page, 2)
+    page.get_by_role("button", name="Draw 64 more").click()
+    hand.expect_drawings(page)
+    assert len(gateway.link.asked[-1].support_images) == 1
+
+
+def test_an_empty_page_asks_for_nothing_says_so_and_leads_to_a_square(page, gateway):
+    page.get_by_role("button", name="Draw 64 more").click()
+    expect(page.get_by_role("alert")).to_contain_text("draw something in at least one square")
+    expect(hand.pad(page, 1).locator(".ink")).to_be_focused()
+    assert gateway.link.asked == []
+    hand.draw(page, 1)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
+    page.get_by_label("Example: Rune").click()
+    hand.expect_drawings(page)
+    page.get_by_label("Seed").fill("23")
+    expect(page.locator("#status")).to_have_text(re.compile("drawings"))
+    wait_for(lambda: gateway.link.asked[-1].seed == 23)
+    page.wait_for_function(f"() => ({_MARK}) === 23")
+    page.get_by_role("button", name="Others").click()
+    wait_for(lambda: gateway.link.asked[-1].seed not in (0, 23))
+    page.get_by_label("Samples").press("ArrowLeft")
+    hand.expect_drawings(page, 56)
+    page.get_by_role("slider", name="Inner steps").press("ArrowRight")
+    hand.expect_drawings(page, 56, 20)
+    assert "steps=20&samples=56&seed=" in page.url
+
+
+_MARK = "document.querySelector('#grid canvas').getContext('2d').getImageData(1, 0, 1, 1).data[0]"
+
+
+def test_adaptation_is_played_in_order_with_the_same_seed_and_drawings(page, gateway):
+    page.get_by_label("Example: Hook").click()
+    hand.expect_drawings(page)
+    expect(page.locator("#stops button")).to_have_text(["0", "1", "2", "5", "10"])
+    before = len(gateway.link.asked)
+    page.evaluate(_RECORD_STATUS)
+    page.get_by_role("button", name="Watch it learn").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Watch it learn")).to_be_visible(timeout=30000)
+    hand.expect_drawings(page, 64, 10)
+    seen = [int(found[1]) for text in page.evaluate("() => window.seen") if (found := re.search(r"after (\d+)", text))]
+    assert seen == [0, 1, 2, 5, 10]
+    asked = gateway.link.asked[before:]
+    assert [request.num_inner_steps for request in asked] == [0, 1, 2, 5], "10 are there already"
+    assert {request.seed for request in asked} == {0}
+    assert all((request.support_images == asked[0].support_images).all() for request in asked)
+
+
+_RECORD_STATUS = """() => {
+    window.seen = [];
+    const status = document.querySelector("#status");
+    new MutationObserver(() => window.seen.push(status.textContent)).observe(status, { childList: true });
+}"""
+
+
+def test_adaptation_can_be_paused_stepped_through_and_resumed(page, gateway):
+    page.get_by_label("Example: Hook").click()
+    hand.expect_drawings(page)
+    gateway.hold()
+    page.get_by_role("button", name="Watch it learn").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    page.get_by_role("button", name="Pause").click()
+    gateway.release()
+    hand.expect_drawings(page, 64, 0)
+    expect(page.locator("#stops [aria-current]")).to_have_text("0")
+    page.get_by_role("button", name="After 2 inner steps").click()
+    hand.expect_drawings(page, 64, 2)
+    assert hand.marks(page)[0] == 2
+    page.get_by_role("button", name="Watch it learn").click()
+    hand.expect_drawings(page, 64, 10)
+    assert [request.num_inner_steps for request in gateway.link.asked] == [10, 0, 2, 5]
+
+
+def test_whoever_wants_less_motion_steps_through_by_hand(browser, gateway):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(gateway.url)
+    page.get_by_label("Example: Hook").click()
+    hand.expect_drawings(page)
+    for steps in (0, 1):
+        page.get_by_role("button", name="Next step").click()
+        hand.expect_drawings(page, 64, steps)
+    assert [request.num_inner_steps for request in gateway.link.asked] == [10, 0, 1]
+    page.close()
+
+
+def test_a_model_without_an_inner_loop_has_neither_steps_nor_adaptation(browser):
+    served = fakes.GatewayThread(fakes.FakeLink(fake_model(limits={"num_inner_steps": {"maximum": 0}})))
+    page = browser.new_page()
+    page.goto(f"{served.url}#steps=50&samples=8&seed=3")
+    page.get_by_label("Example: Spiral").click()
+    hand.expect_drawings(page, 8)
+    assert hand.marks(page) == (fakes.NO_STEPS, 3, 0)
+    expect(page.locator("#steps-control")).to_be_hidden()
+    expect(page.locator("#adaptation")).to_be_hidden()
+    page.close()
+    served.close()
+
+
+def test_the_newest_request_wins_and_the_older_one_is_cancelled_at_the_model(page, gateway):
+    gateway.hold()
+    page.get_by_label("Example: Hook").click()
+    wait_for(lambda: len(gateway.link.asked) == 1)
+    page.get_by_label("Example: Tree").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    wait_for(lambda: gateway.link.num_cancelled == 1)
+    gateway.release()
+    hand.expect_drawings(page)
+    np.testing.assert_array_equal(hand.pixels(page, "#support canvas"), gateway.link.asked[1].support_images[0, ..., 0])
+    assert gateway.link.num_cancelled == 1
+
+
+def test_a_stroke_or_stop_ends_what_runs(page, gateway):
+    gateway.hold()
+    page.get_by_label("Example: Hook").click()
+    wait_for(lambda: len(gateway.link.asked) == 1)
+    page.get_by_role("button", name="Stop").click()
+    wait_for(lambda: gateway.link.num_cancelled == 1)
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    page.get_by_role("button", name="Draw 64 more").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    box = hand.pad(page, 1).locator(".ink").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    wait_for(lambda: gateway.link.num_cancelled == 2)
+    page.mouse.up()
+    wait_for(lambda: len(gateway.link.asked) == 3)
+
+
+def test_two_tabs_do_not_disturb_each_other(page, context, gateway):
+    other = context.new_page()
+    other.goto(gateway.url)
+    gateway.hold()
+    page.get_by_label("Example: Hook").click()
+    other.get_by_label("Example: Tree").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    gateway.release()
+    for tab in (page, other):
+        hand.expect_drawings(tab)
+    assert (hand.pixels(page, "#support canvas") != hand.pixels(other, "#support canvas")).any()
+    assert gateway.link.num_cancelled == 0
+
+
+def test_a_reload_in_mid_run_cancels_and_asks_again_for_the_same(page, gateway):
+    gateway.hold()
+    hand.draw_four(page)
+    wait_for(lambda: len(gateway.link.asked) == 1)
+    page.wait_for_url("**/#*d=*")
+    page.reload()
+    wait_for(lambda: gateway.link.num_cancelled == 1)
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    gateway.release()
+    hand.expect_drawings(page)
+    first, second = gateway.link.asked
+    np.testing.assert_array_equal(first.support_images, second.support_images)
+
+
+def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, browser, gateway):
+    for number in range(1, 4):
+        hand.draw(page, number, "wave")
+    noise = np.full((32, 32), 255, np.uint8)
+    noise[8:24, 8:24] = np.random.default_rng(0).integers(0, 256, (16, 16))
+    page.locator("#files").set_input_files([hand.file_of(noise)])
+    page.get_by_label("Seed").fill("11")
+    hand.expect_drawings(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#status")).to_have_text("Link copied.")
+    link = page.evaluate("() => navigator.clipboard.readText()")
+    asked = len(gateway.link.asked)
+    friend = browser.new_page()
+    friend.goto(link)
+    hand.expect_drawings(friend)
+    assert hand.marks(friend) == (10, 11, 0)
+    first, second = gateway.link.asked[asked - 1], gateway.link.asked[-1]
+    np.testing.assert_array_equal(first.support_images, second.support_images)
+    np.testing.assert_array_equal(second.support_images[3, ..., 0], noise)
+    friend.close()
+
+
+@pytest.mark.parametrize(
+    "part", ["steps=999&samples=0&seed=x", "d=AAAA.....%%%.c", "d=cwA", "d=" + "c" * 9999, "=&=&&"]
+)
+def test_a_damaged_link_opens_a_page_that_works(page, gateway, part):
+    page.goto("about:blank")
+    page.goto(f"{gateway.url}#{part}")
+    page.get_by_label("Example: Fish").click()
+    expect(page.locator("#status")).to_have_text(re.compile(r"^\d+ drawings after"))
+
+
+def test_the_picture_and_all_images_can_be_saved(page, gateway):
+    page.get_by_label("Example: Fish").click()
+    hand.expect_drawings(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save picture").click()
+    assert download.value.suggested_filename == "figr-seed-0-steps-10.png"
+    picture = np.asarray(Image.open(download.value.path()).convert("L")).astype(int)
+    cell = 3 * 32 + 4
+    assert picture.shape == (9 * cell + 8, 8 * cell + 4)
+    support = gateway.link.asked[-1].support_images[..., 0]
+    np.testing.assert_array_equal(picture[4 : 4 + 96, 4 : 4 + 96][1::3, 1::3], support[0])
+    last_row, second = 8 * cell + 8, cell + 4
+    expected = fakes.answer(gateway.link.asked[-1])[57, ..., 0]
+    np.testing.assert_array_equal(picture[last_row : last_row + 96, second : second + 96][1::3, 1::3], expected)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save all (zip)").click()
+    archive = zipfile.ZipFile(download.value.path())
+    assert archive.testzip() is None
+    assert len(archive.namelist()) == 68
+    np.testing.assert_array_equal(_image(archive, "yours-004.png"), support[3])
+    np.testing.assert_array_equal(_image(archive, "sample-058.png"), expected)
+
+
+def _image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(archive.read(name))))
+
+
+def test_what_the_model_refuses_is_said_on_the_page(page, gateway):
+    gateway.link.error = ServingError("INVALID_ARGUMENT", "the adaptation diverged")
+    page.get_by_label("Example: Fish").click()
+    expect(page.get_by_role("alert")).to_have_text("The adaptation diverged.")
+    gateway.link.error = None
+    page.get_by_role("button", name="Draw 64 more").click()
+    hand.expect_drawings(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_too_many_requests_are_said_and_sent_again_when_there_is_time(browser):
+    served = fakes.GatewayThread(fakes.FakeLink(fake_model()), Limits(burst=1, per_second=0.3))
+    page = browser.new_page()
+    page.goto(served.url)
+    page.get_by_label("Example: Fish").click()
+    hand.expect_drawings(page)
+    page.get_by_label("Seed").fill("2")
+    expect(page.get_by_role("alert")).to_contain_text("a lot of requests")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    hand.expect_drawings(page)
+    assert hand.marks(page)[1] == 2
+    page.close()
+    served.close()
