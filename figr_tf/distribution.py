@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.cluster import Cluster
+from figr_tf.cluster import Cluster, WorkerLost
 from figr_tf.errors import UserError
 from figr_tf.reptile import replica_variable
 from figr_tf.supervision import Supervisor
@@ -23,7 +23,13 @@ MODES = ("none", "mirrored", "multi_worker")
 # Seconds. A meta-step takes that long only if some worker is stuck: in the first the graph is built and compiled, and a
 # chief that draws pictures lets the others wait.
 _STEP_DEADLINE = 900.0
-_GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
+_OF_LOST_WORKERS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 
 
 class OneDevice:
@@ -87,7 +93,7 @@ class OneDevice:
         return values
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        """Gives the chief's values to all workers."""
+        """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
 
     def is_stopping(self, signals: list[int]) -> bool:
         """Whether to stop after this meta-step: all workers answer alike. `signals` are those received so far."""
@@ -161,8 +167,7 @@ class Replicated(OneDevice):
                 for variable, value in zip(group, values, strict=True):
                     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
-        with self.waiting_for("the state of the run"):
-            tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
+        tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
 
     def is_stopping(self, signals: list[int]) -> bool:
         if self.supervisor.cluster.size == 1:
@@ -177,9 +182,9 @@ class Replicated(OneDevice):
         try:
             with self.supervisor.within(_STEP_DEADLINE, sentence):
                 yield
-        except tf.errors.OpError:
-            self.supervisor.wait_for_the_cause(_GRACE)
-            raise
+        except _OF_LOST_WORKERS as error:
+            self.supervisor.wait_for_the_cause()
+            raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
 
 
 def _replica() -> tf.distribute.ReplicaContext:

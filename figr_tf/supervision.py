@@ -14,6 +14,8 @@ import dataclasses
 import os
 import queue
 import selectors
+import signal
+import socket
 import sys
 import threading
 import time
@@ -66,6 +68,8 @@ class Supervisor:
         if self._connections:
             # A copy: while TensorFlow starts, its banner is held back and everything else on stderr with it.
             self._terminal = os.dup(2)
+            self._wakings, self._waker = socket.socketpair()
+            self._waker.setblocking(False)
             self._thread.start()
         return self
 
@@ -87,9 +91,20 @@ class Supervisor:
             self._outbox.put(("facts", [self.cluster.index, facts]))
             self._agreed.wait()
 
-    def ask_to_stop(self, signal_number: int) -> None:
-        """Tells the chief of a signal. It may be busy with a picture, which it will not finish then."""
-        self._outbox.put(("stop", signal_number))
+    @contextlib.contextmanager
+    def hearing_signals(self) -> Iterator[None]:
+        """Tells the chief of any signal that has a handler, at once: the main thread may be deaf in TensorFlow.
+
+        The chief may be busy with a picture that all wait for, and will not finish it then.
+        """
+        if not self._connections:
+            yield
+            return
+        previous = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
 
     @contextlib.contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
@@ -100,10 +115,13 @@ class Supervisor:
         finally:
             self._deadline = None
 
-    def wait_for_the_cause(self, seconds: float) -> None:
-        """Gives the watching thread time to end this process with the cause of an error of a collective operation."""
+    def wait_for_the_cause(self) -> None:
+        """After an error of a collective operation, gives the watching thread time to end this process with its cause.
+
+        TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not say which.
+        """
         if self._connections:
-            time.sleep(seconds)
+            time.sleep(SILENCE + 2 * _BEAT)
 
     # What follows runs in the watching thread alone.
 
@@ -111,10 +129,14 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             for index, connection in self._connections.items():
                 selector.register(connection.socket, selectors.EVENT_READ, index)
+            selector.register(self._wakings, selectors.EVENT_READ)
             last = beaten = time.monotonic()
             while not self._finished.is_set():
                 for key, _ in selector.select(_TICK):
-                    self._receive(key.data)
+                    if key.fileobj is self._wakings:
+                        self._hear_signals()
+                    else:
+                        self._receive(key.data)
                 now = time.monotonic()
                 # If it was this process that was stopped for a while, the others' silence proves nothing.
                 self._look_at_clocks(min(now - last, 5 * _TICK))
@@ -134,6 +156,10 @@ class Supervisor:
             deadline.seconds_left -= elapsed
             if deadline.seconds_left < 0 and deadline is self._deadline:
                 self._end(f"{self.cluster.name()}: {deadline.what}", LOST)
+
+    def _hear_signals(self) -> None:
+        for number in self._wakings.recv(64):
+            self._handle(self.cluster.index, "stop", number)
 
     def _receive(self, index: int) -> None:
         connection = self._connections[index]
