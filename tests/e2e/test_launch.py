@@ -59,6 +59,7 @@ def test_one_killed_worker_ends_all_and_gives_the_launcher_its_status(tmp_path):
     assert "[worker 0] error: worker 1 (127.0.0.1:" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_go_to_all_workers_which_save(number, tmp_path):
     with _launched(f"--run={tmp_path / 'run'}", "--checkpoint_every=1000000") as (launcher, children):
@@ -70,6 +71,7 @@ def test_signals_go_to_all_workers_which_save(number, tmp_path):
     assert len(list((tmp_path / "run/checkpoints").glob("ckpt-*.index"))) == 1
 
 
+@pytest.mark.slow
 def test_an_error_of_all_workers_is_shown_for_each_and_passed_on(tmp_path):
     with _launched(f"--run={tmp_path / 'run'}", "--meta_batch_size=3") as (launcher, _):
         _, error = launcher.communicate(timeout=DEADLINE)
