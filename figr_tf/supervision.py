@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from figr_tf.cluster import LOST, Cluster, Connection, gather
@@ -27,12 +27,13 @@ from figr_tf.cluster import LOST, Cluster, Connection, gather
 SILENCE = 30.0  # seconds without a sign of life after which a worker counts as lost
 _TICK = 0.2  # seconds between two looks at what is to be sent
 _BEAT = 2.0
+_PREPARATION = 3600.0  # seconds that workers get to come to a comparison: one of them may still be decoding its data
 
 
 @dataclasses.dataclass
 class _Deadline:
     seconds_left: float
-    what: str
+    sentence: Callable[[], str]
 
 
 class Supervisor:
@@ -89,7 +90,10 @@ class Supervisor:
         if self._connections:
             self._agreed.clear()
             self._outbox.put(("facts", [self.cluster.index, facts]))
+            if self.cluster.is_chief:  # it knows who is missing, and ends the others
+                self._deadline = _Deadline(_PREPARATION, self._missing)
             self._agreed.wait()
+            self._deadline = None
 
     @contextlib.contextmanager
     def hearing_signals(self) -> Iterator[None]:
@@ -109,7 +113,7 @@ class Supervisor:
     @contextlib.contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
         """Ends all workers, saying `what`, if the body, which may wait for them in TensorFlow, takes longer."""
-        self._deadline = _Deadline(seconds, what)
+        self._deadline = _Deadline(seconds, lambda: f"{self.cluster.name()}: {what}")
         try:
             yield
         finally:
@@ -155,7 +159,7 @@ class Supervisor:
         if deadline := self._deadline:
             deadline.seconds_left -= elapsed
             if deadline.seconds_left < 0 and deadline is self._deadline:
-                self._end(f"{self.cluster.name()}: {deadline.what}", LOST)
+                self._end(deadline.sentence(), LOST)
 
     def _hear_signals(self) -> None:
         for number in self._wakings.recv(64):
@@ -196,6 +200,10 @@ class Supervisor:
             if len(self._done) == self.cluster.size:
                 self._send_all("done", 0)
                 self._finished.set()
+
+    def _missing(self) -> str:
+        names = [self.cluster.name(i) for i in range(self.cluster.size) if i not in self._facts]
+        return f"{', '.join(names)} has not come as far as the others within {_PREPARATION:.0f} s"
 
     def _compare_when_complete(self) -> None:
         if len(self._facts) < self.cluster.size:

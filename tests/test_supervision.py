@@ -153,6 +153,14 @@ def test_waiting_longer_than_a_deadline_ends_all():
         assert error.endswith("): waited for the others\n")
 
 
+def test_a_worker_that_does_not_come_to_a_comparison_is_named():
+    there, elsewhere = "supervision._PREPARATION = 1.0\nsupervisor.compare({'a': 1})", "time.sleep(60)"
+    for outcome in _outcomes(there, there, elsewhere):
+        assert outcome[0] == cluster.LOST
+        assert outcome[1].startswith("error: worker 2 (127.0.0.1:")
+        assert outcome[1].endswith(") has not come as far as the others within 1 s\n")
+
+
 def test_a_signal_of_a_worker_that_is_stuck_in_a_call_reaches_the_chief():
     """Python's own handlers run between two instructions of the main thread, and so not within minutes of C++."""
     chief = "while not supervisor.stop_signals:\n    time.sleep(0.01)\nraise UserError(supervisor.stop_signals)"
