@@ -17,7 +17,7 @@ import tensorflow as tf
 from figr_tf.cluster import Cluster, WorkerLost
 from figr_tf.errors import UserError
 from figr_tf.reptile import replica_variable
-from figr_tf.supervision import Supervisor
+from figr_tf.supervision import SILENCE, Supervisor
 
 MODES = ("none", "mirrored", "multi_worker")
 # Seconds. A meta-step takes that long only if some worker is stuck: in the first the graph is built and compiled, and a
@@ -28,8 +28,8 @@ _OF_LOST_WORKERS = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
 )
+_GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
 
 
 class OneDevice:
@@ -182,8 +182,11 @@ class Replicated(OneDevice):
         try:
             with self.supervisor.within(_STEP_DEADLINE, sentence):
                 yield
-        except _OF_LOST_WORKERS as error:
-            self.supervisor.wait_for_the_cause()
+        except tf.errors.OpError as error:
+            is_loss = isinstance(error, _OF_LOST_WORKERS)
+            self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
+            if not is_loss:
+                raise
             raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
 
 

@@ -119,13 +119,13 @@ class Supervisor:
         finally:
             self._deadline = None
 
-    def wait_for_the_cause(self) -> None:
+    def wait_for_the_cause(self, seconds: float) -> None:
         """After an error of a collective operation, gives the watching thread time to end this process with its cause.
 
         TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not say which.
         """
         if self._connections:
-            time.sleep(SILENCE + 2 * _BEAT)
+            time.sleep(seconds)
 
     # What follows runs in the watching thread alone.
 
