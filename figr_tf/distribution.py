@@ -14,15 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.cluster import Cluster
+from figr_tf.cluster import Cluster, WorkerLost
 from figr_tf.errors import UserError
 from figr_tf.reptile import replica_variable
-from figr_tf.supervision import Supervisor
+from figr_tf.supervision import SILENCE, Supervisor
 
 MODES = ("none", "mirrored", "multi_worker")
 # Seconds. A meta-step takes that long only if some worker is stuck: in the first the graph is built and compiled, and a
 # chief that draws pictures lets the others wait.
 _STEP_DEADLINE = 900.0
+_OF_LOST_WORKERS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 _GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
 
 
@@ -119,7 +125,7 @@ class OneDevice:
         return values
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        """Gives the chief's values to all workers."""
+        """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
 
     def is_stopping(self, signals: list[int]) -> bool:
         """Whether to stop after this meta-step: all workers answer alike. `signals` are those received so far."""
@@ -196,8 +202,7 @@ class Replicated(OneDevice):
                 for variable, value in zip(group, values, strict=True):
                     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
-        with self.waiting_for("the state of the run"):
-            tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
+        tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
 
     def is_stopping(self, signals: list[int]) -> bool:
         if self.supervisor.cluster.size == 1:
@@ -212,9 +217,12 @@ class Replicated(OneDevice):
         try:
             with self.supervisor.within(_STEP_DEADLINE, sentence):
                 yield
-        except tf.errors.OpError:
-            self.supervisor.wait_for_the_cause(_GRACE)
-            raise
+        except tf.errors.OpError as error:
+            is_loss = isinstance(error, _OF_LOST_WORKERS)
+            self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
+            if not is_loss:
+                raise
+            raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
 
 
 def _replica() -> tf.distribute.ReplicaContext:

@@ -140,10 +140,11 @@ def train(
     replicas = replicas or distribution.OneDevice()
     trainer = Trainer(settings, dataset, identity, replicas)
     recorder = recording.Recorder(settings, folder, trainer.reptile, identity) if folder else recording.Bystander()
-    recorder.restore()
-    replicas.broadcast(checkpoints.state_variables(trainer.reptile))
+    with replicas.waiting_for("the state of the run"):
+        recorder.restore()
+        replicas.broadcast(checkpoints.state_variables(trainer.reptile))
     supervisor = replicas.supervisor
-    with signals_noted(supervisor.stop_signals, supervisor.ask_to_stop) as signals, recorder.begin():
+    with supervisor.hearing_signals(), signals_noted(supervisor.stop_signals) as signals, recorder.begin():
         _loop(trainer, recorder, signals)
 
 
