@@ -28,6 +28,15 @@ def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(pag
     assert hand.marks(page) == (10, 0, 0)
 
 
+def test_the_button_draws_others_once_its_answer_is_there(page, gateway):
+    page.get_by_label("Example: Rune").click()
+    page.get_by_role("button", name="Draw 64 others").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    assert gateway.link.asked[1].seed != gateway.link.asked[0].seed
+    hand.draw(page, 1)
+    expect(page.get_by_role("button", name="Draw 64 more")).to_be_visible()
+
+
 def test_fewer_than_four_can_be_asked_for(page, gateway):
     hand.draw(page, 2)
     page.get_by_role("button", name="Draw 64 more").click()
@@ -51,7 +60,7 @@ def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
     expect(page.locator("#status")).to_have_text(re.compile("drawings"))
     wait_for(lambda: gateway.link.asked[-1].seed == 23)
     page.wait_for_function(f"() => ({_MARK}) === 23")
-    page.get_by_role("button", name="Others").click()
+    page.get_by_role("button", name="Another").click()
     wait_for(lambda: gateway.link.asked[-1].seed not in (0, 23))
     page.get_by_label("Samples").press("ArrowLeft")
     hand.expect_drawings(page, 56)

@@ -24,10 +24,14 @@ export class Controls {
     for (const input of [this.steps, this.samples, this.seed]) {
       input.addEventListener("input", () => this.update(changed));
     }
-    find("reseed").addEventListener("click", () => {
-      this.seed.value = Math.floor(Math.random() * MANY_SEEDS);
-      this.update(changed);
-    });
+    this.changed = changed;
+    find("reseed").addEventListener("click", () => this.reseed());
+  }
+
+  /** Takes another seed. */
+  reseed() {
+    this.seed.value = Math.floor(Math.random() * MANY_SEEDS);
+    this.update(this.changed);
   }
 
   /** {steps, samples, seed}; steps undefined for a model without an inner loop. */
