@@ -56,9 +56,9 @@ export class Controls {
 
   update(changed) {
     const { steps, samples } = this.numbers;
-    this.outputs.steps.value = steps ?? "";
+    this.outputs.steps.textContent = steps ?? "";
     this.steps.setAttribute("aria-valuetext", `${steps} inner steps`);
-    this.outputs.samples.value = samples;
+    this.outputs.samples.textContent = samples;
     changed();
   }
 }
