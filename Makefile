@@ -1,4 +1,5 @@
 # make quickstart   new drawings from four, with the model that ships; no training
+# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
@@ -9,7 +10,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart train test test-all lint format bench bench-growth bench-serving
+.PHONY: quickstart demo train test test-all lint format bench bench-growth bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -20,6 +21,10 @@ quickstart: $(INSTALLED)
 	mkdir -p quickstart
 	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png
 	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
+
+demo: $(INSTALLED)
+	test -d $(or $(MODEL),models/omniglot-32) || $(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(or $(MODEL),models/omniglot-32)
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),models/omniglot-32)
 
 train: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run

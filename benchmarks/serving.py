@@ -14,24 +14,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from figr_images import images
+from figr_tf import console
 from serving import bench, remote
 from serving.embedded.c_session import CSession
 from serving.embedded.versions import newest_version
 from serving.errors import ServingError
+from serving.grpc_transport import GrpcTransport
 
 _PAIRS = 15  # of one call in this process and one over gRPC
 _STARTS = 3
+_TIMEOUT = 600.0  # seconds
 _FOLLOWING = 7  # requests after the first
 _CONCURRENCY = (1, 2, 4, 8)
 _SHARES_OF_CAPACITY = (0.5, 0.8, 1.2)
 
 
+class _Served(NamedTuple):
+    """A server's process and the way to its model."""
+
+    process: subprocess.Popen
+    endpoint: remote.Endpoint
+    model: remote.RemoteModel
+
+
 @contextlib.contextmanager
-def _server(base_path: pathlib.Path) -> Iterator[tuple[subprocess.Popen, remote.RemoteModel]]:
+def _server(base_path: pathlib.Path) -> Iterator[_Served]:
     command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}", "--port=0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -39,9 +51,9 @@ def _server(base_path: pathlib.Path) -> Iterator[tuple[subprocess.Popen, remote.
         line = next((line for line in process.stdout if line.startswith("serving ")), None)
         if line is None:
             sys.exit("error: the server did not start; see above")
-        address = line.rpartition(" at ")[2].strip()
-        with remote.RemoteModel(remote.Endpoint(address), timeout=600.0) as model:
-            yield process, model
+        endpoint = remote.Endpoint(line.rpartition(" at ")[2].strip())
+        with remote.RemoteModel(endpoint, _TIMEOUT) as model:
+            yield _Served(process, endpoint, model)
     finally:
         process.terminate()
         process.wait()
@@ -59,6 +71,16 @@ def _memory(process: subprocess.Popen) -> float:
     return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
 
+def _tensor_inputs(support: np.ndarray, num_samples: int, steps: int) -> dict[str, np.ndarray]:
+    """Of generate_tensor."""
+    return {
+        "support_images": support.astype(np.float32) / 255.0,
+        "num_samples": np.asarray(num_samples, np.int32),
+        "num_inner_steps": np.asarray(steps, np.int32),
+        "seed": np.asarray(0, np.int64),
+    }
+
+
 def _in_process(base_path: pathlib.Path, support: np.ndarray, num_samples: int, steps: int) -> Callable[[], object]:
     """The same request on floats, without gRPC and PNG, in the same kind of session."""
     path = newest_version(base_path)
@@ -66,18 +88,14 @@ def _in_process(base_path: pathlib.Path, support: np.ndarray, num_samples: int, 
         sys.exit(f"error: {base_path}: no version folder there")
     session = CSession(path)
     signature = session.signatures["generate_tensor"]
-    values = {
-        "support_images": support.astype(np.float32) / 255.0,
-        "num_samples": np.int32(num_samples),
-        "num_inner_steps": np.int32(steps),
-        "seed": np.int64(0),
-    }
-    feeds = {signature.inputs[name].name: np.asarray(value) for name, value in values.items()}
-    return lambda: session.run(feeds, [signature.outputs["images"].name], timeout=600.0)
+    values = _tensor_inputs(support, num_samples, steps)
+    feeds = {signature.inputs[name].name: value for name, value in values.items()}
+    return lambda: session.run(feeds, [signature.outputs["images"].name], timeout=_TIMEOUT)
 
 
 def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> dict:
-    with _server(base_path) as (_, model):
+    with _server(base_path) as served:
+        model = served.model
         support = model.read_support(folder)
         local = _in_process(base_path, support, num_samples, steps)
         local()
@@ -94,22 +112,31 @@ def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int
     }
 
 
-def _first_request(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> list[float]:
-    """Seconds of the first request divided by the median of those after it, for each start of the server."""
-    ratios = []
+def _calls(served: _Served, support: np.ndarray, num_samples: int, steps: int) -> Iterator[tuple[str, Callable]]:
+    """Each signature, as a client calls it."""
+    model, values = served.model, _tensor_inputs(support, num_samples, steps)
+    transport = GrpcTransport(served.endpoint)
+    yield "generate", lambda: model.generate(support, num_samples, 0, steps)
+    yield "generate_tensor", lambda: transport.predict("generate_tensor", values, ["images"], _TIMEOUT)
+    yield "adapt", lambda: model.adapt(support, 0, steps)
+    adapted = model.adapt(support, 0, steps)
+    yield "sample", lambda: model.sample(adapted, num_samples, 0)
+
+
+def _first_requests(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> dict[str, list[float]]:
+    """Signature → seconds of its first request over the median of those after it, for each start of the server."""
+    ratios: dict[str, list[float]] = {}
     for _ in range(_STARTS):
-        with _server(base_path) as (_, model):
-            support = model.read_support(folder)
-            first, *rest = (
-                _seconds(lambda: model.generate(support, num_samples, 0, steps))  # noqa: B023
-                for _ in range(1 + _FOLLOWING)
-            )
-        ratios.append(first / statistics.median(rest))
+        with _server(base_path) as served:
+            for name, call in _calls(served, served.model.read_support(folder), num_samples, steps):
+                first, *rest = (_seconds(call) for _ in range(1 + _FOLLOWING))
+                ratios.setdefault(name, []).append(first / statistics.median(rest))
     return ratios
 
 
 def _load(base_path: pathlib.Path, folder: str, num_samples: int, steps: int, num_requests: int) -> dict:
-    with _server(base_path) as (process, model):
+    with _server(base_path) as served:
+        process, model = served.process, served.model
         support = model.read_support(folder)
         before = _memory(process)
         closed = {}
@@ -137,12 +164,13 @@ def main() -> None:
     parser.add_argument("--num_inner_steps", type=int, default=10)
     parser.add_argument("--num_requests", type=int, default=24, help="for each load")
     options = parser.parse_args()
+    console.start_tensorflow()  # with the server's number of threads
     work = options.model_base_path, options.images, options.num_samples, options.num_inner_steps
     try:
         results = {
             "client_start_seconds": _client_start(),
             "overhead": _overhead(*work),
-            "first_request_ratios": _first_request(*work),
+            "first_request_ratios": _first_requests(*work),
             "load": _load(*work, options.num_requests),
         }
     except (ServingError, images.ImageError) as error:

@@ -80,7 +80,8 @@ def _work(work: Work) -> Callable[[], Any]:
     state = reptile.Reptile(pair, reptile.Adam(1e-5), reptile.Adam(1e-5))
 
     def meta_step():
-        return state.take_meta_step(support, work.num_inner_steps, step, seeds, work.num_tasks).losses.generator
+        arguments = (pair, adaptation.weights_of(pair), support, work.num_inner_steps, step, seeds, work.num_tasks)
+        return state.descend(*reptile.meta_gradient(*arguments)).losses.generator
 
     def adapt():
         start = adaptation.side_by_side(adaptation.weights_of(pair), work.num_tasks)

@@ -44,6 +44,11 @@ def _all_objects(reptile: Reptile) -> dict[str, Any]:
     }
 
 
+def state_variables(reptile: Reptile) -> list[tf.Variable]:
+    """All that a checkpoint holds, in a fixed order."""
+    return tf.nest.flatten(_all_objects(reptile))
+
+
 def _found(folder: pathlib.Path) -> list[pathlib.Path]:
     """Prefixes of complete checkpoints, newest first; TensorFlow writes the index when all else is in place."""
     return sorted((path.with_suffix("") for path in folder.glob("ckpt-*.index")), reverse=True)
@@ -54,7 +59,7 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
 
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`) and `meta_step`.
     """
-    return save_objects(folder, int(reptile.meta_step), _all_objects(reptile), identity)
+    return save_objects(folder, reptile.num_steps(), _all_objects(reptile), identity)
 
 
 def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path:

@@ -1,5 +1,6 @@
 """What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
 
+import contextlib
 import datetime
 import logging as standard_logging
 import os
@@ -44,7 +45,8 @@ def run(main: Callable[[], None]) -> None:
                 raise UserError(f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help")
             main()
         except UserError as error:
-            sys.exit(f"error: {error}")
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_status)
         except Interrupted as stop:
             print(f"{stop}; the same command continues from there", flush=True)
             sys.exit(stop.exit_status)
@@ -56,8 +58,9 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded)
 
 
-def start_tensorflow() -> str:
-    """Imports TensorFlow, keeps its unconditional start-up lines off the terminal, and names the device in use.
+@contextlib.contextmanager
+def banner_held_back() -> Iterator[None]:
+    """For the import and the start of TensorFlow: keeps its unconditional lines off the terminal.
 
     Each operation gets one CPU thread, and as many run at once as there are cores: an inner step is thousands of small
     operations, most of them independent of each other. TF_NUM_INTRAOP_THREADS in the environment overrides it.
@@ -74,9 +77,7 @@ def start_tensorflow() -> str:
     with tempfile.TemporaryFile() as banner:
         os.dup2(banner.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            devices = tf.config.list_logical_devices()
+            yield
         except BaseException:
             banner.seek(0)
             os.write(terminal, banner.read())
@@ -84,6 +85,14 @@ def start_tensorflow() -> str:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def start_tensorflow() -> str:
+    """Imports and starts TensorFlow without its banner, and names the device in use."""
+    with banner_held_back():
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices()
     gpus = [device for device in devices if device.device_type == "GPU"]
     if not gpus:
         return "CPU"

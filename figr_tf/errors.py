@@ -4,8 +4,10 @@
 class UserError(Exception):
     """Something outside the program is wrong; the text says what, where and what to do.
 
-    Entry points print it without a stack trace and end with status 1.
+    Entry points print it without a stack trace and end with `exit_status`.
     """
+
+    exit_status = 1
 
 
 class DataError(UserError):

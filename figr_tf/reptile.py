@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from figr_tf.adaptation import InnerLosses, InnerStep, Weights, adapt_with_losses, side_by_side, task_mean, weights_of
+from figr_tf.adaptation import InnerLosses, InnerStep, Weights, adapt_with_losses, side_by_side, task_mean
 from figr_tf.networks import Networks
 
 
@@ -34,6 +34,8 @@ def meta_gradient(
 ) -> tuple[Weights, InnerLosses]:
     """Φ − W, averaged over the tasks of a meta-batch: what Adam descends (Algorithm 1, last lines).
 
+    With it come the losses of the last inner steps, means over the tasks.
+
     Args:
         support_images: [T, n, H, W, C] in [−1, 1], one support set per task.
         seeds: int32 [T, 2], one per task.
@@ -42,10 +44,11 @@ def meta_gradient(
     num_groups = support_images.shape[0] // tasks_at_once
 
     def one_group(g):
-        first = g * tasks_at_once
-        images, task_seeds = (x[first : first + tasks_at_once] for x in (support_images, seeds))
-        images = tf.ensure_shape(images, [tasks_at_once, *images.shape[1:]])
-        task_seeds = tf.ensure_shape(task_seeds, [tasks_at_once, 2])
+        # tf.slice, since XLA cannot tell the size of x[first : first + tasks_at_once].
+        images, task_seeds = (
+            tf.slice(x, [g * tasks_at_once] + [0] * (x.shape.rank - 1), [tasks_at_once, *x.shape[1:]])
+            for x in (support_images, seeds)
+        )
         start = side_by_side(meta_weights, tasks_at_once)
         adapted, inner_losses = adapt_with_losses(networks, start, images, num_inner_steps, step, task_seeds)
         difference = subtract(meta_weights, task_mean(adapted, tasks_at_once))
@@ -62,6 +65,18 @@ def meta_gradient(
         parallel_iterations=1,
     )
     return tf.nest.map_structure(lambda x: x / num_groups, total)
+
+
+def replica_variable(value: float, dtype: tf.DType, name: str | None = None) -> tf.Variable:
+    """A scalar of which each replica of a strategy changes its own copy, all alike; otherwise like any variable."""
+    return tf.Variable(
+        value,
+        dtype=dtype,
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
 
 
 class Reptile(tf.Module):
@@ -81,8 +96,7 @@ class Reptile(tf.Module):
         for optimizer, model in self._pairs():
             optimizer.build(model.trainable_variables)
         self.meta_step, self.num_skipped, self.num_skipped_in_a_row = (
-            tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
-            for name in ("meta_step", "num_skipped", "num_skipped_in_a_row")
+            replica_variable(0, tf.int64, name) for name in ("meta_step", "num_skipped", "num_skipped_in_a_row")
         )
 
     def _pairs(self):
@@ -91,28 +105,21 @@ class Reptile(tf.Module):
             (self.discriminator_optimizer, self.networks.discriminator),
         )
 
-    def take_meta_step(
-        self,
-        support_images: tf.Tensor,
-        num_inner_steps: int | tf.Tensor,
-        step: InnerStep,
-        seeds: tf.Tensor,
-        tasks_at_once: int = 1,
-    ) -> MetaStepMetrics:
-        """Adapts to each task from a copy of Φ and takes one optimiser step on Φ − W for each network.
+    def descend(self, gradient: Weights, inner_losses: InnerLosses) -> MetaStepMetrics:
+        """Takes one optimiser step down a `meta_gradient` for each network, which ends a meta-step.
 
         A meta-gradient that is not finite is not applied: Φ and both optimisers keep every bit, since a single NaN
-        in Adam's moments would poison all later steps. Arguments as in `meta_gradient`.
+        in Adam's moments would poison all later steps.
         """
-        meta_weights = weights_of(self.networks)
-        gradient, inner_losses = meta_gradient(
-            self.networks, meta_weights, support_images, num_inner_steps, step, seeds, tasks_at_once
-        )
         norms = [tf.linalg.global_norm(part) for part in gradient]
         finite = tf.math.is_finite(norms[0] + norms[1])
         tf.cond(finite, lambda: self._apply(gradient), lambda: None)
         self._count(finite)
         return MetaStepMetrics(inner_losses, norms[0], norms[1], finite)
+
+    def num_steps(self) -> int:
+        """Meta-steps taken so far, outside of a graph."""
+        return int(self.meta_step.numpy())
 
     def _apply(self, gradient: Weights) -> None:
         for (optimizer, model), part in zip(self._pairs(), gradient, strict=True):
@@ -142,8 +149,8 @@ class Adam(tf.Module):
 
     def __init__(self, learning_rate: float):
         super().__init__()
-        self.learning_rate = tf.Variable(learning_rate, trainable=False, dtype=tf.float32)
-        self.iterations = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.learning_rate = replica_variable(learning_rate, tf.float32)
+        self.iterations = replica_variable(0, tf.int64)
         self.moments: list[list[tf.Variable]] = []
 
     def build(self, variables: list[keras.Variable]) -> None:

@@ -35,8 +35,8 @@ class RunFolder:
     """One run on disk.
 
     Attributes:
-        path: holds flags.txt, settings.json, network_spec.json, split.json, identity.json, starts.jsonl (versions and
-            time of each start), metrics.jsonl.
+        path: holds flags.txt, settings.json, network_spec.json, split.json, identity.json, starts.jsonl (versions,
+            time and number of replicas of each start), metrics.jsonl.
         checkpoints, grids, tensorboard: its subfolders.
     """
 
@@ -70,7 +70,9 @@ class RunFolder:
     def unlock(self) -> None:
         self._lock.release()
 
-    def record(self, settings: Settings, split: Split, identity: dict[str, Any], flagfile: str) -> None:
+    def record(
+        self, settings: Settings, split: Split, identity: dict[str, Any], flagfile: str, num_replicas: int = 1
+    ) -> None:
         """Writes down this start: its settings (a longer run than before, say) replace those of the last.
 
         identity.json goes last, since it is what makes the folder a run.
@@ -78,7 +80,7 @@ class RunFolder:
         for folder in (self.checkpoints, self.grids, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         with (self.path / "starts.jsonl").open("a") as file:
-            file.write(json.dumps(versions()) + "\n")
+            file.write(json.dumps(versions() | {"replicas": num_replicas}) + "\n")
         for name, text in (
             ("flags.txt", flagfile),
             ("network_spec.json", settings.network.to_json()),

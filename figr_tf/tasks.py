@@ -1,5 +1,6 @@
 """Tasks: one class and a support set of it, drawn on the device from images that stay there."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +46,21 @@ class TaskSampler:
         self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
         self._max_count = max(data.counts[name] for name in class_names)
 
+    def over(self, pixels: tf.Tensor) -> "TaskSampler":
+        """The same sampler over another device's copy of the images."""
+        sampler = copy.copy(self)
+        sampler._pixels = pixels
+        return sampler
+
     def support_images(self, class_index: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """num_shots different images of one class: float32 [n, H, W, C] in [−1, 1]; `seed` is int32 [2]."""
-        count = self._counts[class_index]
+        # tf.gather, not [class_index]: XLA would take the index for a constant and compile anew for each.
+        start, count = (tf.gather(numbers, class_index) for numbers in (self._starts, self._counts))
         # The n largest of one random number per image are a draw without replacement; images of other classes lose.
         draw = tf.random.stateless_uniform([self._max_count], seed, alg="philox")
         draw = tf.where(tf.range(self._max_count) < count, draw, -1.0)
         chosen = tf.math.top_k(draw, self._num_shots, sorted=True).indices
-        pixels = tf.gather(self._pixels, self._starts[class_index] + chosen)
+        pixels = tf.gather(self._pixels, start + chosen)
         return tf.cast(pixels, tf.float32) / 127.5 - 1.0
 
     def random_support_images(self, seed: tf.Tensor) -> tf.Tensor:
@@ -65,7 +73,7 @@ class TaskSampler:
         turns = tf.random.stateless_uniform(
             [], tf.random.fold_in(class_seed, 0, alg="philox"), 0, 4, tf.int32, "philox"
         )
-        return tf.stack([tf.image.rot90(support, k) for k in range(4)])[turns]
+        return tf.gather(tf.stack([tf.image.rot90(support, k) for k in range(4)]), turns)
 
     def task(self, class_index: int, seed: tf.Tensor) -> Task:
         return Task(self.class_names[class_index], self.support_images(class_index, seed))

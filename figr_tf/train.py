@@ -9,11 +9,18 @@ The same command again continues an unfinished run of the same settings. Results
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from figr_tf import console, datasets
+from figr_tf import cluster, console, datasets, supervision
 from figr_tf.errors import UserError
+from figr_tf.interruption import Interrupted
+
+if TYPE_CHECKING:  # what imports TensorFlow waits until --help and misspelt flags are dealt with
+    from figr_tf.distribution import OneDevice
+    from figr_tf.runs import RunFolder
+    from figr_tf.settings import Settings
 
 _DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download.")
 _DATA_DIR = flags.DEFINE_string(
@@ -63,14 +70,22 @@ _CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Meta-steps 
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile", "auto", ["auto", "on", "off"], "XLA for the meta-step; auto: on a GPU (on CPUs it is slower)."
 )
+_DISTRIBUTE = flags.DEFINE_enum(
+    "distribute", "none", ["none", "mirrored", "multi_worker"], "Share each meta-batch among the GPUs of this host, or"
+    " among the workers that TF_CONFIG names. Worker 0 writes the run folder."
+)  # fmt: skip
+_START_TIMEOUT = flags.DEFINE_float(
+    "start_timeout", 300.0, "Seconds that the workers of --distribute=multi_worker wait for each other.", lower_bound=1
+)
 _RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "Folder of the numbered run folders.")
 _RUN = flags.DEFINE_string("run", None, "This very run folder, made if need be, instead of a numbered one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data (into --cache_dir), print the plan, train nothing.")
-# Where a run lies and whether it is a rehearsal are not part of what RUN/flags.txt repeats.
-_NOT_RECORDED = ("run", "runs_dir", "dry_run")
+# Where and on what a run lies and whether it is a rehearsal are not part of what RUN/flags.txt repeats.
+_NOT_RECORDED = ("run", "runs_dir", "dry_run", "distribute", "start_timeout")
+_OF_THE_HOST = ("data_dir", "cache_dir", "run", "runs_dir")  # may differ from worker to worker
 
 
-def _settings():
+def _settings() -> "Settings":
     from figr_tf import adaptation, networks
     from figr_tf.settings import Settings
 
@@ -116,7 +131,7 @@ def _flagfile() -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _print_plan(settings, dataset: datasets.Dataset, device: str) -> None:
+def _print_plan(settings: "Settings", dataset: datasets.Dataset, device: str) -> None:
     data, split = dataset
     print(
         f"{settings.data.dataset}: {len(data.images)} images, split {split.describe()}\n"
@@ -130,34 +145,70 @@ def _print_plan(settings, dataset: datasets.Dataset, device: str) -> None:
     )
 
 
+def _cluster() -> cluster.Cluster:
+    return cluster.Cluster.from_environment() if _DISTRIBUTE.value == "multi_worker" else cluster.Cluster()
+
+
+def _common_facts() -> dict[str, str]:
+    """What all workers must have alike, as far as it is known before any data is read."""
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    given = {f"--{flag.name}": str(flag.value) for flag in own if flag.name not in _OF_THE_HOST}
+    return cluster.software() | given
+
+
 def main() -> None:
-    device = console.start_tensorflow()
-    # After the start, and not before --help and misspelt flags are dealt with.
-    from figr_tf import runs, training
+    with supervision.Supervisor(_cluster(), _START_TIMEOUT.value) as supervisor:
+        supervisor.compare(_common_facts())
+        with console.banner_held_back():
+            from figr_tf import distribution
+
+            replicas = distribution.build(_DISTRIBUTE.value, supervisor)
+        device = console.start_tensorflow()
+        try:
+            settings = _settings()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        replicas.share(settings.meta_batch_size, settings.tasks_at_once)
+        _train(settings, replicas, device)
+
+
+def _train(settings: "Settings", replicas: "OneDevice", device: str) -> None:
+    from figr_tf import training
     from figr_tf.settings import full_identity
 
-    try:
-        settings = _settings()
-    except ValueError as error:
-        raise UserError(str(error)) from error
     dataset = datasets.load_dataset(settings.data, settings.num_shots)
-    _print_plan(settings, dataset, device)
+    identity = full_identity(settings, dataset.split, dataset.data.digest(), training.is_compiled(settings, device))
+    replicas.supervisor.compare(identity | {"replicas": replicas.num_replicas})
+    if replicas.is_chief:
+        _print_plan(settings, dataset, f"{replicas.num_replicas} × {device}")
     if _DRY_RUN.value:
         return
-    compiled = training.is_compiled(settings, device)
-    identity = full_identity(settings, dataset.split, dataset.data.digest(), compiled)
+    folder = _open_folder(settings, dataset, identity, replicas.num_replicas) if replicas.is_chief else None
+    try:
+        training.train(settings, dataset, folder, identity, replicas)
+    except Interrupted as stop:  # here and not in console.run: it is one line for all workers, and no failure
+        if folder:
+            print(f"{stop}; the same command continues from there", flush=True)
+        sys.exit(stop.exit_status)
+    if folder:
+        print(f"finished: {folder.path}", flush=True)
+
+
+def _open_folder(
+    settings: "Settings", dataset: datasets.Dataset, identity: dict[str, Any], num_replicas: int
+) -> "RunFolder":
+    from figr_tf import runs
+
     if _RUN.value:
         folder = runs.at_path(pathlib.Path(_RUN.value).expanduser(), identity)
     else:
         folder = runs.find_or_number(pathlib.Path(_RUNS_DIR.value).expanduser(), settings, identity)
-    done = folder.num_checkpointed_steps()
-    wanted = settings.num_meta_steps
+    done, wanted = folder.num_checkpointed_steps(), settings.num_meta_steps
     if done > wanted:
         raise UserError(f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less.")
-    folder.record(settings, dataset.split, identity, _flagfile())
+    folder.record(settings, dataset.split, identity, _flagfile(), num_replicas)
     print(f"run folder: {folder.path}", flush=True)
-    training.train(settings, dataset, folder, identity)
-    print(f"finished: {folder.path}", flush=True)
+    return folder
 
 
 if __name__ == "__main__":

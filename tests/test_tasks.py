@@ -79,3 +79,14 @@ def test_class_rotations_leave_named_tasks_upright_and_draw_the_same_images(data
     for seed in map(stateless_seed, range(5)):
         np.testing.assert_array_equal(plain.support_images(1, seed), turned.support_images(1, seed))
         assert _drawn(plain.random_support_images(seed)) == _drawn(turned.random_support_images(seed))
+
+
+@pytest.mark.parametrize("class_rotations", [False, True])
+def test_no_slice_begins_where_only_the_seed_says(data, class_rotations):
+    """XLA takes the bounds of a slice for constants: it would compile the meta-step anew for every class drawn."""
+    sampler = _sampler(data, class_rotations=class_rotations)
+    traced = tf.function(sampler.random_support_images, autograph=False).get_concrete_function(
+        tf.TensorSpec([2], tf.int32)
+    )
+    slices = [op for op in traced.graph.get_operations() if op.type == "StridedSlice"]
+    assert [op for op in slices if any(bound.op.type != "Const" for bound in op.inputs[1:])] == []

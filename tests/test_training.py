@@ -1,5 +1,6 @@
 """The loop in one process, on the DCGAN pair at 16×16: its graph is a quarter of the ResNet's."""
 
+import contextlib
 import dataclasses
 import json
 import resource
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from figr_tf import adaptation, checkpoints, interruption, reptile, runs, training
+from figr_tf import adaptation, checkpoints, interruption, recording, reptile, runs, training
 from figr_tf.adaptation import InnerStep
 from figr_tf.datasets import DataSettings
 from figr_tf.errors import RunError
@@ -103,7 +104,7 @@ class _StopAfter(list):
 def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_dataset, tmp_path, monkeypatch):
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     with monkeypatch.context() as patched:
-        patched.setattr(training, "signals_noted", lambda: training.contextlib.nullcontext(_StopAfter(5)))
+        patched.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext(_StopAfter(5)))
         with pytest.raises(interruption.Interrupted) as stop:
             _train(settings, tiny_dataset, folder)
     assert stop.value.exit_status == 128 + 15
@@ -204,7 +205,7 @@ def test_xla_is_for_gpus_unless_told_otherwise(settings, tiny_dataset, monkeypat
 
 def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(settings, tiny_dataset, tmp_path):
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
-    metrics = training._Metrics(folder, 0)
+    metrics = recording.Metrics(folder, 0)
     history = "".join(json.dumps({"meta_step": step}) + "\n" for step in range(1, 400))
     (folder.path / "metrics.jsonl").write_text(history)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -220,7 +221,7 @@ def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(sett
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training._Metrics, "write", full)
+        patched.setattr(recording.Metrics, "write", full)
         with pytest.raises(RunError, match="No space left on device while writing metrics"):
             _train(settings, tiny_dataset, folder)
 
@@ -243,7 +244,7 @@ def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
     writes = []
     write = tf.train.Checkpoint.write
     monkeypatch.setattr(tf.train.Checkpoint, "write", lambda self, path: writes.append(path) or write(self, path))
-    monkeypatch.setattr(training, "signals_noted", lambda: training.contextlib.nullcontext([15]))
+    monkeypatch.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext([15]))
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     with pytest.raises(interruption.Interrupted):
         _train(settings, tiny_dataset, folder)
@@ -253,25 +254,27 @@ def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
 def test_annealing_lowers_the_meta_learning_rate_linearly_to_zero(settings, tiny_dataset, monkeypatch):
     rates = []
     monkeypatch.setattr(reptile.Reptile, "set_learning_rate", lambda _, value: rates.append(float(value)))
-    monkeypatch.setattr(reptile.Reptile, "take_meta_step", lambda self, *_: self.meta_step.assign_add(1))
+    monkeypatch.setattr(reptile, "meta_gradient", lambda *_: ((), ()))
+    monkeypatch.setattr(reptile.Reptile, "descend", lambda self, *_: self.meta_step.assign_add(1))
     annealed = dataclasses.replace(settings, anneal_meta_learning_rate=True, num_meta_steps=4)
     trainer = training.Trainer(annealed, tiny_dataset, {"xla": False})
     for _ in range(4):
-        trainer._take_meta_step()
+        trainer._take_meta_step(trainer.pixels)
     np.testing.assert_allclose(rates, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3], rtol=1e-6)
 
 
 def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, tiny_dataset, monkeypatch):
     seen = []
 
-    def record(self, support_images, _, __, seeds, _tasks_at_once):
+    def record(_networks, _weights, support_images, _k, _step, seeds, _tasks_at_once):
         seen.extend([*(s.numpy().tobytes() for s in support_images), *(s.numpy().tobytes() for s in seeds)])
-        self.meta_step.assign_add(1)
+        return (), ()
 
-    monkeypatch.setattr(reptile.Reptile, "take_meta_step", record)
+    monkeypatch.setattr(reptile, "meta_gradient", record)
+    monkeypatch.setattr(reptile.Reptile, "descend", lambda self, *_: self.meta_step.assign_add(1))
     trainer = training.Trainer(dataclasses.replace(settings, meta_batch_size=3), tiny_dataset, {"xla": False})
     for _ in range(3):
-        trainer._take_meta_step()
+        trainer._take_meta_step(trainer.pixels)
     seeds = seen[3:6] + seen[9:12] + seen[15:18]
     assert len(set(seeds)) == 9
     assert len(set(seen) - set(seeds)) > 5

@@ -9,6 +9,8 @@ from serving.demo_app import description
 from tests.demo import fakes, hand
 from tests.demo.conftest import SIZE, fake_model
 
+pytestmark = pytest.mark.slow  # with a browser: make test-all
+
 # 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as `figr_images` does;
 # measured as below. Their paper is 255 and their ink dark.
 OMNIGLOT = {

@@ -15,6 +15,8 @@ from tests.demo import fakes, hand
 from tests.demo.conftest import fake_model
 from tests.serving.processes import wait_for
 
+pytestmark = pytest.mark.slow  # with a browser: make test-all
+
 
 def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(page, gateway):
     for number in range(1, 4):

@@ -151,7 +151,7 @@ def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_p
         (["--num_samples=32"], "less than 16·n = 64"),
         (["--num_inner_steps=1,few"], "give whole numbers"),
         (["--saved_model=/nonexistent"], "not a SavedModel"),
-        (["--run=/nonexistent"], "not a run folder"),
+        (["--run=/nonexistent"], "no such run folder"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments, message, where):

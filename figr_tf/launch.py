@@ -1,0 +1,130 @@
+"""Starts all workers of a training on this host: for tests, for CPUs, and for GPUs that TF_CONFIG should tell apart.
+
+  python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --data_dir=DIR --meta_batch_size=2
+
+What follows `--` are flags of figr_tf.train. The GPUs in CUDA_VISIBLE_DEVICES, if it is set, are shared out evenly.
+SIGTERM and Ctrl-C go to all workers, which save and stop. Once one fails, the others end by themselves, or are ended
+after a minute.
+
+Exit status: 0 if all workers finished, otherwise that of the first to fail: 128 + signal number after SIGTERM or Ctrl-C
+(143, 130) and for a killed worker (137), 75 after the loss of a worker, 1 for an error that will come again.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO
+
+_GRACE = 60.0  # seconds that workers get to notice for themselves that another one has failed
+_LAST_GRACE = 30.0  # and then to save after SIGTERM
+_POLL = 0.1
+
+
+def free_ports(count: int) -> list[int]:
+    """Below those that the system gives to outgoing connections, any of which could take one before its worker does."""
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            ports.append(port)
+        if len(ports) == count:
+            break
+    return ports
+
+
+def environments(num_workers: int, ports: list[int], base: Mapping[str, str]) -> list[dict[str, str]]:
+    """The environment of each worker: its place in the cluster, its share of cores and GPUs."""
+    gpus = [name for name in base.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if len(gpus) % num_workers:
+        sys.exit(f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among {num_workers} workers")
+    threads = max(1, (os.cpu_count() or 1) // num_workers)
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    workers = []
+    for index in range(num_workers):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {"TF_NUM_INTEROP_THREADS": str(threads)} | dict(base) | {"TF_CONFIG": json.dumps(config)}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index::num_workers])
+        workers.append(environment)
+    return workers
+
+
+def _copy_lines(index: int, source: IO[str], target: IO[str]) -> None:
+    for line in source:
+        target.write(f"[worker {index}] {line}")
+        target.flush()
+
+
+def _start(train_flags: list[str], environment: dict[str, str], index: int) -> tuple[subprocess.Popen, list]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "figr_tf.train", "--distribute=multi_worker", *train_flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a terminal's Ctrl-C would reach them twice, and a second one means: do not save
+    )
+    copies = [
+        threading.Thread(target=_copy_lines, args=(index, *streams), daemon=True)
+        for streams in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
+    ]
+    for copy in copies:
+        copy.start()
+    return process, copies
+
+
+def _signal_all(workers: list[subprocess.Popen], number: int) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.send_signal(number)
+
+
+def _wait(workers: list[subprocess.Popen]) -> int:
+    """Until all have ended, which those that do not do by themselves are made to; the launcher's own exit status."""
+    first_failure, deadlines = 0, [(_GRACE, signal.SIGTERM), (_GRACE + _LAST_GRACE, signal.SIGKILL)]
+    failed_at = 0.0
+    while any(worker.poll() is None for worker in workers):
+        time.sleep(_POLL)
+        failures = [worker.returncode for worker in workers if worker.returncode]
+        if failures and not first_failure:
+            first_failure, failed_at = failures[0], time.monotonic()
+        if first_failure and deadlines and time.monotonic() - failed_at > deadlines[0][0]:
+            _signal_all(workers, deadlines.pop(0)[1])
+    status = first_failure or next((worker.returncode for worker in workers if worker.returncode), 0)
+    return status if status >= 0 else 128 - status
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, required=True, help="how many processes share each meta-batch")
+    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="flags of figr_tf.train")
+    arguments = parser.parse_args()
+    if arguments.workers < 1:
+        parser.error(f"--workers must be a positive integer. Received: {arguments.workers}")
+    each = environments(arguments.workers, free_ports(arguments.workers), os.environ)
+    workers: list[subprocess.Popen] = []
+    # Before the first worker is started, so that none is left behind.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: _signal_all(workers, received))
+    copies = []
+    for index, environment in enumerate(each):
+        worker, copying = _start(arguments.train_flags, environment, index)
+        workers.append(worker)
+        copies += copying
+    status = _wait(workers)
+    for copy in copies:
+        copy.join(timeout=5.0)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Several workers of one training, as processes of this host: equal to one, and ended together if one ends."""
+
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.e2e import worker_processes
+from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
+
+pytestmark = pytest.mark.slow  # processes that wait for each other: make test-all
+
+TWO_DEVICES = """
+import runpy, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
+"""
+
+
+def _train(*commands: list[str]) -> None:
+    """Runs commands side by side to their ends."""
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for command in commands
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+
+
+def _tensors(run) -> dict[str, np.ndarray]:
+    """Of the last checkpoint, without those that never have a gradient: there Adam magnifies rounding."""
+    reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{newest_step(run):09d}"))
+    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n and "identity/" not in n]
+    last = max(int(n.split("/")[1]) for n in names if n.startswith("discriminator/"))
+    # What adds a constant to every score: the last bias and the last LayerNorm offset. The optimiser lists two scalars,
+    # then the first moments, then the second ones.
+    still = [f"discriminator/{i}/" for i in (last, last - 2)]
+    still += [f"discriminator_optimizer/{2 + i + m}/" for i in (last, last - 2) for m in (0, last + 1)]
+    return {n: reader.get_tensor(n) for n in names if not n.startswith(tuple(still))}
+
+
+def _assert_equal_up_to_rounding(run, other) -> None:
+    """All of a checkpoint. Adam's moments tell a meta-gradient from half of it, which its steps hardly do."""
+    ours, theirs = _tensors(run), _tensors(other)
+    assert ours.keys() == theirs.keys()
+    assert sum("optimizer" in name for name in ours) > 100
+    for name, value in ours.items():
+        np.testing.assert_allclose(
+            theirs[name], value, rtol=1e-2, atol=1e-2 * np.abs(value).max(initial=0), err_msg=name
+        )
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Two workers, one killed with kill -9; two again, of which one gets SIGTERM; the folder and how they ended."""
+    run = tmp_path_factory.mktemp("workers") / "run"
+    with workers(2, [*TINY, f"--run={run}"]) as killed:
+        killed.wait_for_line("meta-step 3/")
+        then = killed.signal(1, signal.SIGKILL)
+        after_kill = killed.ended()
+        kill_seconds = time.monotonic() - then
+    with workers(2, [*TINY, f"--run={run}"]) as preempted:
+        preempted.wait_for_line(f"meta-step {newest_step(run) + 3}/")
+        then = preempted.signal(1, signal.SIGTERM)
+        after_term = preempted.ended()
+        term_seconds = time.monotonic() - then
+    return run, killed.addresses, after_kill, kill_seconds, after_term, term_seconds
+
+
+def test_when_a_worker_is_killed_the_other_ends_at_once_and_names_it(broken):
+    _, addresses, (chief, killed), seconds, *_ = broken
+    assert killed.status == -signal.SIGKILL
+    assert chief.status == 75
+    assert f"error: worker 1 ({addresses[1]}) has died: its connection closed without a word\n" in chief.stderr
+    assert seconds < 15
+
+
+def test_sigterm_on_any_worker_saves_and_ends_all(broken):
+    run, *_, (chief, signalled), seconds = broken
+    assert (chief.status, signalled.status) == (143, 143)
+    stopped = next(line for line in chief.stdout.splitlines() if line.startswith("stopped by SIGTERM at meta-step"))
+    assert int(stopped.split()[5].rstrip(";")) == newest_step(run)
+    assert "continuing at meta-step" in chief.stdout
+    assert signalled.stdout == ""
+    assert seconds < 30
+
+
+def test_replicas_change_nothing_however_many_there_are_and_whenever_that_changes(broken, tmp_path):
+    """The broken run of two workers, finished by one, and two devices of one process: both equal one with all tasks."""
+    run, *_ = broken
+    flags = [*TINY, f"--num_meta_steps={newest_step(run) + 1}", "--run"]
+    _train([*TRAIN, *flags, str(run)], [*TRAIN, *flags, str(tmp_path / "alone")])
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
+    assert [start["replicas"] for start in worker_processes.starts(run)] == [2, 2, 1]
+    assert [start["replicas"] for start in worker_processes.starts(tmp_path / "mirrored")] == [2]
+    _assert_equal_up_to_rounding(tmp_path / "alone", run)
+    _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")
+
+
+def test_a_worker_that_never_comes_is_named_within_the_deadline(tmp_path):
+    begun = time.monotonic()
+    with workers(3, [*TINY, f"--run={tmp_path / 'run'}", "--start_timeout=6"], absent=[1]) as two:
+        chief, other = two.ended()
+        sentence = f"error: worker 1 ({two.addresses[1]}) did not come within 6 s\n"
+    assert (chief.status, other.status) == (75, 75)
+    assert chief.stderr == other.stderr == sentence
+    assert time.monotonic() - begun < 30
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_chief_that_never_comes_is_named_within_the_deadline(tmp_path):
+    with workers(2, [*TINY, "--start_timeout=3"], absent=[0]) as one:
+        (worker,) = one.ended()
+        assert worker.stderr == f"error: worker 0 ({one.addresses[0]}) did not come within 3 s: Connection refused\n"
+    assert worker.status == 75
+
+
+OTHER_VERSION = """
+import importlib.metadata, runpy
+version = importlib.metadata.version
+importlib.metadata.version = lambda name: "2.20.0" if name == "tensorflow" else version(name)
+runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("differently", "message"),
+    [
+        ({"more_flags": {1: ["--hidden=4"]}}, "has --hidden=4, worker 0 ({0}) has --hidden=2."),
+        (
+            {"commands": {1: [TRAIN[0], "-c", OTHER_VERSION]}},
+            f"has tensorflow=2.20.0, worker 0 ({{0}}) has tensorflow={tf.__version__}.",
+        ),
+    ],
+)
+def test_another_worker_with_other_flags_or_version_ends_all_naming_both(differently, message, tmp_path):
+    with workers(2, [*TINY, f"--run={tmp_path / 'run'}"], **differently) as two:
+        ended = two.ended()
+        sentence = f"error: worker 1 ({two.addresses[1]}) {message.format(*two.addresses)}"
+    for worker in ended:
+        assert worker.status == 1
+        assert worker.stderr == f"{sentence} Start all workers with the same flags, data and versions.\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_worker_with_other_pictures_ends_all_naming_both(tmp_path):
+    pixels = np.full([16, 16], 255, np.uint8)
+    for host in ("a", "b"):
+        for drawing in range(9):
+            path = tmp_path / host / f"class{drawing // 3}" / f"{drawing}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels[drawing] = 0 if host == "a" else drawing
+            Image.fromarray(pixels).save(path)
+    flags = [*TINY, "--dataset=folder", "--held_out_classes=class1", f"--cache_dir={tmp_path}/cache"]
+    own = {i: [f"--data_dir={tmp_path / host}"] for i, host in enumerate("ab")}
+    with workers(2, [*flags, f"--run={tmp_path / 'run'}"], more_flags=own) as two:
+        ended = two.ended()
+    for worker in ended:
+        assert worker.status == 1
+        assert f"error: worker 1 ({two.addresses[1]}) has data_sha256=" in worker.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
+    with workers(2, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as two:
+        ended = two.ended()
+    for worker in ended:
+        assert worker.status == 1
+        assert "--meta_batch_size=3 is not a multiple of 2 (replicas) × 1 (--tasks_at_once)" in worker.stderr
+
+
+def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
+    with workers(3, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as three:
+        three.wait_for_line("meta-step 2/")
+        three.signal(0, signal.SIGKILL)
+        _, *others = three.ended()
+    for worker in others:
+        assert worker.status == 75
+        assert f"error: worker 0 ({three.addresses[0]}) has died" in worker.stderr
+
+
+def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
+    with workers(2, [*TINY, f"--run={tmp_path / 'run'}"]) as two:
+        two.wait_for_line("meta-step 2/")
+        then = two.signal(1, signal.SIGSTOP)
+        assert two.processes[0].wait() == 75
+        assert time.monotonic() - then < 60
+        two.signal(1, signal.SIGKILL)
+        chief, _ = two.ended()
+    assert f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
+
+
+def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path):
+    """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in time."""
+    flags = [*TINY, "--eval_every=3", "--num_inner_steps=400", f"--run={tmp_path / 'run'}"]
+    with workers(2, flags) as two:
+        two.wait_for_line("meta-step 3/")
+        then = two.signal(1, signal.SIGTERM)
+        ended = two.ended()
+    assert [worker.status for worker in ended] == [143, 143]
+    assert time.monotonic() - then < 30
+    assert not list((tmp_path / "run/grids").iterdir())
+
+
+def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
+    """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
+    flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]
+    _train([*TRAIN, *flags, str(tmp_path / "alone")])
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
+    _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")

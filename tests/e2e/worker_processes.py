@@ -1,0 +1,106 @@
+"""Starts the workers of a training as processes of this host, each with flags and environment of its own."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from figr_tf import launch
+from tests.conftest import ROOT
+
+DEADLINE = 180.0  # seconds after which a hanging test is ended; a loaded machine takes a while to import and to trace
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
+# Twenty thousand meta-steps: longer than any test, which ends such a run itself.
+TINY = (
+    *("--dataset=glyphs", "--architecture=dcgan", "--hidden=2", "--image_size=16", "--latent_dim=8", "--num_shots=3"),
+    *("--num_inner_steps=1", "--inner_learning_rate=1e-3", "--meta_learning_rate=1e-3", "--meta_batch_size=2"),
+    *("--num_meta_steps=20000", "--log_every=1", "--eval_every=1000000", "--checkpoint_every=1"),
+)
+TRAIN = (sys.executable, "-m", "figr_tf.train")
+
+
+class Ended(NamedTuple):
+    """How a worker ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Workers:
+    """Running workers of one cluster."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen], addresses: Sequence[str]):
+        self.processes, self.addresses = processes, addresses
+        self._read: list[str] = []
+
+    def wait_for_line(self, start: str) -> None:
+        """Until the chief has printed a line that begins so."""
+        for line in self.processes[0].stdout:
+            self._read.append(line)
+            if line.startswith(start):
+                return
+        raise AssertionError(f"no {start!r} in {self._read}, {self.processes[0].stderr.read()}")
+
+    def signal(self, index: int, number: int) -> float:
+        """Sends a signal to one worker; the time."""
+        self.processes[index].send_signal(number)
+        return time.monotonic()
+
+    def ended(self) -> list[Ended]:
+        """Waits for all; with what has been read before."""
+        outputs = [process.communicate() for process in self.processes]
+        ended = [Ended(p.returncode, *output) for p, output in zip(self.processes, outputs, strict=True)]
+        return [ended[0]._replace(stdout="".join(self._read) + ended[0].stdout), *ended[1:]]
+
+
+@contextlib.contextmanager
+def workers(
+    size: int,
+    flags: Sequence[str],
+    commands: Mapping[int, Sequence[str]] | None = None,
+    more_flags: Mapping[int, Sequence[str]] | None = None,
+    absent: Sequence[int] = (),
+) -> Iterator[Workers]:
+    """Workers of a cluster of `size`; `commands` and `more_flags` are for single ones. None outlives the context."""
+    ports = launch.free_ports(size)
+    processes = []
+    for index, environment in enumerate(launch.environments(size, ports, ENVIRONMENT)):
+        if index in absent:
+            continue
+        command = [*(commands or {}).get(index, TRAIN), "--distribute=multi_worker", *flags]
+        processes.append(
+            subprocess.Popen(
+                [*command, *(more_flags or {}).get(index, ())],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    # Reading a pipe has no deadline of its own.
+    timers = [threading.Timer(DEADLINE, process.kill) for process in processes]
+    for timer in timers:
+        timer.start()
+    try:
+        yield Workers(processes, [f"127.0.0.1:{port}" for port in ports])
+    finally:
+        for timer, process in zip(timers, processes, strict=True):
+            timer.cancel()
+            process.kill()
+            process.communicate()
+
+
+def newest_step(run: pathlib.Path) -> int:
+    return max((int(p.stem.removeprefix("ckpt-")) for p in run.glob("checkpoints/ckpt-*.index")), default=0)
+
+
+def starts(run: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "starts.jsonl").read_text().splitlines()]

@@ -1,0 +1,60 @@
+"""The files that start training elsewhere: checked by schema and against the code they call."""
+
+import json
+import re
+import shlex
+
+import kubernetes_validate
+import pytest
+import yaml
+from absl import flags
+
+from figr_tf import train  # noqa: F401  (defines the flags)
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+
+
+def _resources():
+    return {r["kind"]: r for r in yaml.safe_load_all((DEPLOY / "kubernetes-job.yaml").read_text())}
+
+
+@pytest.mark.parametrize("kind", ["Service", "Job"])
+def test_kubernetes_knows_every_field(kind):
+    kubernetes_validate.validate(_resources()[kind], "1.32", strict=True)
+
+
+def test_every_pod_of_the_job_finds_itself_among_the_workers():
+    job, service = _resources()["Job"], _resources()["Service"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (script,) = container["args"]
+    config = json.loads(
+        shlex.split(script)[1].removeprefix("TF_CONFIG=").rstrip(";").replace("$JOB_COMPLETION_INDEX", "1")
+    )
+    name = job["metadata"]["name"]
+    assert config["cluster"]["worker"] == [
+        f"{name}-{i}.{service['metadata']['name']}:2222" for i in range(job["spec"]["completions"])
+    ]
+    assert job["spec"]["parallelism"] == job["spec"]["completions"]
+    assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["publishNotReadyAddresses"]
+    given = set(re.findall(r"--([a-z_]+)=", script))
+    assert given <= {"flagfile", *flags.FLAGS}
+
+
+def test_the_pod_is_confined_and_has_time_to_save():
+    pod = _resources()["Job"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["terminationGracePeriodSeconds"] > 30
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
+    assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+
+
+def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists():
+    lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0][0] == "FROM"
+    assert {line[0] for line in lines} <= {"FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "USER", "ENTRYPOINT"}
+    (user,) = (line[1] for line in lines if line[0] == "USER")
+    assert int(user) > 0
+    sources = [source for line in lines if line[0] == "COPY" for source in line[1:-1]]
+    assert all(list(ROOT.glob(source)) for source in sources)
