@@ -1,4 +1,4 @@
-"""In a browser: keyboard only, small screens, dark mode, and what axe finds."""
+"""In a browser: keyboard only, small screens, dark mode, what axe finds, and what the policy stops."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -30,8 +30,10 @@ def test_everything_works_with_the_keyboard_alone(page, gateway):
     assert all((image < 128).sum() > 20 for image in support)
     _tab_to(page, page.get_by_role("button", name="Draw 64 others"))
     _tab_to(page, page.get_by_role("button", name="Watch it learn"))
+    gateway.hold()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Pause")).to_be_focused()
+    gateway.release()
     _tab_to(page, page.get_by_role("slider", name="Samples"))
     page.keyboard.press("Home")
     hand.expect_drawings(page, 8)
@@ -51,9 +53,8 @@ def test_backspace_takes_the_last_stroke_back_and_leaving_lifts_the_pen(page):
     expect(ink).to_have_attribute("aria-label", "Square 1, empty")
 
 
-def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_the_results(browser, gateway):
-    page = browser.new_page(viewport=NARROW)
-    page.goto(gateway.url)
+def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_the_results(visit, gateway):
+    page = visit(gateway.url, viewport=NARROW)
     hand.draw_four(page)
     hand.expect_drawings(page)
     assert page.evaluate("() => document.documentElement.scrollWidth") == 320
@@ -63,7 +64,6 @@ def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to
             .filter(e => e.offsetWidth < 24 || e.offsetHeight < 24).map(e => e.outerHTML)"""
     )
     assert small == []
-    page.close()
 
 
 def test_results_are_announced_and_errors_are_alerts(page):
@@ -79,9 +79,8 @@ def test_results_are_announced_and_errors_are_alerts(page):
     [{}, {"color_scheme": "dark"}, {"viewport": NARROW}, {"color_scheme": "dark", "viewport": NARROW}],
     ids=["desktop", "dark", "narrow", "dark and narrow"],
 )
-def test_axe_finds_nothing(browser, gateway, settings):
-    page = browser.new_page(**settings, reduced_motion="reduce")
-    page.goto(gateway.url)
+def test_axe_finds_nothing(visit, gateway, settings):
+    page = visit(gateway.url, **settings, reduced_motion="reduce")
     page.locator(".pad").nth(3).wait_for()
     assert _violations(page) == []
     page.get_by_label("Example: Hook").click()
@@ -93,7 +92,28 @@ def test_axe_finds_nothing(browser, gateway, settings):
     assert _violations(page) == []
     background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert ("rgb(24" in background) == (settings.get("color_scheme") == "dark")
-    page.close()
+
+
+def test_the_policy_stops_what_the_page_does_not_do_itself(page):
+    """That it does nothing of the kind, the fixture `visit` checks in every test."""
+    stopped = page.evaluate(
+        """async () => {
+            const stopped = [];
+            const listen = (resolve) => addEventListener("securitypolicyviolation", (event) => {
+                stopped.push(event.effectiveDirective);
+                if (stopped.length === 4) resolve(stopped);
+            });
+            const all = new Promise(listen);
+            new Image().src = "http://elsewhere.invalid/pixel.png";
+            fetch("http://elsewhere.invalid/").catch(() => {});
+            document.body.setAttribute("style", "color: red");
+            try { document.body.innerHTML = "<b onclick='0'></b>"; } catch {}
+            return await all;
+        }"""
+    )
+    assert sorted(stopped) == ["connect-src", "img-src", "require-trusted-types-for", "style-src-attr"]
+    assert len(page.faults) >= 3
+    page.faults.clear()
 
 
 def _violations(page) -> list:

@@ -12,9 +12,10 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.conftest import ROOT
-from tests.demo import fakes
+from tests.demo import fakes, hand
 from tests.demo.conftest import start_demo
 from tests.serving import processes
 
@@ -22,7 +23,7 @@ from tests.serving import processes
 def _generate(url: str, **fields) -> dict:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}api/generate", json.dumps(fakes.body(**fields)).encode(), headers)
-    with urllib.request.urlopen(request, timeout=60) as reply:
+    with urllib.request.urlopen(request, timeout=processes.START_TIMEOUT) as reply:
         return json.load(reply)
 
 
@@ -65,7 +66,7 @@ def test_without_one_the_model_runs_in_the_process_and_gives_what_the_server_giv
 def test_what_cannot_work_is_one_line(target, flags, says):
     taken = target.grpc.rpartition(":")[2]
     command = [sys.executable, "-m", "serving.demo", *(flag.format(taken=taken) for flag in flags)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=processes.PATIENCE)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -81,43 +82,32 @@ def test_without_a_server_the_gateway_starts_and_says_so():
         assert "No server answers at 127.0.0.1:1" in json.load(refused.value)["error"]
 
 
-def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(browser, stub):
-    from playwright.sync_api import expect
-
-    from tests.demo import hand
-
+def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(visit, stub):
     port, page_port = processes.free_port(), processes.free_port()
-    page = browser.new_page()
     with start_demo(f"--target=127.0.0.1:{port}", port=page_port) as demo:
-        page.goto(demo.url)
+        page = visit(demo.url)
         expect(page.get_by_role("alert")).to_contain_text("No server answers")
         with processes.start_embedded(stub, port=port):
-            page.get_by_label("Example: Hook").click(timeout=30000)
+            page.get_by_label("Example: Hook").click()
             hand.expect_drawings(page)
         page.get_by_label("Seed").fill("5")
         expect(page.get_by_role("alert")).to_contain_text("Trying again by itself.")
         with processes.start_embedded(stub, port=port):
-            expect(page.get_by_role("alert")).to_be_hidden(timeout=30000)
+            expect(page.get_by_role("alert")).to_be_hidden()
             hand.expect_drawings(page)
             demo.process.kill()
             demo.process.wait()
             page.get_by_label("Seed").fill("6")
             expect(page.get_by_role("alert")).to_contain_text("The server of this page does not answer.")
             with start_demo(f"--target=127.0.0.1:{port}", port=page_port):
-                expect(page.get_by_role("alert")).to_be_hidden(timeout=30000)
+                expect(page.get_by_role("alert")).to_be_hidden()
                 hand.expect_drawings(page)
-    page.close()
 
 
-def test_the_copied_commands_run_and_give_the_same_picture(context, target, tmp_path):
-    from playwright.sync_api import expect
-
-    from tests.demo import hand
-
+def test_the_copied_commands_run_and_give_the_same_picture(visit, target, tmp_path):
     pictures = []
     with start_demo(f"--target={target.grpc}") as demo:
-        page = context.new_page()
-        page.goto(demo.url)
+        page = visit(demo.url)
         page.get_by_label("Example: Hook").click()
         hand.expect_drawings(page, 64, 2)
         for name in ("curl", "Python"):
@@ -135,5 +125,7 @@ def test_the_copied_commands_run_and_give_the_same_picture(context, target, tmp_
 def _run(snippet: str, name: str, folder: pathlib.Path) -> np.ndarray:
     command = ["bash", "-c", snippet] if name == "curl" else [sys.executable, "-c", snippet]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        command, cwd=folder, env=environment, check=True, capture_output=True, timeout=processes.START_TIMEOUT
+    )
     return np.asarray(Image.open(folder / "figr.png"))
