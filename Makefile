@@ -9,6 +9,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+SHIPPED := models/omniglot-32
 
 .PHONY: quickstart demo train test test-all lint format bench bench-growth bench-serving
 
@@ -22,9 +23,11 @@ quickstart: $(INSTALLED)
 	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png
 	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
 
-demo: $(INSTALLED)
-	test -d $(or $(MODEL),models/omniglot-32) || $(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(or $(MODEL),models/omniglot-32)
-	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),models/omniglot-32)
+demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED))
+
+$(SHIPPED)/1: | $(INSTALLED)
+	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)
 
 train: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run
