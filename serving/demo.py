@@ -7,6 +7,7 @@ python -m serving.demo --target localhost:8500             # asks a server for i
 import contextlib
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from absl import flags
 
@@ -26,7 +27,7 @@ _DATASET = flags.DEFINE_enum(
     "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
     " says; omniglot where there is none, as at a --target."
 )  # fmt: skip
-_LIMITS = {
+_LIMITS: dict[str, flags.FlagHolder[Any]] = {
     "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
     "max_queued": flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024),
     "deadline": flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1),
