@@ -1,5 +1,5 @@
 # make quickstart   new drawings from four, with the model that ships; no training
-# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model
+# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model; PORT=8080
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
@@ -24,7 +24,7 @@ quickstart: $(INSTALLED)
 	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
 
 demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
-	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED))
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) $(if $(PORT),--port $(PORT))
 
 $(SHIPPED)/1: | $(INSTALLED)
 	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)

@@ -53,7 +53,7 @@ def test_backspace_takes_the_last_stroke_back_and_leaving_lifts_the_pen(page):
     expect(ink).to_have_attribute("aria-label", "Square 1, empty")
 
 
-def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_the_results(visit, gateway):
+def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_what_is_new(visit, gateway):
     page = visit(gateway.url, viewport=NARROW)
     hand.draw_four(page)
     hand.expect_drawings(page)
@@ -64,6 +64,9 @@ def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to
             .filter(e => e.offsetWidth < 24 || e.offsetHeight < 24).map(e => e.outerHTML)"""
     )
     assert small == []
+    page.get_by_role("button", name="Clear all").click()
+    page.get_by_role("button", name="Draw 64 more").click()
+    expect(page.get_by_role("alert")).to_be_in_viewport()
 
 
 def test_results_are_announced_and_errors_are_alerts(page):

@@ -52,6 +52,16 @@ def test_an_empty_page_asks_for_nothing_says_so_and_leads_to_a_square(page, gate
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_clearing_all_takes_the_results_away_too(page):
+    page.get_by_label("Example: Rune").click()
+    hand.expect_drawings(page)
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.locator("#invitation")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("")
+    assert not hand.pixels(page, "#grid canvas").any(), "transparent"
+    expect(page.get_by_role("button", name="Save picture")).to_be_disabled()
+
+
 def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
     page.get_by_label("Example: Rune").click()
     hand.expect_drawings(page)

@@ -52,6 +52,7 @@ export class Page {
     this.shown = null;
     this.keep.enable(false);
     this.adaptation.begin(undefined);
+    this.say("");
     this.changed();
   }
 

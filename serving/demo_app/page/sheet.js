@@ -28,6 +28,7 @@ export class Sheet {
     this.resize(this.grid, count);
     for (const tile of this.grid.children) {
       tile.className = "blank";
+      tile.getContext("2d").clearRect(0, 0, this.size, this.size);
     }
     this.grid.setAttribute("aria-label", "No drawings yet");
     this.invitation.textContent = text;
