@@ -1,5 +1,5 @@
 # make quickstart   new drawings from four, with the model that ships; no training
-# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model
+# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model; PORT=8080
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
@@ -10,6 +10,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+SHIPPED := models/omniglot-32
 
 .PHONY: quickstart demo train test test-all lint format bench bench-growth bench-scaling bench-serving
 
@@ -23,9 +24,11 @@ quickstart: $(INSTALLED)
 	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png
 	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
 
-demo: $(INSTALLED)
-	test -d $(or $(MODEL),models/omniglot-32) || $(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(or $(MODEL),models/omniglot-32)
-	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),models/omniglot-32)
+demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) $(if $(PORT),--port $(PORT))
+
+$(SHIPPED)/1: | $(INSTALLED)
+	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)
 
 train: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run

@@ -7,6 +7,7 @@ python -m serving.demo --target localhost:8500             # asks a server for i
 import contextlib
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from absl import flags
 
@@ -26,21 +27,13 @@ _DATASET = flags.DEFINE_enum(
     "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
     " says; omniglot where there is none, as at a --target."
 )  # fmt: skip
-_MAX_RUNNING = flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64)
-_MAX_QUEUED = flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024)
-_MAX_SECONDS = flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1)
-_REQUESTS_PER_SECOND = flags.DEFINE_float("requests_per_second", 2.0, "Of one client, on average.", 0.001)
-_REQUEST_BURST = flags.DEFINE_integer("request_burst", 40, "Of one client, at once.", 1)
-
-
-def _limits() -> Limits:
-    return Limits(
-        burst=_REQUEST_BURST.value,
-        per_second=_REQUESTS_PER_SECOND.value,
-        max_running=_MAX_RUNNING.value,
-        max_queued=_MAX_QUEUED.value,
-        deadline=_MAX_SECONDS.value,
-    )
+_LIMITS: dict[str, flags.FlagHolder[Any]] = {
+    "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
+    "max_queued": flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024),
+    "deadline": flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1),
+    "per_second": flags.DEFINE_float("requests_per_second", 2.0, "Of one client, on average.", 0.001),
+    "burst": flags.DEFINE_integer("request_burst", 40, "Of one client, at once.", 1),
+}
 
 
 @contextlib.contextmanager
@@ -59,7 +52,7 @@ def _link(limits: Limits) -> Iterator[ModelLink]:
 def main() -> None:
     if _TARGET.value and _MODEL_BASE_PATH.value:
         raise UserError("--target and --model_base_path are two ways to a model; give one of them.")
-    limits = _limits()
+    limits = Limits(**{name: flag.value for name, flag in _LIMITS.items()})
     with _link(limits) as link:
         gateway.serve(link, limits, _HOST.value, _PORT.value)
 

@@ -114,5 +114,5 @@ def _about(contract: dict[str, Any], version: int) -> str:
     if classes := training.get("num_training_classes"):
         parts.append(f"{classes:,} classes")
     if weights := model.get("num_generator_parameters", 0) + model.get("num_discriminator_parameters", 0):
-        parts.append(f"{weights / 1e6:.1f} million weights")
+        parts.append(f"{weights / 1e6:.1f} million weights" if weights > 1e6 else f"{weights:,} weights")
     return ", ".join([*parts, f"version {version}"])

@@ -3,9 +3,14 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from serving.errors import ServingError
+
+
+def always() -> bool:
+    """Of callers that nobody watches."""
+    return True
 
 
 class Admission:
@@ -20,13 +25,17 @@ class Admission:
         self._closed = False
 
     @contextlib.contextmanager
-    def place(self, deadline: float) -> Iterator[None]:
+    def place(self, deadline: float, wanted: Callable[[], bool] = always) -> Iterator[None]:
         """One of the running places, waited for until `deadline` (of `time.monotonic`).
 
+        Args:
+            wanted: whether somebody still waits for the answer; looked at again after `look_again`.
+
         Raises:
-            ServingError: RESOURCE_EXHAUSTED if the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE after `close`.
+            ServingError: RESOURCE_EXHAUSTED if the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE after `close`,
+                CANCELLED for what is not wanted any more.
         """
-        self._enter(deadline)
+        self._enter(deadline, wanted)
         try:
             yield
         finally:
@@ -34,7 +43,7 @@ class Admission:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def _enter(self, deadline: float) -> None:
+    def _enter(self, deadline: float, wanted: Callable[[], bool]) -> None:
         with self._changed:
             if self._closed:
                 raise ServingError("UNAVAILABLE", "the server is stopping")
@@ -44,13 +53,20 @@ class Admission:
             self._queued += 1
             try:
                 free = self._changed.wait_for(
-                    lambda: self._running < self._max_running, max(0.0, deadline - time.monotonic())
+                    lambda: self._running < self._max_running or not wanted(), max(0.0, deadline - time.monotonic())
                 )
             finally:
                 self._queued -= 1
+            if not wanted():
+                raise ServingError("CANCELLED", "the caller went away while the request was waiting")
             if not free:
                 raise ServingError("DEADLINE_EXCEEDED", "the deadline passed while the request was waiting")
             self._running += 1
+
+    def look_again(self) -> None:
+        """Whoever waits finds out whether they are still wanted."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Turns away what comes from now on; what waits or runs goes on."""

@@ -1,11 +1,12 @@
 """What the gRPC and the REST side of the embedded server share: which model, whose turn, how long."""
 
 import time
+from collections.abc import Callable
 
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.embedded.admission import Admission
+from serving.embedded.admission import Admission, always
 from serving.embedded.versions import ModelVersions
 from serving.errors import ServingError
 from serving.transports import VersionStatus
@@ -25,12 +26,21 @@ class Core:
         self._max_seconds = max_seconds
         self._stopping = False
 
-    def predict(self, request: predict_pb2.PredictRequest, timeout: float | None) -> predict_pb2.PredictResponse:
-        """Waits for its turn and runs, together no longer than `timeout` and the server's own limit."""
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout: float | None, wanted: Callable[[], bool] = always
+    ) -> predict_pb2.PredictResponse:
+        """Waits for its turn and runs, together no longer than `timeout` and the server's own limit.
+
+        What is not `wanted` any more gives up its turn; once it runs, nothing interrupts TensorFlow but the deadline.
+        """
         version = self._version(request.model_spec)
         deadline = time.monotonic() + min(self._max_seconds, self._max_seconds if timeout is None else timeout)
-        with self._admission.place(deadline), self._versions.use(version) as servable:
+        with self._admission.place(deadline, wanted), self._versions.use(version) as servable:
             return servable.predict(request, max(deadline - time.monotonic(), 0.001))
+
+    def look_again(self) -> None:
+        """To be called when a caller has gone."""
+        self._admission.look_again()
 
     def signatures(self, spec: model_pb2.ModelSpec) -> tuple[int, dict[str, meta_graph_pb2.SignatureDef]]:
         """The version and its signatures."""

@@ -2,24 +2,25 @@
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from playwright import sync_api
 
 from serving.demo_app import description
 from serving.demo_app.limits import Limits
-from tests.conftest import ROOT
 from tests.demo import fakes
 from tests.serving import processes, stub_model
 
 _BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SIZE = 32
+
+_PATIENCE = 1000 * processes.START_TIMEOUT  # milliseconds for what takes one second or none
+
+sync_api.expect.set_options(timeout=_PATIENCE)
 
 
 def _executable() -> str | None:
@@ -30,14 +31,36 @@ def _executable() -> str | None:
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests without Playwright: pip install it")
     with sync_api.sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=_executable())
+            browser = playwright.chromium.launch(executable_path=_executable(), timeout=_PATIENCE)
         except sync_api.Error:
             pytest.skip("no Chromium here: apt-get install chromium-headless-shell, or playwright install chromium")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens pages: visit(url, **settings of the browser's context). Script errors, and what the Content-Security-Policy
+    stopped, fail the test; `page.faults` has them."""
+    contexts, faults = [], []
+
+    def opened(url: str, **settings) -> sync_api.Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | settings))
+        contexts[-1].set_default_timeout(_PATIENCE)
+        contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if "Policy" in message.text else None)
+        page.faults = faults
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
 
 
 def fake_model(**changes) -> description.Description:
@@ -47,32 +70,31 @@ def fake_model(**changes) -> description.Description:
 
 
 @pytest.fixture
-def gateway():
-    served = fakes.GatewayThread(fakes.FakeLink(fake_model()), Limits())
-    yield served
-    if served.link.hold:
-        served.release()
-    served.close()
+def start_gateway():
+    """Starts gateways in front of a fake model: start_gateway(**changes of its contract)."""
+    started = []
+
+    def start(**changes) -> fakes.GatewayThread:
+        patient = Limits(burst=1000, deadline=10 * processes.START_TIMEOUT)
+        started.append(fakes.GatewayThread(fakes.FakeLink(fake_model(**changes)), patient))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.close()
 
 
 @pytest.fixture
-def context(browser):
-    made = browser.new_context(viewport={"width": 1280, "height": 1000})
-    made.grant_permissions(["clipboard-read", "clipboard-write"])
-    yield made
-    made.close()
+def gateway(start_gateway):
+    return start_gateway()
 
 
 @pytest.fixture
-def page(context, gateway):
-    """The page, open and ready; a script error fails the test."""
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(gateway.url)
+def page(visit, gateway):
+    """The page, open and ready."""
+    opened = visit(gateway.url)
     opened.locator(".pad").nth(3).wait_for()
-    yield opened
-    assert errors == []
+    return opened
 
 
 class Demo(NamedTuple):
@@ -83,31 +105,15 @@ class Demo(NamedTuple):
 @contextlib.contextmanager
 def start_demo(*flags: str, port: int = 0) -> Iterator[Demo]:
     """Runs `serving.demo` until the end of the block; begins when it says where the page is."""
-    command = [sys.executable, "-m", "serving.demo", f"--port={port}", *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    watchdog = threading.Timer(processes.START_TIMEOUT, process.kill)
-    watchdog.start()
-    try:
-        output = ""
-        while not (found := re.search(r"the page is at (\S+)\n", output)):
-            line = process.stdout.readline()
-            assert line, output
-            output += line
-        watchdog.cancel()
-        yield Demo(process, found[1])
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
+    says = "the page is at "
+    with processes.started("serving.demo", f"--port={port}", *flags, until=says) as (process, line):
+        yield Demo(process, line.removeprefix(says).strip())
 
 
 @pytest.fixture(scope="session")
 def stub(tmp_path_factory):
     """Model base path with the stub model of the serving tests, 16×16."""
-    base_path = tmp_path_factory.mktemp("stub") / "figr"
-    base_path.mkdir()
-    stub_model.export(base_path / "1", warm_up=[stub_model.warm_up_request()])
-    return base_path
+    return stub_model.export_first(tmp_path_factory.mktemp("stub"))
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,8 @@ class GatewayThread:
         self._loop.call_soon_threadsafe(event.set)
 
     def close(self) -> None:
+        if self.link.hold:
+            self.release()
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 

@@ -37,10 +37,10 @@ def draw_four(page: Page, shape: str = "cross") -> None:
         draw(page, number, shape)
 
 
-def expect_drawings(page: Page, count: int = 64, steps: int | None = None, timeout: float = 30.0) -> None:
+def expect_drawings(page: Page, count: int = 64, steps: int | None = None) -> None:
     """Waits until the page says that it shows so many."""
     after = "" if steps is None else f" after {steps} inner step"
-    expect(page.locator("#status")).to_have_text(re.compile(f"^{count} drawings{after}"), timeout=timeout * 1000)
+    expect(page.locator("#status")).to_have_text(re.compile(f"^{count} drawings{after}"))
     expect(page.locator("#grid canvas")).to_have_count(count)
 
 

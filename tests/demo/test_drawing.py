@@ -6,10 +6,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from serving.demo_app import description
-from tests.demo import fakes, hand
-from tests.demo.conftest import SIZE, fake_model
-
-pytestmark = pytest.mark.slow  # with a browser: make test-all
+from tests.demo import hand
+from tests.demo.conftest import SIZE
 
 # 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as `figr_images` does;
 # measured as below. Their paper is 255 and their ink dark.
@@ -56,28 +54,23 @@ def test_a_stroke_arrives_as_a_drawing_like_omniglots(page, gateway, shape):
     np.testing.assert_array_equal(hand.pixels(page, "#support canvas"), support[0, ..., 0])
 
 
-def test_a_stroke_is_as_wide_and_large_as_the_data_set_has_them(browser):
+def test_a_stroke_is_as_wide_and_large_as_the_data_set_has_them(visit, start_gateway):
     found = {}
     for dataset in description.DATASETS:
-        served = fakes.GatewayThread(fakes.FakeLink(fake_model(training={"dataset": dataset})))
-        page = browser.new_page()
-        page.goto(served.url)
+        served = start_gateway(training={"dataset": dataset})
+        page = visit(served.url)
         hand.draw_four(page)
         hand.expect_drawings(page)
         found[dataset] = statistics(served.link.asked[-1].support_images[0, ..., 0])
-        page.close()
-        served.close()
     expected = {"omniglot": (0.66, 0.055), "glyphs": (0.84, 0.063), "mnist": (0.73, 0.086)}
     for dataset, (extent, width) in expected.items():
         assert found[dataset]["extent"][0] == pytest.approx(extent, abs=0.07), dataset
         assert found[dataset]["width"][0] == pytest.approx(width, rel=0.2), dataset
 
 
-def test_touch_draws_and_does_not_scroll(browser, gateway):
-    context = browser.new_context(viewport={"width": 400, "height": 700}, has_touch=True, is_mobile=True)
-    page = context.new_page()
-    page.goto(gateway.url)
-    touch = context.new_cdp_session(page)
+def test_touch_draws_and_does_not_scroll(visit, gateway):
+    page = visit(gateway.url, viewport={"width": 400, "height": 700}, has_touch=True, is_mobile=True)
+    touch = page.context.new_cdp_session(page)
     for number in range(1, 5):
         hand.pad(page, number).scroll_into_view_if_needed()
         before = page.evaluate("scrollY")
@@ -92,7 +85,17 @@ def test_touch_draws_and_does_not_scroll(browser, gateway):
     rows, columns = np.nonzero(gateway.link.asked[-1].support_images[0, ..., 0] < 128)
     assert np.ptp(rows) > 16
     assert np.ptp(columns) < 4
-    context.close()
+
+
+def test_a_pen_draws(page):
+    box = hand.pad(page, 1).locator(".ink").bounding_box()
+    pen = page.context.new_cdp_session(page)
+    for kind, y in (("mousePressed", 0.2), ("mouseMoved", 0.5), ("mouseMoved", 0.8), ("mouseReleased", 0.8)):
+        place = {"x": box["x"] + 0.5 * box["width"], "y": box["y"] + y * box["height"]}
+        event = {"type": kind, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+        pen.send("Input.dispatchMouseEvent", event | place)
+    expect(hand.pad(page, 1).locator(".ink")).to_have_attribute("aria-label", "Square 1, 1 stroke")
+    assert np.ptp(np.nonzero(hand.pixels(page, ".mirror") < 128)[0]) > 16
 
 
 def test_undo_clear_and_mirror(page):

@@ -9,13 +9,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import Refusal
 from serving.errors import ServingError
 from tests.demo import fakes, hand
-from tests.demo.conftest import fake_model
 from tests.serving.processes import wait_for
-
-pytestmark = pytest.mark.slow  # with a browser: make test-all
 
 
 def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(page, gateway):
@@ -28,6 +25,15 @@ def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(pag
     expect(page.locator("#support canvas")).to_have_count(4)
     expect(page.locator("#grid")).to_have_attribute("aria-label", "64 drawings after 10 inner steps, from 4 of yours")
     assert hand.marks(page) == (10, 0, 0)
+
+
+def test_the_button_draws_others_once_its_answer_is_there(page, gateway):
+    page.get_by_label("Example: Rune").click()
+    page.get_by_role("button", name="Draw 64 others").click()
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    assert gateway.link.asked[1].seed != gateway.link.asked[0].seed
+    hand.draw(page, 1)
+    expect(page.get_by_role("button", name="Draw 64 more")).to_be_visible()
 
 
 def test_fewer_than_four_can_be_asked_for(page, gateway):
@@ -46,6 +52,16 @@ def test_an_empty_page_asks_for_nothing_says_so_and_leads_to_a_square(page, gate
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_clearing_all_takes_the_results_away_too(page):
+    page.get_by_label("Example: Rune").click()
+    hand.expect_drawings(page)
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.locator("#invitation")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("")
+    assert not hand.pixels(page, "#grid canvas").any(), "transparent"
+    expect(page.get_by_role("button", name="Save picture")).to_be_disabled()
+
+
 def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
     page.get_by_label("Example: Rune").click()
     hand.expect_drawings(page)
@@ -53,7 +69,7 @@ def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
     expect(page.locator("#status")).to_have_text(re.compile("drawings"))
     wait_for(lambda: gateway.link.asked[-1].seed == 23)
     page.wait_for_function(f"() => ({_MARK}) === 23")
-    page.get_by_role("button", name="Others").click()
+    page.get_by_role("button", name="Another").click()
     wait_for(lambda: gateway.link.asked[-1].seed not in (0, 23))
     page.get_by_label("Samples").press("ArrowLeft")
     hand.expect_drawings(page, 56)
@@ -71,9 +87,11 @@ def test_adaptation_is_played_in_order_with_the_same_seed_and_drawings(page, gat
     expect(page.locator("#stops button")).to_have_text(["0", "1", "2", "5", "10"])
     before = len(gateway.link.asked)
     page.evaluate(_RECORD_STATUS)
+    gateway.hold()
     page.get_by_role("button", name="Watch it learn").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(page.get_by_role("button", name="Watch it learn")).to_be_visible(timeout=30000)
+    gateway.release()
+    expect(page.get_by_role("button", name="Watch it learn")).to_be_visible()
     hand.expect_drawings(page, 64, 10)
     seen = [int(found[1]) for text in page.evaluate("() => window.seen") if (found := re.search(r"after (\d+)", text))]
     assert seen == [0, 1, 2, 5, 10]
@@ -108,29 +126,23 @@ def test_adaptation_can_be_paused_stepped_through_and_resumed(page, gateway):
     assert [request.num_inner_steps for request in gateway.link.asked] == [10, 0, 2, 5]
 
 
-def test_whoever_wants_less_motion_steps_through_by_hand(browser, gateway):
-    page = browser.new_page(reduced_motion="reduce")
-    page.goto(gateway.url)
+def test_whoever_wants_less_motion_steps_through_by_hand(visit, gateway):
+    page = visit(gateway.url, reduced_motion="reduce")
     page.get_by_label("Example: Hook").click()
     hand.expect_drawings(page)
     for steps in (0, 1):
         page.get_by_role("button", name="Next step").click()
         hand.expect_drawings(page, 64, steps)
     assert [request.num_inner_steps for request in gateway.link.asked] == [10, 0, 1]
-    page.close()
 
 
-def test_a_model_without_an_inner_loop_has_neither_steps_nor_adaptation(browser):
-    served = fakes.GatewayThread(fakes.FakeLink(fake_model(limits={"num_inner_steps": {"maximum": 0}})))
-    page = browser.new_page()
-    page.goto(f"{served.url}#steps=50&samples=8&seed=3")
+def test_a_model_without_an_inner_loop_has_neither_steps_nor_adaptation(visit, start_gateway):
+    page = visit(f"{start_gateway(limits={'num_inner_steps': {'maximum': 0}}).url}#steps=50&samples=8&seed=3")
     page.get_by_label("Example: Spiral").click()
     hand.expect_drawings(page, 8)
     assert hand.marks(page) == (fakes.NO_STEPS, 3, 0)
     expect(page.locator("#steps-control")).to_be_hidden()
     expect(page.locator("#adaptation")).to_be_hidden()
-    page.close()
-    served.close()
 
 
 def test_the_newest_request_wins_and_the_older_one_is_cancelled_at_the_model(page, gateway):
@@ -163,8 +175,8 @@ def test_a_stroke_or_stop_ends_what_runs(page, gateway):
     wait_for(lambda: len(gateway.link.asked) == 3)
 
 
-def test_two_tabs_do_not_disturb_each_other(page, context, gateway):
-    other = context.new_page()
+def test_two_tabs_do_not_disturb_each_other(page, gateway):
+    other = page.context.new_page()
     other.goto(gateway.url)
     gateway.hold()
     page.get_by_label("Example: Hook").click()
@@ -191,7 +203,7 @@ def test_a_reload_in_mid_run_cancels_and_asks_again_for_the_same(page, gateway):
     np.testing.assert_array_equal(first.support_images, second.support_images)
 
 
-def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, browser, gateway):
+def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, visit, gateway):
     for number in range(1, 4):
         hand.draw(page, number, "wave")
     noise = np.full((32, 32), 255, np.uint8)
@@ -203,14 +215,12 @@ def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, browser, g
     expect(page.locator("#status")).to_have_text("Link copied.")
     link = page.evaluate("() => navigator.clipboard.readText()")
     asked = len(gateway.link.asked)
-    friend = browser.new_page()
-    friend.goto(link)
+    friend = visit(link)
     hand.expect_drawings(friend)
     assert hand.marks(friend) == (10, 11, 0)
     first, second = gateway.link.asked[asked - 1], gateway.link.asked[-1]
     np.testing.assert_array_equal(first.support_images, second.support_images)
     np.testing.assert_array_equal(second.support_images[3, ..., 0], noise)
-    friend.close()
 
 
 @pytest.mark.parametrize(
@@ -260,16 +270,12 @@ def test_what_the_model_refuses_is_said_on_the_page(page, gateway):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_too_many_requests_are_said_and_sent_again_when_there_is_time(browser):
-    served = fakes.GatewayThread(fakes.FakeLink(fake_model()), Limits(burst=1, per_second=0.3))
-    page = browser.new_page()
-    page.goto(served.url)
+def test_where_waiting_helps_the_page_says_so_and_asks_again(page, gateway):
     page.get_by_label("Example: Fish").click()
     hand.expect_drawings(page)
+    gateway.link.error = Refusal(429, "That was a lot of requests.", retry_after=1)
     page.get_by_label("Seed").fill("2")
-    expect(page.get_by_role("alert")).to_contain_text("a lot of requests")
+    expect(page.get_by_role("alert")).to_have_text("That was a lot of requests. Trying again by itself.")
+    gateway.link.error = None
     expect(page.get_by_role("alert")).to_be_hidden()
-    hand.expect_drawings(page)
-    assert hand.marks(page)[1] == 2
-    page.close()
-    served.close()
+    page.wait_for_function(f"() => ({_MARK}) === 2")

@@ -15,10 +15,7 @@ from tests.serving import processes, stub_model
 @pytest.fixture(scope="session")
 def stub(tmp_path_factory):
     """Model base path with version 1 of the stub, with warm-up."""
-    base_path = tmp_path_factory.mktemp("stub") / "figr"
-    base_path.mkdir()
-    stub_model.export(base_path / "1", warm_up=[stub_model.warm_up_request()])
-    return base_path
+    return stub_model.export_first(tmp_path_factory.mktemp("stub"))
 
 
 def _real_server() -> object:

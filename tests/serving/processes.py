@@ -41,20 +41,26 @@ def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def start_embedded(base_path: pathlib.Path, *flags: str, port: int = 0) -> Iterator[Served]:
-    """Runs `serving.server` until the end of the block; begins when it says that it serves."""
-    command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}", f"--port={port}"]
-    process = subprocess.Popen(
-        [*command, "--rest_port=0", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def started(module: str, *flags: str, until: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Runs `python -m module` until the end of the block; begins when it prints a line that starts with `until`."""
+    command = [sys.executable, "-m", module, *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     watchdog = threading.Timer(START_TIMEOUT, process.kill)
     watchdog.start()
     with _stopped_afterwards(process):
         output = ""
-        while not (line := process.stdout.readline()).startswith("serving "):
+        while not (line := process.stdout.readline()).startswith(until):
             output += line
             assert line, output
         watchdog.cancel()
+        yield process, line
+
+
+@contextlib.contextmanager
+def start_embedded(base_path: pathlib.Path, *flags: str, port: int = 0) -> Iterator[Served]:
+    """Runs `serving.server` until the end of the block; begins when it says that it serves."""
+    given = [f"--model_base_path={base_path}", f"--port={port}", "--rest_port=0", *flags]
+    with started("serving.server", *given, until="serving ") as (process, line):
         grpc, rest = (part.split()[0].strip(",") for part in line.split(" at ")[1:])
         yield Served(process, grpc, f"http://{rest}")
 

@@ -120,3 +120,9 @@ def export(path: pathlib.Path, bias: float = 0.0, work: int = 2, warm_up: list |
                 writer.write(log.SerializeToString())
     unfinished.rename(path)
     return path
+
+
+def export_first(folder: pathlib.Path) -> pathlib.Path:
+    """Model base path in `folder` with version 1, which is warmed up."""
+    (folder / "figr").mkdir()
+    return export(folder / "figr" / "1", warm_up=[warm_up_request()]).parent

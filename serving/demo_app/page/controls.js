@@ -24,10 +24,14 @@ export class Controls {
     for (const input of [this.steps, this.samples, this.seed]) {
       input.addEventListener("input", () => this.update(changed));
     }
-    find("reseed").addEventListener("click", () => {
-      this.seed.value = Math.floor(Math.random() * MANY_SEEDS);
-      this.update(changed);
-    });
+    this.changed = changed;
+    find("reseed").addEventListener("click", () => this.reseed());
+  }
+
+  /** Takes another seed. */
+  reseed() {
+    this.seed.value = Math.floor(Math.random() * MANY_SEEDS);
+    this.update(this.changed);
   }
 
   /** {steps, samples, seed}; steps undefined for a model without an inner loop. */
@@ -52,9 +56,9 @@ export class Controls {
 
   update(changed) {
     const { steps, samples } = this.numbers;
-    this.outputs.steps.value = steps ?? "";
+    this.outputs.steps.textContent = steps ?? "";
     this.steps.setAttribute("aria-valuetext", `${steps} inner steps`);
-    this.outputs.samples.value = samples;
+    this.outputs.samples.textContent = samples;
     changed();
   }
 }

@@ -12,6 +12,7 @@ import { Sheet } from "./sheet.js";
 
 const PAUSE = 250; // milliseconds from the last stroke or slider's move until it begins by itself
 const ADDRESS_PAUSE = 400;
+const SEEN = 160; // pixels of the results that are enough to notice them
 
 export class Page {
   constructor(root, model) {
@@ -20,6 +21,7 @@ export class Page {
     this.sheet = new Sheet(root, model.size);
     this.runner = new Runner();
     this.shown = null; // {images, files, numbers, samples} of what the sheet shows
+    this.answered = false; // whether that is what is asked for now
     this.timers = {};
     this.controls = new Controls(root, model, () => this.changed(this.shown));
     this.pads = new Pads(root, model, {
@@ -31,7 +33,7 @@ export class Page {
     });
     this.adaptation = new Adaptation(this.find("adaptation"), (steps) => this.showAfter(steps));
     this.keep = new Keep(root, model, this);
-    this.find("run").addEventListener("click", () => this.run());
+    this.find("run").addEventListener("click", () => (this.answered ? this.controls.reseed() : this.run()));
     this.find("stop").addEventListener("click", () => {
       this.interrupt();
       this.say("Stopped.");
@@ -50,6 +52,7 @@ export class Page {
     this.shown = null;
     this.keep.enable(false);
     this.adaptation.begin(undefined);
+    this.say("");
     this.changed();
   }
 
@@ -76,7 +79,7 @@ export class Page {
   changed(anyway = false) {
     this.interrupt();
     this.warn();
-    this.find("run").textContent = `Draw ${this.controls.numbers.samples} more`;
+    this.nameRun(false);
     clearTimeout(this.timers.address);
     this.timers.address = setTimeout(() => this.writeAddress(), ADDRESS_PAUSE);
     if (this.pads.full || (anyway && this.pads.images.length)) {
@@ -85,6 +88,12 @@ export class Page {
       this.invite();
     }
     this.pads.refresh();
+  }
+
+  /** What has been answered already would come out the same: then the button takes another seed. */
+  nameRun(answered) {
+    this.answered = answered;
+    this.find("run").textContent = `Draw ${this.controls.numbers.samples} ${answered ? "others" : "more"}`;
   }
 
   invite() {
@@ -112,6 +121,17 @@ export class Page {
     const numbers = this.controls.numbers;
     if (await this.showNew(this.pads.images, numbers)) {
       this.adaptation.begin(numbers.steps);
+      this.nameRun(true);
+      this.lead();
+    }
+  }
+
+  /** To the results, where they are below what a small screen shows. */
+  lead() {
+    const heading = this.find("results-title");
+    if (heading.getBoundingClientRect().top > innerHeight - SEEN) {
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      heading.scrollIntoView({ behavior: still ? "auto" : "smooth" });
     }
   }
 

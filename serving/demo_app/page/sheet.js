@@ -15,6 +15,7 @@ export async function decoded(files) {
 
 export class Sheet {
   constructor(root, size) {
+    this.mine = root.querySelector("#mine");
     this.support = root.querySelector("#support");
     this.grid = root.querySelector("#grid");
     this.invitation = root.querySelector("#invitation");
@@ -23,10 +24,11 @@ export class Sheet {
 
   /** Empty squares where samples will be. */
   clear(count, text) {
-    this.support.hidden = true;
+    this.mine.hidden = true;
     this.resize(this.grid, count);
     for (const tile of this.grid.children) {
       tile.className = "blank";
+      tile.getContext("2d").clearRect(0, 0, this.size, this.size);
     }
     this.grid.setAttribute("aria-label", "No drawings yet");
     this.invitation.textContent = text;
@@ -35,7 +37,7 @@ export class Sheet {
 
   show(images, samples, label) {
     this.invitation.hidden = true;
-    this.support.hidden = false;
+    this.mine.hidden = false;
     this.resize(this.support, images.length);
     images.forEach((image, i) => drawGray(this.support.children[i], image));
     this.resize(this.grid, samples.bitmaps.length);
