@@ -13,11 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from figr_tf import cluster, console, launch
 from figr_tf.supervision import Supervisor
+
+if TYPE_CHECKING:
+    from figr_tf.distribution import OneDevice
 
 _HIDDEN = flags.DEFINE_list("hidden", ["4", "16"], "Channels h at full resolution of the networks to time.")
 _META_STEPS = flags.DEFINE_integer("meta_steps", 20, "Timed meta-steps of a run; 0 leaves the runs out.")
@@ -90,17 +94,20 @@ def _work() -> None:
                 print(line, flush=True)
 
 
-def _time_all_reduce(replicas, message) -> list[float]:
+def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
     import tensorflow as tf
 
-    def reduce(_) -> None:
-        replicas.mean([value + 0.0 for value in message])
+    from figr_tf.distribution import Step
 
-    step = replicas.compile_step(reduce, tf.constant(0), jit_compile=False)
+    def reduce(_) -> tf.Tensor:
+        means = replicas.mean([value + 0.0 for value in message])
+        return tf.reshape(means[0], [-1])[0]
+
+    take_steps = replicas.compile_steps(Step(reduce, tf.float32), tf.constant(0), most=1, jit_compile=False)
     seconds = []
     for _ in range(_REPEATS.value + 2):
         begun = time.perf_counter()
-        step()
+        take_steps(1)
         seconds.append(time.perf_counter() - begun)
     return seconds[2:]
 
