@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import io
 import threading
 from collections.abc import AsyncIterator
@@ -136,3 +137,13 @@ class GatewayThread:
 
 def body(count: int = 2, **fields) -> dict:
     return {"images": [encoded(png())] * count, "num_samples": 3, "seed": 7} | fields
+
+
+def asynchronous(test):
+    """A coroutine as a test."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
+
+    return run
