@@ -5,13 +5,14 @@
 # make test-all     the slow tests too
 # make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
 # make bench-growth  how time grows with n, K, image size, channels and meta-batch
+# make bench-scaling tasks per second with one and two workers, and their all-reduce by message size
 # make bench-serving MODEL=models/figr   latency, throughput and memory of an export behind the embedded server
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SHIPPED := models/omniglot-32
 
-.PHONY: quickstart demo train test test-all lint format bench bench-growth bench-serving
+.PHONY: quickstart demo train test test-all lint format bench bench-growth bench-scaling bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -54,6 +55,9 @@ bench: $(INSTALLED)
 
 bench-growth: $(INSTALLED)
 	$(PYTHON) -m benchmarks.growth --out=growth.png
+
+bench-scaling: $(INSTALLED)
+	$(PYTHON) -m benchmarks.scaling
 
 bench-serving: $(INSTALLED)
 	$(PYTHON) -m benchmarks.serving --model_base_path $(MODEL)

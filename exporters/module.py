@@ -1,15 +1,66 @@
 """The adapting model as a `tf.Module`: what `tf.saved_model.load` gives back, without this project's code."""
 
 import hashlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from exporters import guards
 from exporters.limits import MAX_SEED, Defaults, Limits
-from figr_tf.adaptation import generate_images, weights_of
+from figr_tf.adaptation import weights_of
 from figr_tf.generation import FewShotModel
 
-GeneratorWeights = tuple[tf.Tensor, ...]
+_NUM_INNER_STEPS = tf.TensorSpec([], tf.int32, "num_inner_steps")
+_SEED = tf.TensorSpec([], tf.int64, "seed")
+
+
+class SharedFunctions:
+    """What all functions and signatures have in common: in the SavedModel it stands once. Nothing here is checked.
+
+    Weights travel as one vector: a function of a SavedModel names each of its arguments several times over, and the two
+    hundred weights of the paper's networks took more room that way than all that is done with them.
+
+    Attributes:
+        meta_weights: Φ, float32 [P]: the generator's weights, then the discriminator's.
+        generator_size: P', how many of them are the generator's.
+        adapt: (support_images float32 [n, H, W, C] in [−1, 1], num_inner_steps int32 [], seed int64 []) → the adapted
+            generator's weights, float32 [P'].
+        generate: (weights float32 [P'], latents float32 [m, latent_dim]) → images float32 [m, H, W, C] in [0, 1].
+    """
+
+    def __init__(self, model: FewShotModel):
+        spec = model.settings.network
+        like = weights_of(model.networks)
+        self.meta_weights = tf.Variable(_joined(tf.nest.flatten(like)), trainable=False, name="meta_weights")
+        self.generator_size = sum(w.shape.num_elements() for w in like.generator)
+
+        def adapt(support_images, num_inner_steps, seed):
+            phi = tf.nest.pack_sequence_as(like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like)))
+            return _joined(model.inner_steps(phi, support_images, 0, num_inner_steps, seed).generator)
+
+        def generate(weights, latents):
+            return (model.draw(tuple(_parted(weights, like.generator)), latents) + 1.0) * 0.5
+
+        image_shape = (spec.image_size, spec.image_size, spec.channels)
+        support_images = tf.TensorSpec([None, *image_shape], tf.float32)
+        weights = tf.TensorSpec([self.generator_size], tf.float32, "weights")
+        latents = tf.TensorSpec([None, spec.latent_dim], tf.float32, "latents")
+        self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
+        self.generate = tf.function(generate, [weights, latents], autograph=False)
+
+    def generator_meta_weights(self) -> tf.Tensor:
+        """float32 [P'], unadapted."""
+        return self.meta_weights.read_value()[: self.generator_size]
+
+
+def _joined(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def _parted(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Undoes `_joined`."""
+    pieces = tf.split(vector, [tensor.shape.num_elements() for tensor in like])
+    return [tf.reshape(piece, tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 class AdaptingModel(tf.Module):
@@ -17,50 +68,28 @@ class AdaptingModel(tf.Module):
 
     Attributes:
         adapt: (support_images float32 [n, H, W, C] in [0, 1], num_inner_steps int32 [] = K, seed int64 [] = 0) →
-            adapted generator weights, a tuple of tensors.
+            adapted generator weights, float32 [P'].
         generate: (weights from `adapt`, latents float32 [m, latent_dim], usually standard normal) → images float32
             [m, H, W, C] in [0, 1]; differentiable in both.
     """
 
-    def __init__(self, model: FewShotModel, limits: Limits, defaults: Defaults):
+    def __init__(self, shared: SharedFunctions, model: FewShotModel, limits: Limits, defaults: Defaults):
         super().__init__(name="figr")
-        # The resource variables behind the Keras ones: tracking these stores every weight once.
-        self._meta_weights = [v.value for network in model.networks for v in network.trainable_variables]
-        self._model = model
+        self._meta_weights = shared.meta_weights
         spec = model.settings.network
         image_shape = (spec.image_size, spec.image_size, spec.channels)
-        weight_specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in model.networks.generator.trainable_variables)
 
-        def adapt_to(
+        def adapt(
             support_images,
             num_inner_steps=tf.constant(defaults.num_inner_steps),
             seed=tf.constant(0, tf.int64),
         ):
             support = guards.support_images(support_images, image_shape, limits.max_num_shots)
-            return self.adapt_unit(support * 2.0 - 1.0, *checked_steps_and_seed(num_inner_steps, seed, limits))
+            return shared.adapt(support * 2.0 - 1.0, *checked_steps_and_seed(num_inner_steps, seed, limits))
 
-        def generate(weights, latents):
-            return to_unit(generate_images(model.networks, weights, latents))
-
-        self.adapt = tf.function(
-            adapt_to,
-            [
-                tf.TensorSpec([None, *image_shape], tf.float32, "support_images"),
-                tf.TensorSpec([], tf.int32, "num_inner_steps"),
-                tf.TensorSpec([], tf.int64, "seed"),
-            ],
-            autograph=False,
-        )
-        self.generate = tf.function(
-            generate,
-            [weight_specs, tf.TensorSpec([None, spec.latent_dim], tf.float32, "latents")],
-            autograph=False,
-        )
-
-    def adapt_unit(self, support_images: tf.Tensor, num_inner_steps: tf.Tensor, seed: tf.Tensor) -> GeneratorWeights:
-        """The one traced inner loop that every function and signature shares; support_images in [−1, 1], unchecked."""
-        weights = weights_of(self._model.networks)
-        return tuple(self._model.inner_steps(weights, support_images, 0, num_inner_steps, seed).generator)
+        support_images = tf.TensorSpec([None, *image_shape], tf.float32, "support_images")
+        self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
+        self.generate = shared.generate
 
 
 def checked_steps_and_seed(num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tensor]:
@@ -68,11 +97,6 @@ def checked_steps_and_seed(num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: 
         guards.scalar(num_inner_steps, "num_inner_steps", 0, limits.max_num_inner_steps),
         guards.scalar(seed, "seed", 0, MAX_SEED),
     )
-
-
-def to_unit(images: tf.Tensor) -> tf.Tensor:
-    """[−1, 1] → [0, 1]."""
-    return (images + 1.0) * 0.5
 
 
 def fingerprint(model: FewShotModel) -> int:

@@ -4,7 +4,6 @@ Optional inputs have eager tensors as Python defaults, which TensorFlow writes t
 fills in.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +12,8 @@ import tensorflow as tf
 
 from exporters import guards, png
 from exporters.limits import MAX_SEED, Defaults, Limits
-from exporters.module import AdaptingModel, GeneratorWeights, checked_steps_and_seed, fingerprint, to_unit
+from exporters.module import AdaptingModel, SharedFunctions, checked_steps_and_seed, fingerprint
 from figr_images import images
-from figr_tf.adaptation import generate_images, weights_of
 from figr_tf.generation import FewShotModel, sample_latents
 
 NAMES = ("generate", "generate_tensor", "adapt", "sample")
@@ -30,6 +28,7 @@ class Parts(NamedTuple):
     """What signatures are made of; `make_parts` makes it."""
 
     model: FewShotModel
+    shared: SharedFunctions
     module: AdaptingModel
     limits: Limits
     defaults: Defaults
@@ -50,17 +49,19 @@ class Parts(NamedTuple):
         table = tf.constant(images.to_unit_range(np.arange(256, dtype=np.uint8)))
         return tf.gather(table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32))
 
-    def draw(self, weights: GeneratorWeights, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Images [num_samples, H, W, C] in [0, 1], all finite."""
+    def draw(self, weights: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Images [num_samples, H, W, C] in [0, 1], all finite, of generator weights [P']."""
         latents = sample_latents(self.model.networks, num_samples, seed)
-        return guards.finite_result(to_unit(generate_images(self.model.networks, weights, latents)))
+        return guards.finite_result(self.shared.generate(weights, latents))
 
     def checked_num_samples(self, num_samples: tf.Tensor) -> tf.Tensor:
         return guards.scalar(num_samples, "num_samples", 1, self.limits.max_num_samples)
 
 
 def make_parts(model: FewShotModel, limits: Limits, defaults: Defaults) -> Parts:
-    return Parts(model, AdaptingModel(model, limits, defaults), limits, defaults, fingerprint(model))
+    shared = SharedFunctions(model)
+    module = AdaptingModel(shared, model, limits, defaults)
+    return Parts(model, shared, module, limits, defaults, fingerprint(model))
 
 
 def _generate(parts: Parts) -> Callable:
@@ -72,7 +73,7 @@ def _generate(parts: Parts) -> Callable:
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         num_samples = parts.checked_num_samples(num_samples)
-        weights = parts.module.adapt_unit(parts.read(image_bytes), num_inner_steps, seed)
+        weights = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
         return {"png_bytes": png.encode_images(parts.draw(weights, num_samples, seed))}
 
     return tf.function(generate, [_IMAGE_BYTES, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False)
@@ -88,7 +89,7 @@ def _generate_tensor(parts: Parts) -> Callable:
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         num_samples = parts.checked_num_samples(num_samples)
         support = guards.support_images(support_images, parts.image_shape, parts.limits.max_num_shots)
-        weights = parts.module.adapt_unit(support * 2.0 - 1.0, num_inner_steps, seed)
+        weights = parts.shared.adapt(support * 2.0 - 1.0, num_inner_steps, seed)
         return {"images": parts.draw(weights, num_samples, seed)}
 
     support = tf.TensorSpec([None, *parts.image_shape], tf.float32, "support_images")
@@ -98,11 +99,9 @@ def _generate_tensor(parts: Parts) -> Callable:
 def _adapt(parts: Parts) -> Callable:
     def adapt(image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
-        adapted = parts.module.adapt_unit(parts.read(image_bytes), num_inner_steps, seed)
-        meta_weights = weights_of(parts.model.networks).generator
-        delta = tf.concat([tf.reshape(w - phi, [-1]) for w, phi in zip(adapted, meta_weights, strict=True)], 0)
+        adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
         return {
-            "generator_delta": guards.finite_result(delta),
+            "generator_delta": guards.finite_result(adapted - parts.shared.generator_meta_weights()),
             "fingerprint": tf.constant(parts.fingerprint, tf.int64),
         }
 
@@ -110,19 +109,16 @@ def _adapt(parts: Parts) -> Callable:
 
 
 def _sample(parts: Parts) -> Callable:
-    sizes = [math.prod(w.shape) for w in parts.model.networks.generator.trainable_variables]
+    size = parts.shared.generator_size
 
     def sample(generator_delta, fingerprint, num_samples=tf.constant(parts.defaults.num_samples), seed=_SEED_0):
         num_samples = parts.checked_num_samples(num_samples)
         seed = guards.scalar(seed, "seed", 0, MAX_SEED)
-        delta = guards.delta(generator_delta, sum(sizes), fingerprint, parts.fingerprint)
-        pieces = tf.split(delta, sizes)
-        meta_weights = weights_of(parts.model.networks).generator
-        weights = tuple(w + tf.reshape(piece, w.shape) for w, piece in zip(meta_weights, pieces, strict=True))
-        images = parts.draw(weights, num_samples, seed)
+        delta = guards.delta(generator_delta, size, fingerprint, parts.fingerprint)
+        images = parts.draw(parts.shared.generator_meta_weights() + delta, num_samples, seed)
         return {"png_bytes": png.encode_images(images), "images": images}
 
-    delta = tf.TensorSpec([sum(sizes)], tf.float32, "generator_delta")
+    delta = tf.TensorSpec([size], tf.float32, "generator_delta")
     return tf.function(
         sample, [delta, tf.TensorSpec([], tf.int64, "fingerprint"), _NUM_SAMPLES, _SEED], autograph=False
     )
@@ -150,7 +146,7 @@ def _adapt_and_draw_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Ten
     num_inner_steps, num_samples = parts.defaults.num_inner_steps, parts.defaults.num_samples
 
     def one_task(task):
-        weights = parts.module.adapt_unit(task[0], tf.constant(num_inner_steps), task[1])
+        weights = parts.shared.adapt(task[0], tf.constant(num_inner_steps), task[1])
         return parts.draw(weights, tf.constant(num_samples), task[1])
 
     images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)

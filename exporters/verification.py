@@ -13,9 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from exporters import warmup
-from exporters.module import GeneratorWeights, to_unit
 from exporters.signatures import Parts
-from figr_tf.adaptation import generate_images, weights_of
 from figr_tf.errors import UserError
 from figr_tf.generation import sample_latents
 
@@ -78,7 +76,8 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
         if "support_images" in request.inputs and "num_samples" not in request.inputs:
             drawn, right = answer["images"][0], _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps))
         elif "generator_delta" in answer:
-            drawn, right = _draw_with_delta(parts, answer["generator_delta"]), expected.adapted
+            weights = parts.shared.generator_meta_weights() + answer["generator_delta"]
+            drawn, right = _draw(parts, weights), expected.adapted
         else:
             drawn = _images(answer, request.output_filter)
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
@@ -87,10 +86,8 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
 
 
 def _expected(parts: Parts) -> _Expected:
-    meta_weights = weights_of(parts.model.networks).generator
-    return _Expected(
-        _typed(parts.module, parts, tf.constant(warmup.NUM_INNER_STEPS)).numpy(), _draw(parts, meta_weights).numpy()
-    )
+    adapted = _typed(parts.module, parts, tf.constant(warmup.NUM_INNER_STEPS))
+    return _Expected(adapted.numpy(), _draw(parts, parts.shared.generator_meta_weights()).numpy())
 
 
 def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
@@ -99,15 +96,8 @@ def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
     return module.generate(weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0))
 
 
-def _draw(parts: Parts, weights: GeneratorWeights) -> tf.Tensor:
-    latents = sample_latents(parts.model.networks, parts.defaults.num_samples, 0)
-    return to_unit(generate_images(parts.model.networks, weights, latents))
-
-
-def _draw_with_delta(parts: Parts, delta: tf.Tensor) -> tf.Tensor:
-    meta_weights = weights_of(parts.model.networks).generator
-    pieces = tf.split(delta, [math.prod(w.shape) for w in meta_weights])
-    return _draw(parts, tuple(w + tf.reshape(d, w.shape) for w, d in zip(meta_weights, pieces, strict=True)))
+def _draw(parts: Parts, weights: tf.Tensor) -> tf.Tensor:
+    return parts.shared.generate(weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0))
 
 
 def _call(loaded, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:

@@ -122,10 +122,10 @@ class Progress:
         self._printed = time.monotonic()
         self._shown: dict[str, Any] = {}
 
-    def count_step(self) -> None:
-        """Counts one meta-step as taken."""
-        self._step += 1
-        if self._window is None:  # the first step holds the compilation and says nothing about the rate
+    def count_steps(self, times: int) -> None:
+        """Counts the meta-steps of one call as taken."""
+        self._step += times
+        if self._window is None:  # the first call holds the compilation and says nothing about the rate
             self._window = (self._step, time.monotonic())
 
     def steps_per_second(self) -> float | None:

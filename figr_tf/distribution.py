@@ -9,21 +9,50 @@ A strategy must be built before anything else is asked of TensorFlow.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.cluster import Cluster
+from figr_tf.cluster import Cluster, WorkerLost
 from figr_tf.errors import UserError
 from figr_tf.reptile import replica_variable
-from figr_tf.supervision import Supervisor
+from figr_tf.supervision import SILENCE, Supervisor
 
 MODES = ("none", "mirrored", "multi_worker")
 # Seconds. A meta-step takes that long only if some worker is stuck: in the first the graph is built and compiled, and a
 # chief that draws pictures lets the others wait.
 _STEP_DEADLINE = 900.0
+_OF_LOST_WORKERS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 _GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
+
+
+class Step(NamedTuple):
+    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested alike."""
+
+    take: Callable[[Any], Any]
+    dtypes: Any
+
+
+def _repeat(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: int) -> Any:
+    """Calls `take` that often within a graph; its results stacked to [most], of which the first `times` count."""
+    rows = tf.nest.map_structure(lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes)
+
+    def body(i, rows):
+        return i + 1, tf.nest.map_structure(lambda row, value: row.write(i, value), rows, take())
+
+    # In order: each meta-step starts from the weights of the one before.
+    _, rows = tf.while_loop(lambda i, _: i < times, body, (tf.constant(0), rows), parallel_iterations=1)
+    return tf.nest.map_structure(lambda row: row.stack(), rows)
+
+
+def _first(times: int, rows: Any) -> Any:
+    return tf.nest.map_structure(lambda row: row[:times], rows)
 
 
 class OneDevice:
@@ -74,9 +103,18 @@ class OneDevice:
         """What the first replica of this process has of a nested value that was placed or computed on all of them."""
         return value
 
-    def compile_step(self, step: Callable[[Any], Any], placed: Any, jit_compile: bool) -> Callable[[], Any]:
-        """What takes `step` on every replica, with its copy of what was placed, and returns the first one's result."""
-        return tf.function(lambda: step(placed), autograph=False, jit_compile=jit_compile)
+    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
+        """What takes `step` up to `most` times on every replica, with its copy of what was placed, in one call.
+
+        Returns:
+            A function of how many times; it returns the first replica's results, scalars stacked to [times].
+        """
+        loop = tf.function(
+            lambda times: _repeat(lambda: step.take(placed), step.dtypes, times, most),
+            autograph=False,
+            jit_compile=jit_compile,
+        )
+        return lambda times: _first(times, loop(tf.constant(times)))
 
     def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
         """Compiles what a replica does alone, if it has to be apart from the rest of its step."""
@@ -87,7 +125,7 @@ class OneDevice:
         return values
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
-        """Gives the chief's values to all workers."""
+        """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
 
     def is_stopping(self, signals: list[int]) -> bool:
         """Whether to stop after this meta-step: all workers answer alike. `signals` are those received so far."""
@@ -128,15 +166,18 @@ class Replicated(OneDevice):
     def local(self, value: Any) -> Any:
         return tf.nest.map_structure(lambda x: self._strategy.experimental_local_results(x)[0], value)
 
-    def compile_step(self, step: Callable[[Any], Any], placed: Any, jit_compile: bool) -> Callable[[], Any]:
+    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
+        def take() -> Any:
+            return self.local(self._strategy.run(step.take, (placed,)))
+
         # Not jit-compiled as a whole: XLA cannot compile an all-reduce on CPUs.
-        run = tf.function(lambda: self._strategy.run(step, (placed,)), autograph=False)
+        loop = tf.function(lambda times: _repeat(take, step.dtypes, times, most), autograph=False)
 
-        def take_step() -> Any:
+        def take_steps(times: int) -> Any:
             with self.waiting_for("a meta-step"):
-                return self.local(run())
+                return _first(times, loop(tf.constant(times)))
 
-        return take_step
+        return take_steps
 
     def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
         return tf.function(gradient, autograph=False, jit_compile=jit_compile)
@@ -161,8 +202,7 @@ class Replicated(OneDevice):
                 for variable, value in zip(group, values, strict=True):
                     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
-        with self.waiting_for("the state of the run"):
-            tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
+        tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
 
     def is_stopping(self, signals: list[int]) -> bool:
         if self.supervisor.cluster.size == 1:
@@ -177,9 +217,12 @@ class Replicated(OneDevice):
         try:
             with self.supervisor.within(_STEP_DEADLINE, sentence):
                 yield
-        except tf.errors.OpError:
-            self.supervisor.wait_for_the_cause(_GRACE)
-            raise
+        except tf.errors.OpError as error:
+            is_loss = isinstance(error, _OF_LOST_WORKERS)
+            self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
+            if not is_loss:
+                raise
+            raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
 
 
 def _replica() -> tf.distribute.ReplicaContext:

@@ -1,7 +1,7 @@
 """Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to a trained model."""
 
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -42,6 +42,10 @@ def adapt_and_generate(
     return generate_images(networks, adapted.generator, sample_latents(networks, num_samples, seed))
 
 
+def _on_its_own(function: Callable, signature: list) -> Callable:
+    return tf.function(function, signature, autograph=False, experimental_attributes={"_noinline": True})
+
+
 class FewShotModel:
     """A trained meta-initialisation, ready to adapt. Made by `load_run`.
 
@@ -50,8 +54,11 @@ class FewShotModel:
         settings: of the training run.
         meta_step: meta-steps behind Φ.
         inner_steps: `adapt` as a tf.function of (weights, support_images [n, S, S, C] in [−1, 1], first inner step,
-            number of them, user seed). TensorFlow optimises it on its own, whoever calls it, and so rounds the same:
-            the inner loop magnifies rounding until another picture comes out.
+            number of them, user seed).
+        draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
+
+    TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an export: the inner loop
+    magnifies rounding until another picture comes out.
     """
 
     def __init__(self, networks: Networks, settings: Settings, meta_step: int):
@@ -62,18 +69,14 @@ class FewShotModel:
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
         weights = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights_of(networks))
-        self.inner_steps = tf.function(
-            self._inner_steps,
-            [weights, support, count, count, seed],
-            autograph=False,
-            experimental_attributes={"_noinline": True},
-        )
+        self.inner_steps = _on_its_own(self._inner_steps, [weights, support, count, count, seed])
+        latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
+        self.draw = _on_its_own(lambda *inputs: generate_images(networks, *inputs), [weights.generator, latents])
         self._generate = tf.function(self._generate_from_meta_weights, [support, count, count, seed], autograph=False)
-        self._sample = tf.function(lambda weights, latents: generate_images(networks, weights, latents))
 
     def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
         weights = self.inner_steps(weights_of(self.networks), support_images, 0, num_inner_steps, seed)
-        return generate_images(self.networks, weights.generator, sample_latents(self.networks, num_samples, seed))
+        return self.draw(weights.generator, sample_latents(self.networks, num_samples, seed))
 
     def _inner_steps(self, weights, support_images, first, count, seed):
         return adapt(self.networks, weights, support_images, count, self.settings.inner, adaptation_seed(seed), first)
@@ -142,7 +145,7 @@ class FewShotModel:
             if step > done:
                 first, count = tf.constant(done), tf.constant(step - done)
                 weights, done = self.inner_steps(weights, support, first, count, tf.constant(seed, tf.int64)), step
-            yield images.to_uint8(self._sample(weights.generator, latents).numpy())
+            yield images.to_uint8(self.draw(weights.generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network

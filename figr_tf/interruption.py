@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from absl import logging
 
@@ -20,13 +20,11 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def signals_noted(
-    noted: list[int] | None = None, tell: Callable[[int], None] = lambda number: None
-) -> Iterator[list[int]]:
+def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
     """Notes SIGTERM and Ctrl-C instead of dying in the middle of a step; a second one ends the process at once.
 
     Args:
-        noted: list to note them in, to which others may add. tell: called with each, from within the signal handler.
+        noted: list to note them in, to which others may add.
     """
     noted = [] if noted is None else noted
     received: list[int] = []
@@ -36,7 +34,6 @@ def signals_noted(
             raise KeyboardInterrupt
         received.append(number)
         noted.append(number)
-        tell(number)
         logging.warning("%s: finishing this step and saving; again to stop at once", signal.Signals(number).name)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}

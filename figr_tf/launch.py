@@ -24,6 +24,8 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
+from figr_tf.cluster import LOST
+
 _GRACE = 60.0  # seconds that workers get to notice for themselves that another one has failed
 _LAST_GRACE = 30.0  # and then to save after SIGTERM
 _POLL = 0.1
@@ -92,15 +94,17 @@ def _wait(workers: list[subprocess.Popen]) -> int:
     """Until all have ended, which those that do not do by themselves are made to; the launcher's own exit status."""
     first_failure, deadlines = 0, [(_GRACE, signal.SIGTERM), (_GRACE + _LAST_GRACE, signal.SIGKILL)]
     failed_at = 0.0
-    while any(worker.poll() is None for worker in workers):
-        time.sleep(_POLL)
-        failures = [worker.returncode for worker in workers if worker.returncode]
+    while True:
+        statuses = [worker.poll() for worker in workers]
+        failures = [status for status in statuses if status]
         if failures and not first_failure:
-            first_failure, failed_at = failures[0], time.monotonic()
+            # Of two in one poll the loss of a worker is the consequence, the other the cause.
+            first_failure, failed_at = min(failures, key=lambda status: status == LOST), time.monotonic()
+        if None not in statuses:
+            return first_failure if first_failure >= 0 else 128 - first_failure
         if first_failure and deadlines and time.monotonic() - failed_at > deadlines[0][0]:
             _signal_all(workers, deadlines.pop(0)[1])
-    status = first_failure or next((worker.returncode for worker in workers if worker.returncode), 0)
-    return status if status >= 0 else 128 - status
+        time.sleep(_POLL)
 
 
 def main() -> None:

@@ -37,9 +37,11 @@ class Metrics:
             runs.write_whole(self._path, "".join(kept))
 
     def add(self, metrics: reptile.MetaStepMetrics) -> None:
+        """Notes meta-steps: `metrics` holds [times] of each."""
         values = metrics._asdict() | {f"{k}_loss": v for k, v in metrics.losses._asdict().items()}
         values["gradient_penalty"] = values.pop("gradient_penalty_loss")
-        self._pending.append({k: float(v) for k, v in values.items() if k not in ("losses", "finite")})
+        columns = {k: v.numpy().tolist() for k, v in values.items() if k not in ("losses", "finite")}
+        self._pending += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, Any]:
         """Appends one line of means; steps that were skipped count with what is finite of theirs."""
@@ -75,7 +77,7 @@ class Bystander:
         return contextlib.nullcontext()
 
     def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
-        """Notes one meta-step as taken."""
+        """Notes the meta-steps of one call, the last of them number `step`, as taken; `metrics` holds [times] each."""
 
     def save(self) -> None:
         """Writes a checkpoint."""
@@ -113,7 +115,7 @@ class Recorder(Bystander):
 
     def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
         self._metrics.add(metrics)
-        self._progress.count_step()
+        self._progress.count_steps(len(metrics.finite))
         line = None
         if step % self._settings.log_every == 0 or step == self._settings.num_meta_steps:
             num_skipped = int(self._state.num_skipped.numpy())

@@ -18,6 +18,9 @@ class MetaStepMetrics(NamedTuple):
     finite: tf.Tensor
 
 
+METRIC_DTYPES = MetaStepMetrics(InnerLosses(*[tf.float32] * 3), tf.float32, tf.float32, tf.bool)
+
+
 def subtract(a: Weights, b: Weights) -> Weights:
     """a − b, weight by weight."""
     return tf.nest.map_structure(tf.subtract, a, b)

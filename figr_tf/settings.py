@@ -11,7 +11,7 @@ from figr_tf.splits import Split
 
 # Settings that change how long a run takes or what it shows, but not the weights at a given meta-step. Of jit_compile
 # the outcome counts, not the wish: XLA draws other random numbers from the same seed.
-_NOT_IDENTITY = ("log_every", "eval_every", "checkpoint_every", "jit_compile")
+_NOT_IDENTITY = ("log_every", "eval_every", "checkpoint_every", "meta_steps_per_call", "jit_compile")
 GENERATED_INK = -1.0  # the value of ink in the networks' images, whatever the files held; paper is 1
 
 
@@ -38,11 +38,12 @@ class Settings:
     log_every: int = 100
     eval_every: int = 10_000
     checkpoint_every: int = 1_000
+    meta_steps_per_call: int = 1
     jit_compile: str = "auto"
 
     def __post_init__(self):
         counts = ("num_shots", "meta_batch_size", "tasks_at_once", "num_meta_steps")
-        for name in (*counts, "log_every", "eval_every", "checkpoint_every"):
+        for name in (*counts, "log_every", "eval_every", "checkpoint_every", "meta_steps_per_call"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive integer. Received: {getattr(self, name)}")
         if self.meta_batch_size % self.tasks_at_once:
@@ -67,6 +68,11 @@ class Settings:
             del fields["num_meta_steps"]
         nested = {f"{group}.{k}": v for group in ("data", "network", "inner") for k, v in fields.pop(group).items()}
         return nested | fields | {"generated_ink": GENERATED_INK}
+
+    def meta_steps_of_next_call(self, meta_step: int) -> int:
+        """How many to take after `meta_step`: up to a call's most, and not past a log line, picture or checkpoint."""
+        to_events = (every - meta_step % every for every in (self.log_every, self.eval_every, self.checkpoint_every))
+        return min(self.meta_steps_per_call, self.num_meta_steps - meta_step, *to_events)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Settings":

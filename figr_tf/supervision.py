@@ -14,10 +14,12 @@ import dataclasses
 import os
 import queue
 import selectors
+import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from figr_tf.cluster import LOST, Cluster, Connection, gather
@@ -25,12 +27,13 @@ from figr_tf.cluster import LOST, Cluster, Connection, gather
 SILENCE = 30.0  # seconds without a sign of life after which a worker counts as lost
 _TICK = 0.2  # seconds between two looks at what is to be sent
 _BEAT = 2.0
+_PREPARATION = 3600.0  # seconds that workers get to come to a comparison: one of them may still be decoding its data
 
 
 @dataclasses.dataclass
 class _Deadline:
     seconds_left: float
-    what: str
+    sentence: Callable[[], str]
 
 
 class Supervisor:
@@ -66,6 +69,8 @@ class Supervisor:
         if self._connections:
             # A copy: while TensorFlow starts, its banner is held back and everything else on stderr with it.
             self._terminal = os.dup(2)
+            self._wakings, self._waker = socket.socketpair()
+            self._waker.setblocking(False)
             self._thread.start()
         return self
 
@@ -85,23 +90,40 @@ class Supervisor:
         if self._connections:
             self._agreed.clear()
             self._outbox.put(("facts", [self.cluster.index, facts]))
+            if self.cluster.is_chief:  # it knows who is missing, and ends the others
+                self._deadline = _Deadline(_PREPARATION, self._missing)
             self._agreed.wait()
+            self._deadline = None
 
-    def ask_to_stop(self, signal_number: int) -> None:
-        """Tells the chief of a signal. It may be busy with a picture, which it will not finish then."""
-        self._outbox.put(("stop", signal_number))
+    @contextlib.contextmanager
+    def hearing_signals(self) -> Iterator[None]:
+        """Tells the chief of any signal that has a handler, at once: the main thread may be deaf in TensorFlow.
+
+        The chief may be busy with a picture that all wait for, and will not finish it then.
+        """
+        if not self._connections:
+            yield
+            return
+        previous = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
 
     @contextlib.contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
         """Ends all workers, saying `what`, if the body, which may wait for them in TensorFlow, takes longer."""
-        self._deadline = _Deadline(seconds, what)
+        self._deadline = _Deadline(seconds, lambda: f"{self.cluster.name()}: {what}")
         try:
             yield
         finally:
             self._deadline = None
 
     def wait_for_the_cause(self, seconds: float) -> None:
-        """Gives the watching thread time to end this process with the cause of an error of a collective operation."""
+        """After an error of a collective operation, gives the watching thread time to end this process with its cause.
+
+        TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not say which.
+        """
         if self._connections:
             time.sleep(seconds)
 
@@ -111,10 +133,14 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             for index, connection in self._connections.items():
                 selector.register(connection.socket, selectors.EVENT_READ, index)
+            selector.register(self._wakings, selectors.EVENT_READ)
             last = beaten = time.monotonic()
             while not self._finished.is_set():
                 for key, _ in selector.select(_TICK):
-                    self._receive(key.data)
+                    if key.fileobj is self._wakings:
+                        self._hear_signals()
+                    else:
+                        self._receive(key.data)
                 now = time.monotonic()
                 # If it was this process that was stopped for a while, the others' silence proves nothing.
                 self._look_at_clocks(min(now - last, 5 * _TICK))
@@ -133,7 +159,11 @@ class Supervisor:
         if deadline := self._deadline:
             deadline.seconds_left -= elapsed
             if deadline.seconds_left < 0 and deadline is self._deadline:
-                self._end(f"{self.cluster.name()}: {deadline.what}", LOST)
+                self._end(deadline.sentence(), LOST)
+
+    def _hear_signals(self) -> None:
+        for number in self._wakings.recv(64):
+            self._handle(self.cluster.index, "stop", number)
 
     def _receive(self, index: int) -> None:
         connection = self._connections[index]
@@ -170,6 +200,10 @@ class Supervisor:
             if len(self._done) == self.cluster.size:
                 self._send_all("done", 0)
                 self._finished.set()
+
+    def _missing(self) -> str:
+        names = [self.cluster.name(i) for i in range(self.cluster.size) if i not in self._facts]
+        return f"{', '.join(names)} has not come as far as the others within {_PREPARATION:.0f} s"
 
     def _compare_when_complete(self) -> None:
         if len(self._facts) < self.cluster.size:

@@ -67,6 +67,10 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of ever
 _LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 10_000, "Meta-steps between pictures of held-out classes.")
 _CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Meta-steps between checkpoints.")
+_META_STEPS_PER_CALL = flags.DEFINE_integer(
+    "meta_steps_per_call", 1, "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for"
+    " Python. Progress and Ctrl-C wait for them; what comes out is the same."
+)  # fmt: skip
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile", "auto", ["auto", "on", "off"], "XLA for the meta-step; auto: on a GPU (on CPUs it is slower)."
 )
@@ -121,6 +125,7 @@ def _settings() -> "Settings":
         log_every=_LOG_EVERY.value,
         eval_every=_EVAL_EVERY.value,
         checkpoint_every=_CHECKPOINT_EVERY.value,
+        meta_steps_per_call=_META_STEPS_PER_CALL.value,
         jit_compile=_JIT_COMPILE.value,
     )
 

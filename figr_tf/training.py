@@ -61,7 +61,10 @@ class Trainer:
         # No autograph: there is nothing for it to convert, and it reads the source when a step is first traced, at the
         # first picture say, when a pull may have changed the files under a run that has been going for hours.
         self._gradient = replicas.compile_share(self._meta_gradient, jit_compile=identity["xla"])
-        self.take_meta_step = replicas.compile_step(self._take_meta_step, self.pixels, jit_compile=identity["xla"])
+        step = distribution.Step(self._take_meta_step, reptile.METRIC_DTYPES)
+        self.take_meta_steps = replicas.compile_steps(
+            step, self.pixels, settings.meta_steps_per_call, jit_compile=identity["xla"]
+        )
         self._evaluate_task = tf.function(self._adapt_to, autograph=False, jit_compile=identity["xla"])
 
     def _take_meta_step(self, pixels: tf.Tensor) -> reptile.MetaStepMetrics:
@@ -137,10 +140,11 @@ def train(
     replicas = replicas or distribution.OneDevice()
     trainer = Trainer(settings, dataset, identity, replicas)
     recorder = recording.Recorder(settings, folder, trainer.reptile, identity) if folder else recording.Bystander()
-    recorder.restore()
-    replicas.broadcast(checkpoints.state_variables(trainer.reptile))
+    with replicas.waiting_for("the state of the run"):
+        recorder.restore()
+        replicas.broadcast(checkpoints.state_variables(trainer.reptile))
     supervisor = replicas.supervisor
-    with signals_noted(supervisor.stop_signals, supervisor.ask_to_stop) as signals, recorder.begin():
+    with supervisor.hearing_signals(), signals_noted(supervisor.stop_signals) as signals, recorder.begin():
         _loop(trainer, recorder, signals)
 
 
@@ -150,8 +154,9 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
     # A kill may have come between checkpoint and picture.
     recorder.draw_if_due(trainer.held_out_pictures(), step, signals)
     while step < settings.num_meta_steps:
-        metrics = trainer.take_meta_step()
-        step += 1
+        times = settings.meta_steps_of_next_call(step)
+        metrics = trainer.take_meta_steps(times)
+        step += times
         recorder.count(metrics, step)
         hopeless = state.num_skipped_in_a_row.numpy() >= MAX_SKIPPED_IN_A_ROW
         done = step == settings.num_meta_steps

@@ -2,7 +2,11 @@
 
 import json
 import re
+import runpy
 import shlex
+import subprocess
+import sys
+from unittest import mock
 
 import kubernetes_validate
 import pytest
@@ -58,3 +62,21 @@ def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists():
     assert int(user) > 0
     sources = [source for line in lines if line[0] == "COPY" for source in line[1:-1]]
     assert all(list(ROOT.glob(source)) for source in sources)
+
+
+def test_ray_starts_training_with_the_flags_given(monkeypatch):
+    """With a stand-in for Ray, which no requirement of ours installs."""
+    ray, trainers = mock.MagicMock(), mock.MagicMock()
+    ray.cluster_resources.return_value = {"CPU": 2.0}
+    for name, module in {"ray": ray, "ray.train": ray.train, "ray.train.tensorflow": trainers}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(sys, "argv", ["ray_train.py", "2", "--dataset=glyphs", "--run=/runs/1"])
+    started = mock.Mock()
+    monkeypatch.setattr(subprocess, "run", started)
+    runpy.run_path(str(DEPLOY / "ray_train.py"), run_name="__main__")
+    ray.train.ScalingConfig.assert_called_once_with(num_workers=2, use_gpu=False)
+    (train_one,), given = trainers.TensorflowTrainer.call_args
+    train_one(given["train_loop_config"])
+    (command,), options = started.call_args
+    assert command[1:] == ["-m", "figr_tf.train", "--distribute=multi_worker", "--dataset=glyphs", "--run=/runs/1"]
+    assert options == {"check": True}

@@ -54,6 +54,7 @@ WORKER = """
 import os, signal, sys, time
 from figr_tf import console, supervision
 from figr_tf.cluster import Cluster
+from figr_tf.errors import UserError
 supervision.SILENCE, supervision._BEAT = 1.5, 0.2
 
 def main():
@@ -152,9 +153,28 @@ def test_waiting_longer_than_a_deadline_ends_all():
         assert error.endswith("): waited for the others\n")
 
 
-def test_a_signal_of_any_worker_reaches_the_chief():
-    chief = "while not supervisor.stop_signals:\n    time.sleep(0.01)\nsys.exit(100 + supervisor.stop_signals[0])"
-    assert _outcomes(chief, "supervisor.ask_to_stop(15)") == [(115, ""), (0, "")]
+def test_a_worker_that_does_not_come_to_a_comparison_is_named():
+    there, elsewhere = "supervision._PREPARATION = 1.0\nsupervisor.compare({'a': 1})", "time.sleep(60)"
+    for outcome in _outcomes(there, there, elsewhere):
+        assert outcome[0] == cluster.LOST
+        assert outcome[1].startswith("error: worker 2 (127.0.0.1:")
+        assert outcome[1].endswith(") has not come as far as the others within 1 s\n")
+
+
+def test_a_signal_of_a_worker_that_is_stuck_in_a_call_reaches_the_chief():
+    """Python's own handlers run between two instructions of the main thread, and so not within minutes of C++."""
+    chief = "while not supervisor.stop_signals:\n    time.sleep(0.01)\nraise UserError(supervisor.stop_signals)"
+    stuck = """
+import hashlib, threading
+from figr_tf.interruption import signals_noted
+with supervisor.hearing_signals(), signals_noted():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    first, second = _outcomes(chief, stuck)
+    assert first == (1, "error: [15]\n")
+    assert second[0] == 1
+    assert second[1].endswith(" ended: [15]\n")
 
 
 def test_two_processes_in_one_place_are_told_apart_from_a_restart():

@@ -89,6 +89,32 @@ def test_training_moves_the_weights(unbroken, settings, tiny_dataset):
     assert set(still) <= {len(before) - 1, len(before) - 3}
 
 
+def test_several_meta_steps_a_call_take_the_steps_and_note_the_metrics_of_one_a_call(
+    unbroken, settings, tiny_dataset, tmp_path
+):
+    several = dataclasses.replace(settings, meta_steps_per_call=3, log_every=7, eval_every=7, checkpoint_every=7)
+    folder = _folder(tmp_path / "run", several, tiny_dataset)
+    _train(several, tiny_dataset, folder)
+    for a, b in zip(*(_final_weights(run, several, tiny_dataset) for run in (folder, unbroken)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    (line,), lines = _metric_lines(folder), _metric_lines(unbroken)
+    for key in ("discriminator_loss", "gradient_penalty", "generator_gradient_norm"):
+        assert line[key] == pytest.approx(np.dot([2, 2, 2, 1], [other[key] for other in lines]) / 7)
+
+
+def test_compiled_with_xla_too_several_meta_steps_a_call_are_those_of_one_a_call(settings, tiny_dataset):
+    quick = dataclasses.replace(settings, num_inner_steps=1, inner=InnerStep(gradient_penalty_weight=0.0))
+    trainers = [
+        training.Trainer(dataclasses.replace(quick, meta_steps_per_call=most), tiny_dataset, {"xla": True})
+        for most in (1, 3)
+    ]
+    one_by_one = [trainers[0].take_meta_steps(1).losses.discriminator.numpy()[0] for _ in range(2)]
+    together = trainers[1].take_meta_steps(2)
+    np.testing.assert_array_equal(together.losses.discriminator, one_by_one)
+    for a, b in zip(*(t.reptile.networks.generator.trainable_variables for t in trainers), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 class _StopAfter(list):
     """Stands for the list of noted signals: full once the loop has looked at it `looks` times."""
 

@@ -1,5 +1,7 @@
 """Several workers of one training, as processes of this host: equal to one, and ended together if one ends."""
 
+import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -12,8 +14,6 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.e2e import worker_processes
 from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
-
-pytestmark = pytest.mark.slow  # processes that wait for each other: make test-all
 
 TWO_DEVICES = """
 import runpy, tensorflow as tf
@@ -93,16 +93,37 @@ def test_sigterm_on_any_worker_saves_and_ends_all(broken):
     assert seconds < 30
 
 
-def test_replicas_change_nothing_however_many_there_are_and_whenever_that_changes(broken, tmp_path):
-    """The broken run of two workers, finished by one, and two devices of one process: both equal one with all tasks."""
+@pytest.fixture(scope="module")
+def alone(broken):
+    """What one process with all tasks makes of as many meta-steps, never interrupted."""
     run, *_ = broken
-    flags = [*TINY, f"--num_meta_steps={newest_step(run) + 1}", "--run"]
-    _train([*TRAIN, *flags, str(run)], [*TRAIN, *flags, str(tmp_path / "alone")])
-    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
-    assert [start["replicas"] for start in worker_processes.starts(run)] == [2, 2, 1]
-    assert [start["replicas"] for start in worker_processes.starts(tmp_path / "mirrored")] == [2]
-    _assert_equal_up_to_rounding(tmp_path / "alone", run)
-    _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")
+    folder = run.with_name("alone")
+    _train([*TRAIN, *TINY, f"--num_meta_steps={newest_step(run)}", f"--run={folder}"])
+    return folder
+
+
+def test_two_workers_broken_and_resumed_equal_one_process_with_all_tasks(broken, alone):
+    run, *_ = broken
+    assert [start["replicas"] for start in worker_processes.starts(run)] == [2, 2]
+    assert [start["replicas"] for start in worker_processes.starts(alone)] == [1]
+    _assert_equal_up_to_rounding(alone, run)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_workers_goes_on_with_one(broken, alone, tmp_path):
+    folders = [pathlib.Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in (broken[0], alone)]
+    flags = [*TINY, f"--num_meta_steps={newest_step(alone) + 2}", "--run"]
+    _train(*([*TRAIN, *flags, str(folder)] for folder in folders))
+    assert [start["replicas"] for start in worker_processes.starts(folders[0])] == [2, 2, 1]
+    _assert_equal_up_to_rounding(*folders)
+
+
+@pytest.mark.slow
+def test_two_devices_of_one_process_equal_one(alone, tmp_path):
+    flags = [*TINY, f"--num_meta_steps={newest_step(alone)}", f"--run={tmp_path / 'run'}"]
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags])
+    assert [start["replicas"] for start in worker_processes.starts(tmp_path / "run")] == [2]
+    _assert_equal_up_to_rounding(alone, tmp_path / "run")
 
 
 def test_a_worker_that_never_comes_is_named_within_the_deadline(tmp_path):
@@ -169,6 +190,7 @@ def test_another_worker_with_other_pictures_ends_all_naming_both(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
     with workers(2, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as two:
         ended = two.ended()
@@ -177,6 +199,7 @@ def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
         assert "--meta_batch_size=3 is not a multiple of 2 (replicas) × 1 (--tasks_at_once)" in worker.stderr
 
 
+@pytest.mark.slow
 def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
     with workers(3, [*TINY, "--meta_batch_size=3", f"--run={tmp_path / 'run'}"]) as three:
         three.wait_for_line("meta-step 2/")
@@ -187,6 +210,7 @@ def test_when_the_chief_is_killed_the_others_end_and_name_it(tmp_path):
         assert f"error: worker 0 ({three.addresses[0]}) has died" in worker.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
     with workers(2, [*TINY, f"--run={tmp_path / 'run'}"]) as two:
         two.wait_for_line("meta-step 2/")
@@ -198,6 +222,7 @@ def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
     assert f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
 
 
+@pytest.mark.slow
 def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path):
     """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in time."""
     flags = [*TINY, "--eval_every=3", "--num_inner_steps=400", f"--run={tmp_path / 'run'}"]
@@ -210,6 +235,7 @@ def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path)
     assert not list((tmp_path / "run/grids").iterdir())
 
 
+@pytest.mark.slow
 def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
     """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
     flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]

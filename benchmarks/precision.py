@@ -1,0 +1,151 @@
+"""What convolutions in TF32 or bfloat16 do to the gradient that the discriminator descends, beside float64.
+
+  python -m benchmarks.precision
+
+A tensor core multiplies rounded inputs and adds up in float32: TF32 keeps 10 bits of a mantissa, bfloat16 7 and rounds
+the result too. Here the inputs of every convolution, forward, by input and by weights, are rounded so; everything else
+stays float32. Relative errors (L2) of the gradient penalty and of the discriminator's whole gradient at λ = 10, medians
+over glyphs; the networks are as initialised, and after some meta-steps where --run is given.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterator
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from figr_images import images
+from figr_tf import console, generation, glyphs, layers, losses
+from figr_tf.adaptation import draw_latents, generate_images, weights_of
+from figr_tf.networks import Networks, NetworkSpec, apply_network, build_networks
+
+_HIDDEN = flags.DEFINE_list("hidden", ["4", "16"], "Channels at full resolution.")
+_RUN = flags.DEFINE_string("run", None, "Run folder; measures its networks instead.")
+_TASKS = flags.DEFINE_integer("tasks", 9, "Classes, of four glyphs each.", lower_bound=1)
+_PENALTY_WEIGHT = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """How a convolution rounds: what it multiplies, and what it returns."""
+
+    name: str
+    dtype: tf.DType = tf.float32
+    inputs: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    result: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+
+
+def to_tf32(x: tf.Tensor) -> tf.Tensor:
+    """Nearest number of 10 explicit bits of mantissa; ties away from 0."""
+    bits = tf.bitcast(x, tf.int32)
+    return tf.bitcast(tf.bitwise.bitwise_and(bits + 0x1000, ~0x1FFF), tf.float32)
+
+
+def to_bfloat16(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.cast(x, tf.bfloat16), tf.float32)
+
+
+PRECISIONS = (
+    Precision("float32"),
+    Precision("TF32", inputs=to_tf32),
+    Precision("bfloat16", inputs=to_bfloat16, result=to_bfloat16),
+)
+EXACT = Precision("float64", tf.float64)
+
+
+def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`layers.convolution` in that precision, with its derivatives of every order.
+
+    Forward, by input and by weights are three faces of one trilinear form: the derivatives of each are the others.
+    """
+    enter, leave = precision.inputs, precision.result
+    same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+
+    @tf.custom_gradient
+    def forward(x, kernel):
+        return leave(tf.nn.conv2d(enter(x), enter(kernel), **same)), lambda v: (
+            by_input(v, kernel, tf.shape(x)),
+            by_weights(x, v, kernel.shape),
+        )
+
+    def by_input(dy, kernel, shape):
+        @tf.custom_gradient
+        def of(dy, kernel):
+            return leave(tf.nn.conv2d_transpose(enter(dy), enter(kernel), shape, **same)), lambda v: (
+                forward(v, kernel),
+                by_weights(v, dy, kernel.shape),
+            )
+
+        return of(dy, kernel)
+
+    def by_weights(x, dy, shape):
+        @tf.custom_gradient
+        def of(x, dy):
+            product = tf.raw_ops.Conv2DBackpropFilter(
+                input=enter(x), filter_sizes=shape, out_backprop=enter(dy), **same
+            )
+            return leave(product), lambda v: (by_input(dy, v, tf.shape(x)), forward(x, v))
+
+        return of(x, dy)
+
+    return lambda x, kernel, bias: tf.nn.bias_add(forward(x, kernel), bias)
+
+
+def penalty_and_gradient(
+    networks: Networks, support_images: tf.Tensor, generated: tf.Tensor, mix: tf.Tensor, precision: Precision
+) -> list[np.ndarray]:
+    """float64 [1] and [P]: the gradient penalty, and the gradient of the discriminator's loss by its weights."""
+
+    def score(images):
+        return apply_network(networks.discriminator, weights, images)
+
+    weights = tuple(tf.cast(w, precision.dtype) for w in weights_of(networks).discriminator)
+    real, drawn, mix = (tf.cast(x, precision.dtype) for x in (support_images, generated, mix))
+    with mock.patch.object(layers, "convolution", convolution_of(precision)), tf.GradientTape() as tape:
+        tape.watch(weights)
+        penalty = losses.gradient_penalty(score, drawn + mix * (real - drawn))
+        loss = losses.discriminator_loss("wasserstein", score(real), score(drawn)) + _PENALTY_WEIGHT * penalty
+        gradient = tape.gradient(loss, weights)
+    return [x.numpy().astype(np.float64) for x in (penalty, tf.concat([tf.reshape(g, [-1]) for g in gradient], 0))]
+
+
+def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
+    """Of each precision, the relative errors of penalty and gradient on one class."""
+    size, latent_dim = networks.discriminator.input_shape[1], networks.generator.input_shape[-1]
+    support = tf.constant(images.to_unit_range(glyphs.glyph_images(task, 4, size, seed=0)))
+    generated = generate_images(
+        networks, weights_of(networks).generator, draw_latents([4, latent_dim], tf.constant([task, 0]))
+    )
+    mix = tf.random.stateless_uniform([4, 1, 1, 1], [task, 1])
+    exact = penalty_and_gradient(networks, support, generated, mix, EXACT)
+    for precision in PRECISIONS:
+        found = penalty_and_gradient(networks, support, generated, mix, precision)
+        relative = [float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(found, exact, strict=True)]
+        yield precision.name, relative
+
+
+def _networks() -> Iterator[tuple[str, Networks]]:
+    if _RUN.value:
+        yield _RUN.value, generation.load_run(_RUN.value).networks
+        return
+    for hidden in _HIDDEN.value:
+        yield f"h = {hidden}, untrained", build_networks(NetworkSpec(hidden=int(hidden)), 0)
+
+
+def main() -> None:
+    print("| networks | convolutions in | error of the penalty | of the gradient |\n|---|---|---|---|")
+    for name, networks in _networks():
+        errors: dict[str, list[list[float]]] = {}
+        for task in range(_TASKS.value):
+            for precision, relative in _errors(networks, task):
+                errors.setdefault(precision, []).append(relative)
+        for precision, rows in errors.items():
+            penalty, gradient = (statistics.median(column) for column in zip(*rows, strict=True))
+            print(f"| {name} | {precision} | {penalty:.1e} | {gradient:.1e} |", flush=True)
+
+
+if __name__ == "__main__":
+    console.run(main)
