@@ -240,5 +240,6 @@ def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
     """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
     flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]
     _train([*TRAIN, *flags, str(tmp_path / "alone")])
-    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored")])
+    at_a_stretch = ["--meta_steps_per_call=4", "--log_every=4", "--checkpoint_every=4"]
+    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored"), *at_a_stretch])
     _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")
