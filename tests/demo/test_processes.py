@@ -99,6 +99,7 @@ def test_without_a_server_the_gateway_starts_and_says_so():
         assert "No server answers at 127.0.0.1:1" in json.load(refused.value)["error"]
 
 
+@pytest.mark.slow
 def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(visit, stub):
     port, page_port = processes.free_port(), processes.free_port()
     with start_demo(f"--target=127.0.0.1:{port}", port=page_port) as demo:

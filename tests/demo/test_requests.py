@@ -209,6 +209,24 @@ def test_what_the_model_refuses_is_said_on_the_page(page, gateway):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_the_page_notices_that_the_model_or_its_own_server_is_gone_and_goes_on_when_they_are_back(page, gateway):
+    page.get_by_label("Example: Fish").click()
+    hand.expect_drawings(page)
+    alert = page.get_by_role("alert")
+    gateway.link.error = ServingError("UNAVAILABLE", "no server answers")
+    page.get_by_label("Seed").fill("1")
+    expect(alert).to_have_text("No server answers. Trying again by itself.")
+    gateway.link.error = None
+    expect(alert).to_be_hidden()
+    page.wait_for_function(f"() => ({_MARK}) === 1")
+    gateway.close()
+    page.get_by_label("Seed").fill("2")
+    expect(alert).to_have_text("The server of this page does not answer. Trying again by itself.")
+    gateway.start()
+    expect(alert).to_be_hidden()
+    page.wait_for_function(f"() => ({_MARK}) === 2")
+
+
 def test_where_waiting_helps_the_page_says_so_and_asks_again(page, gateway):
     page.get_by_label("Example: Fish").click()
     hand.expect_drawings(page)
