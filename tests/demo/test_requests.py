@@ -187,7 +187,7 @@ def test_two_tabs_do_not_disturb_each_other(page, gateway):
 
 def test_a_reload_in_mid_run_cancels_and_asks_again_for_the_same(page, gateway):
     gateway.hold()
-    hand.draw_four(page)
+    hand.draw_four(page, "corner")
     wait_for(lambda: len(gateway.link.asked) == 1)
     page.wait_for_url("**/#*d=*")
     page.reload()
