@@ -103,10 +103,10 @@ class Demo(NamedTuple):
 
 
 @contextlib.contextmanager
-def start_demo(*flags: str, port: int = 0) -> Iterator[Demo]:
+def start_demo(*flags: str, port: int = 0, module: str = "serving.demo") -> Iterator[Demo]:
     """Runs `serving.demo` until the end of the block; begins when it says where the page is."""
     says = "the page is at "
-    with processes.started("serving.demo", f"--port={port}", *flags, until=says) as (process, line):
+    with processes.started(module, f"--port={port}", *flags, until=says) as (process, line):
         yield Demo(process, line.removeprefix(says).strip())
 
 

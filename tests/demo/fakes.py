@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import io
 import threading
 from collections.abc import AsyncIterator
@@ -89,9 +90,9 @@ class FakeLink:
 
 @contextlib.asynccontextmanager
 async def running(
-    link: FakeLink, limits: Limits = LIMITS, public: bool = False
+    link: FakeLink, limits: Limits = LIMITS, public: bool = False, port: int | None = None
 ) -> AsyncIterator[test_utils.TestClient]:
-    server = test_utils.TestServer(gateway.Gateway(link, limits, public).application())
+    server = test_utils.TestServer(gateway.Gateway(link, limits, public).application(), port=port)
     async with test_utils.TestClient(server) as client:
         yield client
 
@@ -100,12 +101,17 @@ class GatewayThread:
     """A gateway with a FakeLink in a thread of its own, for a browser in this one.
 
     Attributes:
-        link: what it asks. url: of its page.
+        link: what it asks. url: of its page. port: chosen at the first start.
     """
 
     def __init__(self, link: FakeLink, limits: Limits = LIMITS):
         self.link = link
+        self.port: int | None = None
         self._limits = limits
+        self.start()
+
+    def start(self) -> None:
+        """At the same port as before, after `close`."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()], daemon=True)
@@ -114,8 +120,9 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._end = asyncio.Event()
-        async with running(self.link, self._limits) as client:
+        async with running(self.link, self._limits, port=self.port) as client:
             self.url = str(client.make_url("/"))
+            self.port = client.port
             self._ready.set()
             await self._end.wait()
 
@@ -136,3 +143,13 @@ class GatewayThread:
 
 def body(count: int = 2, **fields) -> dict:
     return {"images": [encoded(png())] * count, "num_samples": 3, "seed": 7} | fields
+
+
+def asynchronous(test):
+    """A coroutine as a test."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
+
+    return run

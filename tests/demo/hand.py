@@ -1,7 +1,6 @@
 """What a visitor does with the page."""
 
 import io
-import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from playwright.sync_api import Page, expect
 STROKES = {
     "cross": [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]],
     "corner": [[(0.1, 0.1), (0.1, 0.35), (0.3, 0.35)]],
-    "wave": [[(0.1 + 0.04 * i, 0.5 + 0.2 * np.sin(i / 1.6)) for i in range(21)]],
+    "wave": [[(0.1 + 0.08 * i, 0.5 + 0.2 * np.sin(i / 0.8)) for i in range(11)]],
 }
 
 
@@ -28,7 +27,7 @@ def draw(page: Page, number: int, shape: str = "cross") -> None:
         page.mouse.move(*points[0])
         page.mouse.down()
         for point in points[1:]:
-            page.mouse.move(*point, steps=2)
+            page.mouse.move(*point)
         page.mouse.up()
 
 
@@ -40,7 +39,9 @@ def draw_four(page: Page, shape: str = "cross") -> None:
 def expect_drawings(page: Page, count: int = 64, steps: int | None = None) -> None:
     """Waits until the page says that it shows so many."""
     after = "" if steps is None else f" after {steps} inner step"
-    expect(page.locator("#status")).to_have_text(re.compile(f"^{count} drawings{after}"))
+    page.wait_for_function(  # looks at every frame, sooner than `expect` does
+        "text => document.querySelector('#status').textContent.startsWith(text)", arg=f"{count} drawings{after}"
+    )
     expect(page.locator("#grid canvas")).to_have_count(count)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import dataclasses
-import functools
 import io
 import json
 
@@ -12,17 +11,8 @@ import pytest
 from PIL import Image
 
 from figr_images import image_grid
-from serving.demo_app import gateway
 from serving.errors import ServingError
 from tests.demo import fakes
-
-
-def asynchronous(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
-
-    return run
 
 
 async def refused(client, status, **request):
@@ -36,7 +26,7 @@ async def refused(client, status, **request):
         return sentence
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_a_request_reaches_the_model_as_arrays_and_comes_back_as_files():
     link = fakes.FakeLink()
     async with fakes.running(link) as client:
@@ -53,7 +43,7 @@ async def test_a_request_reaches_the_model_as_arrays_and_comes_back_as_files():
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(files[2]))), fakes.answer(asked)[2, ..., 0])
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_whoever_accepts_png_gets_the_picture_of_support_and_samples():
     link = fakes.FakeLink()
     async with fakes.running(link) as client:
@@ -92,7 +82,7 @@ HUGE_FILE = fakes.encoded(fakes.png() + bytes(5000))
         ({"colour": "red"}, 400, "no other fields"),
     ],
 )
-@asynchronous
+@fakes.asynchronous
 async def test_what_cannot_be_used_is_refused_with_a_sentence(fields, status, says):
     link = fakes.FakeLink()
     async with fakes.running(link) as client:
@@ -100,7 +90,7 @@ async def test_what_cannot_be_used_is_refused_with_a_sentence(fields, status, sa
     assert link.asked == []
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_a_blank_drawing_is_named():
     blank = io.BytesIO()
     Image.new("L", (16, 16), 255).save(blank, "PNG")
@@ -109,7 +99,7 @@ async def test_a_blank_drawing_is_named():
         assert "Drawing 2 is empty" in await refused(client, 400, json=fakes.body(images=images))
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_bodies_that_are_too_large_or_no_json_are_refused():
     async with fakes.running(fakes.FakeLink()) as client:
         json_type = {"Content-Type": "application/json"}
@@ -120,7 +110,7 @@ async def test_bodies_that_are_too_large_or_no_json_are_refused():
         assert "Content-Type" in await refused(client, 400, data=json.dumps(fakes.body()))
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_many_requests_in_a_row_get_429_and_a_time():
     limits = dataclasses.replace(fakes.LIMITS, burst=2, per_second=0.01)
     async with fakes.running(fakes.FakeLink(), limits) as client:
@@ -132,7 +122,7 @@ async def test_many_requests_in_a_row_get_429_and_a_time():
             assert response.headers["Retry-After"] in (await response.json())["error"]
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_so_many_run_and_wait_the_next_gets_503_until_there_is_room():
     limits = dataclasses.replace(fakes.LIMITS, max_running=1, max_queued=1)
     link = fakes.FakeLink()
@@ -150,7 +140,7 @@ async def test_so_many_run_and_wait_the_next_gets_503_until_there_is_room():
         assert (await client.post("/api/generate", json=fakes.body())).status == 200
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_a_request_that_takes_too_long_gets_504_and_is_cancelled():
     link = fakes.FakeLink()
     link.hold = asyncio.Event()
@@ -159,7 +149,7 @@ async def test_a_request_that_takes_too_long_gets_504_and_is_cancelled():
         assert link.cancelled.is_set()
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_whoever_goes_away_cancels_the_request_and_leaves_its_place():
     link = fakes.FakeLink()
     link.hold = asyncio.Event()
@@ -183,7 +173,7 @@ async def test_whoever_goes_away_cancels_the_request_and_leaves_its_place():
         ("UNKNOWN", 502),
     ],
 )
-@asynchronous
+@fakes.asynchronous
 async def test_what_the_model_says_is_passed_on_as_a_sentence(code, status):
     link = fakes.FakeLink()
     link.error = ServingError(code, "there is something the matter")
@@ -191,7 +181,7 @@ async def test_what_the_model_says_is_passed_on_as_a_sentence(code, status):
         assert await refused(client, status, json=fakes.body()) == "There is something the matter."
 
 
-@asynchronous
+@fakes.asynchronous
 async def test_a_fault_of_our_own_is_logged_without_what_was_drawn(caplog):
     link = fakes.FakeLink()
     link.error = KeyError(fakes.encoded(fakes.png()))
@@ -201,71 +191,10 @@ async def test_a_fault_of_our_own_is_logged_without_what_was_drawn(caplog):
     assert fakes.encoded(fakes.png())[:12] not in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/", "/page/main.js", "/page/style.css", "/api/model", "/nothing", "/page/no.js"])
-@asynchronous
-async def test_every_answer_carries_the_security_headers(path):
-    async with fakes.running(fakes.FakeLink()) as client, client.get(path) as response:
-        policy = response.headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
-        assert "unsafe" not in policy
-        assert "http" not in policy
-        assert "*" not in policy
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-        assert "no-" in response.headers["Cache-Control"]
-
-
-@pytest.mark.parametrize("name", ["..%2fgateway.py", "%2e%2e/limits.py", "__init__.py", ".", "", "main.js%00"])
-@asynchronous
-async def test_only_the_files_of_the_page_are_served(name):
-    async with fakes.running(fakes.FakeLink()) as client, client.get(f"/page/{name}") as response:
-        assert response.status in (400, 404)
-
-
-@pytest.mark.parametrize(
-    ("headers", "public", "status"),
-    [
-        ({"Origin": "https://elsewhere.example"}, False, 403),
-        ({"Origin": "https://elsewhere.example"}, True, 403),
-        ({"Origin": "null"}, False, 403),
-        ({"Host": "rebound.example:8080"}, False, 403),
-        ({"Host": "rebound.example"}, True, 200),
-        ({"Host": "localhost:8080"}, False, 200),
-        ({"Host": "[::1]:8080"}, False, 200),
-        ({"Host": "localhost:8080", "Origin": "http://localhost:8080"}, False, 200),
-    ],
-)
-@asynchronous
-async def test_pages_of_other_sites_get_nothing(headers, public, status):
-    async with fakes.running(fakes.FakeLink(), public=public) as client:
-        async with client.post("/api/generate", json=fakes.body(), headers=headers) as response:
-            assert response.status == status
-        async with client.get("/api/model", headers=headers) as response:
-            assert response.status == status
-
-
-@asynchronous
-async def test_the_address_of_the_model_is_shown_on_loopback_only():
-    for public, shown in ((False, "127.0.0.1:1"), (True, None)):
-        async with fakes.running(fakes.FakeLink(), public=public) as client, client.get("/api/model") as response:
-            endpoint = (await response.json())["endpoint"]
-            assert (endpoint and endpoint["address"]) == shown
-
-
-@asynchronous
+@fakes.asynchronous
 async def test_a_model_without_an_inner_loop_is_asked_without_steps():
     link = fakes.FakeLink(fakes.described(limits={"num_inner_steps": {"maximum": 0}}))
     async with fakes.running(link) as client:
         assert (await client.post("/api/generate", json=fakes.body())).status == 200
         await refused(client, 400, json=fakes.body(num_inner_steps=5))
     assert [request.num_inner_steps for request in link.asked] == [None]
-
-
-def test_the_page_loads_nothing_from_elsewhere_and_holds_no_inline_code():
-    for path in gateway.PAGE.iterdir():
-        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
-        assert not any(scheme in text for scheme in ("http://", "https://")), path
-        assert not any(sink in text for sink in ("innerHTML", "eval(", "style=", " onclick=")), path
-    html = (gateway.PAGE / "index.html").read_text()
-    assert html.count("<script") == html.count('<script type="module" src="/page/') == 1
-    assert "<style" not in html

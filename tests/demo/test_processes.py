@@ -1,11 +1,13 @@
 """`python -m serving.demo` as a process, in front of a server or with the model in it."""
 
+import http.client
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 
 import numpy as np
@@ -73,6 +75,21 @@ def test_what_cannot_work_is_one_line(target, flags, says):
     assert says in done.stderr
 
 
+def test_a_visitor_who_goes_away_cancels_what_runs_for_them():
+    with start_demo(module="tests.demo.held") as demo:
+        address = urllib.parse.urlsplit(demo.url)
+
+        def present() -> int:
+            with urllib.request.urlopen(f"{demo.url}api/model", timeout=processes.START_TIMEOUT) as reply:
+                return json.load(reply)["present"]
+
+        connection = http.client.HTTPConnection(address.hostname, address.port)
+        connection.request("POST", "/api/generate", json.dumps(fakes.body()), {"Content-Type": "application/json"})
+        processes.wait_for(lambda: present() == 1)
+        connection.close()
+        processes.wait_for(lambda: present() == 0)
+
+
 def test_without_a_server_the_gateway_starts_and_says_so():
     with start_demo("--target=127.0.0.1:1") as demo:
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -82,6 +99,7 @@ def test_without_a_server_the_gateway_starts_and_says_so():
         assert "No server answers at 127.0.0.1:1" in json.load(refused.value)["error"]
 
 
+@pytest.mark.slow
 def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(visit, stub):
     port, page_port = processes.free_port(), processes.free_port()
     with start_demo(f"--target=127.0.0.1:{port}", port=page_port) as demo:

@@ -10,7 +10,7 @@ import { Pads } from "./pads.js";
 import { Runner } from "./runner.js";
 import { Sheet } from "./sheet.js";
 
-const PAUSE = 250; // milliseconds from the last stroke or slider's move until it begins by itself
+const PAUSE = 150; // milliseconds from the last stroke or slider's move until it begins by itself
 const ADDRESS_PAUSE = 400;
 const SEEN = 160; // pixels of the results that are enough to notice them
 

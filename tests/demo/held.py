@@ -1,0 +1,12 @@
+"""The page as `serving.demo` serves it, with a model that never answers: python -m tests.demo.held."""
+
+import asyncio
+
+from serving.demo_app import gateway
+from serving.demo_app.limits import Limits
+from tests.demo import fakes
+
+if __name__ == "__main__":
+    link = fakes.FakeLink()
+    link.hold = asyncio.Event()
+    gateway.serve(link, Limits(deadline=3600.0), "127.0.0.1", 0)
