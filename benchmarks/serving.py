@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+
 from figr_images import images
 from figr_tf import console
 from serving import bench, remote
