@@ -103,7 +103,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
         means = replicas.mean([value + 0.0 for value in message])
         return tf.reshape(means[0], [-1])[0]
 
-    take_steps = replicas.compile_steps(Step(reduce, tf.float32), tf.constant(0), most=1, jit_compile=False)
+    take_steps = replicas.compile_steps(Step(reduce, tf.float32, 1), tf.constant(0), most=1, jit_compile=False)
     seconds = []
     for _ in range(_REPEATS.value + 2):
         begun = time.perf_counter()

@@ -4,31 +4,38 @@
 
 The first argument is the number of workers, the others are flags of figr_tf.train. figr_tf and ray[train] are installed
 on every host, and --run is on storage that all of them share: which host is worker 0 is for Ray to choose. After the
-loss of a worker Ray starts all again, and they continue.
+loss of a worker Ray starts all again, and they continue; an error that would come again, such as a misspelt flag, ends
+the job with status 1. When a job is stopped, Ray kills its workers: what follows the last checkpoint is lost.
 """
 
 import subprocess
 import sys
 
 import ray
+import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.tensorflow import TensorflowTrainer
 
 
 def _train(config: dict[str, list[str]]) -> None:
     # A process of its own, since Ray calls this in a thread and signals come to main threads. It inherits TF_CONFIG.
-    subprocess.run([sys.executable, "-m", "figr_tf.train", "--distribute=multi_worker", *config["flags"]], check=True)
+    ended = subprocess.run([sys.executable, "-m", "figr_tf.train", "--distribute=multi_worker", *config["flags"]])
+    if ended.returncode not in (0, 1):
+        ended.check_returncode()
+    # Not raised: whatever is, Ray tries again. It waits for all workers here; they all end with the same status.
+    ray.train.report({"status": ended.returncode})
 
 
 def main() -> None:
     num_workers, *train_flags = sys.argv[1:]
     ray.init()
-    TensorflowTrainer(
+    result = TensorflowTrainer(
         _train,
         train_loop_config={"flags": train_flags},
         scaling_config=ScalingConfig(num_workers=int(num_workers), use_gpu="GPU" in ray.cluster_resources()),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=20)),
     ).fit()
+    sys.exit(result.metrics["status"])
 
 
 if __name__ == "__main__":

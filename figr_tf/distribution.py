@@ -20,9 +20,9 @@ from figr_tf.reptile import replica_variable
 from figr_tf.supervision import SILENCE, Supervisor
 
 MODES = ("none", "mirrored", "multi_worker")
-# Seconds. A meta-step takes that long only if some worker is stuck: in the first the graph is built and compiled, and a
+# Seconds. One task takes that long only if some worker is stuck: with the first the graph is built and compiled, and a
 # chief that draws pictures lets the others wait.
-_STEP_DEADLINE = 900.0
+_TASK_DEADLINE = 900.0
 _OF_LOST_WORKERS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -33,10 +33,15 @@ _GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be 
 
 
 class Step(NamedTuple):
-    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested alike."""
+    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested alike.
+
+    Attributes:
+        num_tasks: how many tasks it adapts to.
+    """
 
     take: Callable[[Any], Any]
     dtypes: Any
+    num_tasks: int
 
 
 def _repeat(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: int) -> Any:
@@ -132,8 +137,11 @@ class OneDevice:
         return bool(signals)
 
     @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
-        """Around whatever waits for other workers: ends all of them if it takes too long or one is lost."""
+    def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
+        """Around whatever waits for other workers: ends all of them if it takes too long or one is lost.
+
+        times: how many times as long it may take as one task.
+        """
         yield
 
 
@@ -174,7 +182,7 @@ class Replicated(OneDevice):
         loop = tf.function(lambda times: _repeat(take, step.dtypes, times, most), autograph=False)
 
         def take_steps(times: int) -> Any:
-            with self.waiting_for("a meta-step"):
+            with self.waiting_for(f"{times} × {step.num_tasks} tasks", times * step.num_tasks):
                 return _first(times, loop(tf.constant(times)))
 
         return take_steps
@@ -212,13 +220,14 @@ class Replicated(OneDevice):
         return bool(self._wishes.numpy() > 0)
 
     @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
-        sentence = f"waited {_STEP_DEADLINE:.0f} s for {what}; some worker is stuck or cannot reach another's address"
+    def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
+        seconds = _TASK_DEADLINE * times
+        sentence = f"waited {seconds:.0f} s for {what}; some worker is stuck or cannot reach another's address"
         try:
-            with self.supervisor.within(_STEP_DEADLINE, sentence):
+            with self.supervisor.within(seconds, sentence):
                 yield
         except tf.errors.OpError as error:
-            is_loss = isinstance(error, _OF_LOST_WORKERS)
+            is_loss = self.supervisor.cluster.size > 1 and isinstance(error, _OF_LOST_WORKERS)
             self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
             if not is_loss:
                 raise
@@ -239,7 +248,7 @@ def build(mode: str, supervisor: Supervisor) -> OneDevice:
         return OneDevice(supervisor)
     if mode == "mirrored":
         return Replicated(tf.distribute.MirroredStrategy(_local_devices()), supervisor)
-    with supervisor.within(_STEP_DEADLINE, "waited too long for TensorFlow to start on all workers"):
+    with supervisor.within(_TASK_DEADLINE, "waited too long for TensorFlow to start on all workers"):
         return Replicated(tf.distribute.MultiWorkerMirroredStrategy(), supervisor)
 
 

@@ -101,7 +101,7 @@ class Recorder(Bystander):
     def begin(self) -> Iterator[None]:
         step = self._state.num_steps()
         if step < self._settings.num_meta_steps:
-            print("building the graph of the first meta-step, about half a minute", flush=True)
+            print("building the graph of the first meta-step, about ten seconds", flush=True)
         self._progress = console.Progress(step, self._settings.num_meta_steps)
         try:
             with contextlib.closing(self._progress):

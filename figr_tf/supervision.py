@@ -90,8 +90,9 @@ class Supervisor:
         if self._connections:
             self._agreed.clear()
             self._outbox.put(("facts", [self.cluster.index, facts]))
-            if self.cluster.is_chief:  # it knows who is missing, and ends the others
-                self._deadline = _Deadline(_PREPARATION, self._missing)
+            # The chief knows who is missing, and ends the others before they take it to be the one.
+            patience = _PREPARATION if self.cluster.is_chief else _PREPARATION + SILENCE
+            self._deadline = _Deadline(patience, self._missing)
             self._agreed.wait()
             self._deadline = None
 
@@ -202,7 +203,8 @@ class Supervisor:
                 self._finished.set()
 
     def _missing(self) -> str:
-        names = [self.cluster.name(i) for i in range(self.cluster.size) if i not in self._facts]
+        known = self._facts if self.cluster.is_chief else range(1, self.cluster.size)
+        names = [self.cluster.name(i) for i in range(self.cluster.size) if i not in known]
         return f"{', '.join(names)} has not come as far as the others within {_PREPARATION:.0f} s"
 
     def _compare_when_complete(self) -> None:

@@ -61,7 +61,7 @@ class Trainer:
         # No autograph: there is nothing for it to convert, and it reads the source when a step is first traced, at the
         # first picture say, when a pull may have changed the files under a run that has been going for hours.
         self._gradient = replicas.compile_share(self._meta_gradient, jit_compile=identity["xla"])
-        step = distribution.Step(self._take_meta_step, reptile.METRIC_DTYPES)
+        step = distribution.Step(self._take_meta_step, reptile.METRIC_DTYPES, self._share)
         self.take_meta_steps = replicas.compile_steps(
             step, self.pixels, settings.meta_steps_per_call, jit_compile=identity["xla"]
         )

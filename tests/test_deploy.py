@@ -64,19 +64,38 @@ def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists():
     assert all(list(ROOT.glob(source)) for source in sources)
 
 
-def test_ray_starts_training_with_the_flags_given(monkeypatch):
-    """With a stand-in for Ray, which no requirement of ours installs."""
+@pytest.fixture
+def ray(monkeypatch):
+    """A stand-in for Ray, which no requirement of ours installs; a job that ends with status 1."""
     ray, trainers = mock.MagicMock(), mock.MagicMock()
     ray.cluster_resources.return_value = {"CPU": 2.0}
+    ray.trainer = trainers.TensorflowTrainer
+    ray.trainer.return_value.fit.return_value.metrics = {"status": 1}
     for name, module in {"ray": ray, "ray.train": ray.train, "ray.train.tensorflow": trainers}.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(sys, "argv", ["ray_train.py", "2", "--dataset=glyphs", "--run=/runs/1"])
-    started = mock.Mock()
-    monkeypatch.setattr(subprocess, "run", started)
-    runpy.run_path(str(DEPLOY / "ray_train.py"), run_name="__main__")
-    ray.train.ScalingConfig.assert_called_once_with(num_workers=2, use_gpu=False)
-    (train_one,), given = trainers.TensorflowTrainer.call_args
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(str(DEPLOY / "ray_train.py"), run_name="__main__")
+    return ray
+
+
+def _train_one(ray, monkeypatch, status):
+    run = mock.Mock(side_effect=lambda command: subprocess.CompletedProcess(command, status))
+    monkeypatch.setattr(subprocess, "run", run)
+    (train_one,), given = ray.trainer.call_args
     train_one(given["train_loop_config"])
-    (command,), options = started.call_args
+    return run.call_args.args[0]
+
+
+def test_ray_starts_training_with_the_flags_given(ray, monkeypatch):
+    command = _train_one(ray, monkeypatch, 0)
+    ray.train.ScalingConfig.assert_called_once_with(num_workers=2, use_gpu=False)
     assert command[1:] == ["-m", "figr_tf.train", "--distribute=multi_worker", "--dataset=glyphs", "--run=/runs/1"]
-    assert options == {"check": True}
+
+
+def test_ray_tries_again_after_a_lost_worker_and_not_after_an_error_that_would_come_again(ray, monkeypatch):
+    with pytest.raises(subprocess.CalledProcessError):
+        _train_one(ray, monkeypatch, 75)
+    assert not ray.train.report.called
+    _train_one(ray, monkeypatch, 1)
+    ray.train.report.assert_called_once_with({"status": 1})

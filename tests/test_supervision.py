@@ -154,10 +154,18 @@ def test_waiting_longer_than_a_deadline_ends_all():
 
 
 def test_a_worker_that_does_not_come_to_a_comparison_is_named():
-    there, elsewhere = "supervision._PREPARATION = 1.0\nsupervisor.compare({'a': 1})", "time.sleep(60)"
+    there, elsewhere = "supervision._PREPARATION = 5.0\nsupervisor.compare({'a': 1})", "time.sleep(60)"
     for outcome in _outcomes(there, there, elsewhere):
         assert outcome[0] == cluster.LOST
         assert outcome[1].startswith("error: worker 2 (127.0.0.1:")
+        assert outcome[1].endswith(") has not come as far as the others within 5 s\n")
+
+
+def test_a_chief_that_does_not_come_to_a_comparison_is_named_by_the_others():
+    there, elsewhere = "supervision._PREPARATION = 1.0\nsupervisor.compare({'a': 1})", "time.sleep(60)"
+    for outcome in _outcomes(elsewhere, there, there):
+        assert outcome[0] == cluster.LOST
+        assert outcome[1].startswith("error: worker 0 (127.0.0.1:")
         assert outcome[1].endswith(") has not come as far as the others within 1 s\n")
 
 

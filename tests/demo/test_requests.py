@@ -28,8 +28,10 @@ def test_the_button_draws_others_once_its_answer_is_there(page, gateway):
     page.get_by_role("button", name="Draw 64 others").click()
     wait_for(lambda: len(gateway.link.asked) == 2)
     assert gateway.link.asked[1].seed != gateway.link.asked[0].seed
+    gateway.hold()
     hand.draw(page, 1)
     expect(page.get_by_role("button", name="Draw 64 more")).to_be_visible()
+    gateway.release()
 
 
 def test_fewer_than_four_can_be_asked_for(page, gateway):

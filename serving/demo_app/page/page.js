@@ -12,6 +12,7 @@ import { Sheet } from "./sheet.js";
 
 const PAUSE = 150; // milliseconds from the last stroke or slider's move until it begins by itself
 const ADDRESS_PAUSE = 400;
+const LEAD_PAUSE = 2000; // milliseconds without another stroke after which a drawing counts as finished
 const SEEN = 160; // pixels of the results that are enough to notice them
 
 export class Page {
@@ -22,6 +23,7 @@ export class Page {
     this.runner = new Runner();
     this.shown = null; // {images, files, numbers, samples} of what the sheet shows
     this.answered = false; // whether that is what is asked for now
+    this.led = false; // whether the visitor has been led to results once
     this.timers = {};
     this.controls = new Controls(root, model, () => this.changed(this.shown));
     this.pads = new Pads(root, model, {
@@ -70,6 +72,7 @@ export class Page {
   interrupt() {
     clearTimeout(this.timers.run);
     clearTimeout(this.timers.retry);
+    clearTimeout(this.timers.lead);
     this.adaptation.pause();
     this.runner.stop();
     this.busy(false);
@@ -83,7 +86,7 @@ export class Page {
     clearTimeout(this.timers.address);
     this.timers.address = setTimeout(() => this.writeAddress(), ADDRESS_PAUSE);
     if (this.pads.full || (anyway && this.pads.images.length)) {
-      this.timers.run = setTimeout(() => this.run(), PAUSE);
+      this.timers.run = setTimeout(() => this.run(false), PAUSE);
     } else if (!this.shown) {
       this.invite();
     }
@@ -110,7 +113,8 @@ export class Page {
     return complete;
   }
 
-  async run() {
+  /** `wished`: for whoever pressed the button, not for one who may be about to draw another stroke. */
+  async run(wished = true) {
     this.interrupt();
     if (!this.pads.images.length) {
       this.warn("There is nothing to learn from yet: draw something in at least one square, or take an example.");
@@ -122,12 +126,17 @@ export class Page {
     if (await this.showNew(this.pads.images, numbers)) {
       this.adaptation.begin(numbers.steps);
       this.nameRun(true);
-      this.lead();
+      if (wished) {
+        this.lead();
+      } else if (!this.led) {
+        this.timers.lead = setTimeout(() => this.lead(), LEAD_PAUSE);
+      }
     }
   }
 
   /** To the results, where they are below what a small screen shows. */
   lead() {
+    this.led = true;
     const heading = this.find("results-title");
     if (heading.getBoundingClientRect().top > innerHeight - SEEN) {
       const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
