@@ -8,6 +8,7 @@ stays float32. Relative errors (L2) of the gradient penalty and of the discrimin
 over glyphs; the networks are as initialised, and after some meta-steps where --run is given.
 """
 
+import argparse
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterator
@@ -15,16 +16,14 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from figr_images import images
 from figr_tf import console, generation, glyphs, layers, losses
 from figr_tf.adaptation import draw_latents, generate_images, weights_of
 from figr_tf.networks import Networks, NetworkSpec, apply_network, build_networks
 
-_HIDDEN = flags.DEFINE_list("hidden", ["4", "16"], "Channels at full resolution.")
-_RUN = flags.DEFINE_string("run", None, "Run folder; measures its networks instead.")
-_TASKS = flags.DEFINE_integer("tasks", 9, "Classes, of four glyphs each.", lower_bound=1)
+_HIDDEN = (4, 16)
+_NUM_TASKS = 9
 _PENALTY_WEIGHT = 10.0
 
 
@@ -127,19 +126,23 @@ def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
         yield precision.name, relative
 
 
-def _networks() -> Iterator[tuple[str, Networks]]:
-    if _RUN.value:
-        yield _RUN.value, generation.load_run(_RUN.value).networks
+def _networks(run: str | None) -> Iterator[tuple[str, Networks]]:
+    if run:
+        yield run, generation.load_run(run).networks
         return
-    for hidden in _HIDDEN.value:
-        yield f"h = {hidden}, untrained", build_networks(NetworkSpec(hidden=int(hidden)), 0)
+    for hidden in _HIDDEN:
+        yield f"h = {hidden}, untrained", build_networks(NetworkSpec(hidden=hidden), 0)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run", help="run folder; measures its networks instead of untrained ones")
+    run = parser.parse_args().run
+    console.start_tensorflow()
     print("| networks | convolutions in | error of the penalty | of the gradient |\n|---|---|---|---|")
-    for name, networks in _networks():
+    for name, networks in _networks(run):
         errors: dict[str, list[list[float]]] = {}
-        for task in range(_TASKS.value):
+        for task in range(_NUM_TASKS):
             for precision, relative in _errors(networks, task):
                 errors.setdefault(precision, []).append(relative)
         for precision, rows in errors.items():
@@ -148,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    main()

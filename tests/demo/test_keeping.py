@@ -32,6 +32,18 @@ def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, visit, gat
     np.testing.assert_array_equal(second.support_images[3, ..., 0], noise)
 
 
+def test_a_link_to_what_came_of_fewer_than_four_drawings_shows_it(page, visit, gateway):
+    hand.draw(page, 2)
+    page.get_by_role("button", name="Draw 64 more").click()
+    hand.expect_drawings(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#told")).to_have_text("Link copied.")
+    friend = visit(page.evaluate("() => navigator.clipboard.readText()"))
+    hand.expect_drawings(friend)
+    assert len(gateway.link.asked) == 2
+    assert len(gateway.link.asked[1].support_images) == 1
+
+
 @pytest.mark.parametrize(
     "part", ["steps=999&samples=0&seed=x", "d=AAAA.....%%%.c", "d=cwA", "d=" + "c" * 9999, "=&=&&"]
 )

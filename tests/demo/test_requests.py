@@ -41,6 +41,18 @@ def test_fewer_than_four_can_be_asked_for(page, gateway):
     assert len(gateway.link.asked[-1].support_images) == 1
 
 
+def test_results_follow_the_squares_also_where_some_are_empty(page, gateway):
+    hand.draw(page, 2)
+    page.get_by_role("button", name="Draw 64 more").click()
+    hand.expect_drawings(page)
+    hand.draw(page, 3)
+    wait_for(lambda: len(gateway.link.asked) == 2)
+    assert len(gateway.link.asked[1].support_images) == 2
+    for number in (2, 3):
+        hand.pad(page, number).get_by_role("button", name="Clear").click()
+    expect(page.locator("#invitation")).to_have_text("They appear here, as soon as your squares are filled.")
+
+
 def test_an_empty_page_asks_for_nothing_says_so_and_leads_to_a_square(page, gateway):
     page.get_by_role("button", name="Draw 64 more").click()
     expect(page.get_by_role("alert")).to_contain_text("draw something in at least one square")
@@ -73,7 +85,7 @@ def test_another_seed_another_number_of_samples_and_of_steps(page, gateway):
     hand.expect_drawings(page, 56)
     page.get_by_role("slider", name="Inner steps").press("ArrowRight")
     hand.expect_drawings(page, 56, 20)
-    assert "steps=20&samples=56&seed=" in page.url
+    page.wait_for_url("**/#steps=20&samples=56&seed=*")
 
 
 _MARK = "document.querySelector('#grid canvas').getContext('2d').getImageData(1, 0, 1, 1).data[0]"

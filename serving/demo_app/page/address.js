@@ -9,11 +9,11 @@ const [STROKES, GRAY] = [..."sg"].map((letter) => letter.charCodeAt(0));
 const MOST_POINTS = 255;
 
 /** The part after the #. Drawings are left out, and `complete` is false, where they would make it too long. */
-export async function toAddress({ steps, samples, seed }, drawings) {
+export async function toAddress(numbers, drawings) {
   const coded = await Promise.all(drawings.map(encode));
   const text = coded.join(".");
   const complete = text.length <= LONGEST;
-  const fields = new URLSearchParams({ steps, samples, seed });
+  const fields = new URLSearchParams(Object.entries(numbers).filter(([, number]) => number !== undefined));
   return { hash: `${fields}${complete && text.replaceAll(".", "") ? `&d=${text}` : ""}`, complete };
 }
 

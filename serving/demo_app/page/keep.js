@@ -12,9 +12,10 @@ export class Keep {
     this.buttons = ["save-png", "save-zip", "copy-curl", "copy-python"].map(find);
     this.dialog = find("copy-dialog");
     this.text = find("copy-text");
+    this.told = find("told");
     const listen = (id, act) => find(id).addEventListener("click", act);
     listen("share", () => this.link());
-    listen("save-png", async () => save(await page.sheet.picture(), `${this.name()}.png`));
+    listen("save-png", async () => this.save(await page.sheet.picture(), `${this.name()}.png`));
     listen("save-zip", () => this.zip());
     listen("copy-curl", () => this.command(asCurl(location.origin, page.shown.files, page.shown.numbers)));
     listen("copy-python", () => this.command(asPython(model, page.shown.files, page.shown.numbers)));
@@ -25,6 +26,7 @@ export class Keep {
     for (const button of this.buttons) {
       button.disabled = !there;
     }
+    this.told.textContent = "";
   }
 
   name() {
@@ -46,7 +48,7 @@ export class Keep {
   async copy(text, told) {
     try {
       await navigator.clipboard.writeText(text);
-      this.page.say(told);
+      this.tell(told);
     } catch {
       this.text.value = text;
       this.dialog.showModal();
@@ -59,14 +61,21 @@ export class Keep {
     const drawings = await Promise.all(images.map(pngOf));
     const named = (prefix) => (bytes, i) => ({ name: `${prefix}-${String(i + 1).padStart(3, "0")}.png`, bytes });
     const files = [...drawings.map(named("yours")), ...samples.files.map(named("sample"))];
-    save(new Blob([zipOf(files)], { type: "application/zip" }), `${this.name()}.zip`);
+    this.save(new Blob([zipOf(files)], { type: "application/zip" }), `${this.name()}.zip`);
   }
-}
 
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  save(blob, name) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    this.tell(`Saved as ${name}.`);
+  }
+
+  /** To whoever listens, and beside the buttons, as the status line may be far above. */
+  tell(text) {
+    this.page.say(text);
+    this.told.textContent = text;
+  }
 }

@@ -28,7 +28,7 @@ export class Page {
     this.controls = new Controls(root, model, () => this.changed(this.shown));
     this.pads = new Pads(root, model, {
       begun: () => this.interrupt(),
-      changed: () => this.changed(),
+      changed: () => this.changed(this.shown),
       cleared: () => this.forget(),
       said: (text) => this.say(text),
       failed: (text) => this.warn(text),
@@ -43,11 +43,12 @@ export class Page {
     this.find("about").textContent = `The network: ${model.about}.`;
   }
 
-  /** What `address.fromAddress` found; begins if every square has a drawing. */
+  /** What `address.fromAddress` found; begins if there is a drawing, as who shared it may have asked with fewer than four. */
   restore({ numbers, drawings }) {
     this.controls.set(numbers);
     this.pads.restore(drawings);
     this.forget();
+    this.changed(true);
   }
 
   forget() {
@@ -80,6 +81,10 @@ export class Page {
 
   /** A drawing or a number is another one: begins soon if all squares are drawn, or if `anyway`. */
   changed(anyway = false) {
+    if (this.shown && !this.pads.images.length) {
+      this.forget();
+      return;
+    }
     this.interrupt();
     this.warn();
     this.nameRun(false);
@@ -121,7 +126,10 @@ export class Page {
       this.pads.focus();
       return;
     }
-    this.warn();
+    if (wished) {
+      this.warn(); // otherwise it is about what was changed just now
+    }
+    this.writeAddress(); // now, or a reload would ask for what was drawn before
     const numbers = this.controls.numbers;
     if (await this.showNew(this.pads.images, numbers)) {
       this.adaptation.begin(numbers.steps);
