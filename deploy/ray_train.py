@@ -12,18 +12,16 @@ import subprocess
 import sys
 
 import ray
-import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.tensorflow import TensorflowTrainer
 
 
-def _train(config: dict[str, list[str]]) -> None:
+def _train(config: dict[str, list[str]]) -> int:
     # A process of its own, since Ray calls this in a thread and signals come to main threads. It inherits TF_CONFIG.
     ended = subprocess.run([sys.executable, "-m", "figr_tf.train", "--distribute=multi_worker", *config["flags"]])
     if ended.returncode not in (0, 1):
         ended.check_returncode()
-    # Not raised: whatever is, Ray tries again. It waits for all workers here; they all end with the same status.
-    ray.train.report({"status": ended.returncode})
+    return ended.returncode  # an error of the user's is not raised: whatever is, Ray tries again
 
 
 def main() -> None:
@@ -35,7 +33,7 @@ def main() -> None:
         scaling_config=ScalingConfig(num_workers=int(num_workers), use_gpu="GPU" in ray.cluster_resources()),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=20)),
     ).fit()
-    sys.exit(result.metrics["status"])
+    sys.exit(result.return_value)  # worker 0's (Ray 2.60)
 
 
 if __name__ == "__main__":
