@@ -106,6 +106,7 @@ def main() -> None:
     begun = time.perf_counter()
     from figr_tf import console
 
+    console.reuse_freed_memory()
     device = console.start_tensorflow()
     imported = time.perf_counter()
     run = _work(Work(**json.loads(sys.argv[1])))

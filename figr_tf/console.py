@@ -1,6 +1,7 @@
 """What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
 
 import contextlib
+import ctypes
 import datetime
 import logging as standard_logging
 import os
@@ -27,6 +28,7 @@ class PlainFormatter(standard_logging.Formatter):
         return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
 
 
@@ -85,6 +87,18 @@ def banner_held_back() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def reuse_freed_memory() -> None:
+    """Makes C's allocator keep what TensorFlow frees; for programs that do the same thing over and over.
+
+    By default glibc hands large blocks back to Linux at once and gets them anew, page by page: with h = 64, whose
+    weights take 311 MB, 2.7 million page faults in one adaptation, a sixth of its time.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def start_tensorflow() -> str:

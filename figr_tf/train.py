@@ -168,6 +168,7 @@ def main() -> None:
             from figr_tf import distribution
 
             replicas = distribution.build(_DISTRIBUTE.value, supervisor)
+        console.reuse_freed_memory()
         device = console.start_tensorflow()
         try:
             settings = _settings()
