@@ -59,18 +59,18 @@ def _table(start: Ours, setting: str) -> list[tuple[int, float]]:
 
 
 def _plot(curves: dict[str, list[tuple[int, float]]]) -> Image.Image:
-    """Both axes logarithmic, from 1 to 128 and from a quarter to 256 times the start; grey: linear growth."""
+    """Both axes logarithmic, from 1 to 128 and from 1/16 to 256 times the start; grey: linear growth."""
 
     def place(value: float, ratio: float) -> tuple[float, float]:
         x = _MARGIN + math.log2(value) / 7 * (_WIDTH - 2 * _MARGIN)
-        return x, _HEIGHT - _MARGIN - (math.log2(ratio) + 2) / 10 * (_HEIGHT - 2 * _MARGIN)
+        return x, _HEIGHT - _MARGIN - (math.log2(ratio) + 4) / 12 * (_HEIGHT - 2 * _MARGIN)
 
     picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
     draw = ImageDraw.Draw(picture)
-    for power in range(-2, 9, 2):
+    for power in range(-4, 9, 2):
         y = place(1, 2.0**power)[1]
         draw.line([(_MARGIN, y), (_WIDTH - _MARGIN, y)], "#dddddd")
-        draw.text((8, y - 6), f"×{2.0**power:g}", "black")
+        draw.text((8, y - 6), f"{2.0**power:g}", "black")
     for power in range(8):
         draw.text((place(2**power, 1)[0] - 6, _HEIGHT - _MARGIN + 8), str(2**power), "black")
     draw.line([place(1, 0.25), place(128, 32)], "#bbbbbb", 1)
