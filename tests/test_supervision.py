@@ -1,6 +1,7 @@
 """Who takes part and whether they still do, in small processes without TensorFlow."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -65,12 +66,9 @@ console.run(main)
 """
 
 
-def _outcomes(*bodies: str) -> list[tuple[int, str]]:
-    """Exit status and stderr of workers with these bodies, started side by side; ports replaced by names."""
-    ports = launch.free_ports(len(bodies))
-    import os
-
-    processes = [
+def _start(bodies: tuple[str, ...], ports: list[int]) -> list[subprocess.Popen]:
+    """Workers with these bodies, side by side."""
+    return [
         subprocess.Popen(
             [sys.executable, "-c", WORKER.format(body=textwrap.indent(body, " " * 8))],
             cwd=ROOT,
@@ -80,6 +78,11 @@ def _outcomes(*bodies: str) -> list[tuple[int, str]]:
         )
         for body, environment in zip(bodies, launch.environments(len(bodies), ports, os.environ), strict=True)
     ]
+
+
+def _outcomes(*bodies: str) -> list[tuple[int, str]]:
+    """Exit status and stderr of workers with these bodies."""
+    processes = _start(bodies, launch.free_ports(len(bodies)))
     try:
         errors = [process.communicate(timeout=60)[1] for process in processes[::-1]][::-1]
     finally:
@@ -121,19 +124,7 @@ def test_a_frozen_worker_is_named_after_the_silence():
     fine = "time.sleep(60)"
     ports = launch.free_ports(3)
     assert len(set(ports)) == 3
-    import os
-
-    environments = launch.environments(3, ports, os.environ)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER.format(body=textwrap.indent(body, " " * 8))],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for body, environment in zip((fine, frozen, fine), environments, strict=True)
-    ]
+    processes = _start((fine, frozen, fine), ports)
     try:
         for process in (processes[0], processes[2]):
             _, error = process.communicate(timeout=60)
