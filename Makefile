@@ -1,10 +1,10 @@
-# make quickstart   new drawings from four, with the model that ships; no training
+# make quickstart   adapt the FIGR pair that ships to four drawings: a picture and an animation
 # make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model; PORT=8080
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
 # make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
-# make bench-growth  how time grows with n, K, image size, channels and meta-batch
+# make bench-growth  how time grows with n, K, image size and channels
 # make bench-scaling tasks per second with one and two workers, and their all-reduce by message size
 # make bench-serving MODEL=models/figr   latency, throughput and memory of an export behind the embedded server
 VENV := .venv
@@ -21,8 +21,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 quickstart: $(INSTALLED)
 	mkdir -p quickstart
-	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png
-	@echo "Look at quickstart/out.png: framed, four drawings of something the model was never trained on; below, its own."
+	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png --gif quickstart/out.gif
+	@echo "Look at quickstart/out.png and out.gif: framed, four drawings of something the pair has never seen; below, its own."
 
 demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
 	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) $(if $(PORT),--port $(PORT))
@@ -31,7 +31,7 @@ $(SHIPPED)/1: | $(INSTALLED)
 	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)
 
 train: $(INSTALLED)
-	$(PYTHON) -m figr_tf.train --flagfile quickstart.flags --run quickstart/run
+	$(PYTHON) -m figr_tf.train --flagfile flags/quickstart.flags --run quickstart/run
 	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/glyph.png
 	@echo "Look at quickstart/glyph.png: framed, four drawings of a glyph the model was never trained on; below, its own."
 

@@ -13,7 +13,13 @@ from benchmarks.worker import Work
 
 
 class Ours:
-    """A worker process that runs once whenever asked."""
+    """A worker process that runs once whenever asked.
+
+    Attributes:
+        ready: what it said when it was warm, see `benchmarks.worker`.
+        seconds: of each run so far.
+        peak_mib: most memory that it ever held, in MiB; None where the system does not tell.
+    """
 
     def __init__(self, work: Work):
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(work))]
@@ -31,6 +37,11 @@ class Ours:
         return json.loads(line)
 
     def run(self) -> None:
+        """Runs once, and waits for it.
+
+        Raises:
+            RuntimeError: the worker has ended.
+        """
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -39,27 +50,39 @@ class Ours:
         self.peak_mib = answer["peak_mib"]
 
     def close(self) -> None:
+        """Ends the worker."""
         self._process.kill()
         self._process.wait()
 
 
 class Peer:
-    """The eager PyTorch peer. A whole process each time, since it prints its times only when it ends.
+    """The eager PyTorch peer: a process each time, since it prints its times when it ends.
 
     Args:
+        python: interpreter that has torch.
+        script: to run.
         arguments: of the script, without --steps.
         steps: timed meta-steps in each turn, after one that does not count.
     """
 
-    def __init__(self, python: pathlib.Path, script: pathlib.Path, arguments: list[str], steps: int):
+    def __init__(
+        self,
+        python: pathlib.Path,
+        script: pathlib.Path,
+        arguments: list[str],
+        steps: int,
+    ):
         self._command = [str(python), str(script), *arguments, f"--steps={steps}"]
         self.seconds: list[float] = []
 
     def run(self) -> None:
+        """Runs the script once; its times join `seconds`."""
+        # Without our settings of TensorFlow's threads.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
         done = subprocess.run(self._command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
         self.seconds += json.loads(done.stdout.splitlines()[-1])["seconds"]
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
+    """Median, least and number of some times, as they are written to a JSON file."""
     return {"median_s": statistics.median(seconds), "min_s": min(seconds), "runs": len(seconds)}

@@ -1,22 +1,30 @@
-"""The least time a meta-step could take on this machine: its arithmetic and its memory traffic, each at full speed."""
+"""The least time that a meta-step could take on this machine.
+
+Its arithmetic and its memory traffic, each at full speed.
+"""
 
 import time
 from typing import NamedTuple
 
 import numpy as np
 
-from figr_tf import layers, networks
+from figr_tf.gan import layers, networks
 
 
 class Rates(NamedTuple):
-    """What the machine does at best: matrix products in FLOP/s, copies in bytes/s (read and written counted)."""
+    """What the machine does at best.
+
+    Attributes:
+        flops: of matrix products, in FLOP/s.
+        bytes: of copies, in bytes/s; what is read and what is written both count.
+    """
 
     flops: float
     bytes: float
 
 
 def measure_rates(repeats: int = 5) -> Rates:
-    """The best of some 2048³ matrix products and 256 MiB copies in NumPy."""
+    """The best of `repeats` matrix products of 2048³ and copies of 256 MiB in NumPy."""
     a, b = np.ones([2, 2048, 2048], np.float32)
     source = np.ones(2**26, np.float32)
     target = np.empty_like(source)
@@ -50,10 +58,13 @@ def _pass_flops(model, num_images: int, image_size: int) -> int:
 def inner_step_cost(spec: networks.NetworkSpec, num_shots: int) -> tuple[int, int]:
     """(FLOP, bytes) of one inner step if nothing is computed or moved twice.
 
-    In forward passes of n images: the discriminator's step takes 12 (3 forward; 4 backward for real and generated; 5
-    for the slope at the interpolates and its derivatives), the generator's step 2 of the discriminator and 4 of its
-    own. A derivative by the input costs as much as a forward pass, one by the weights too. Bytes are those of weights
-    and gradients alone, 4 each: a read per pass over all images together, a write per gradient, 3 per update.
+    In forward passes of n images, the discriminator's step takes 12: 3 forward, 4 backward for real
+    and generated, 5 for the slope at the interpolates and its derivatives. The generator's step
+    takes 2 of the discriminator and 4 of its own. A derivative by the input costs as much as a
+    forward pass, and so does one by the weights.
+
+    Bytes are those of weights and gradients alone, 4 each: a read for each pass over all images
+    together, a write for each gradient, 3 for each update.
     """
     generator, discriminator = networks.build_networks(spec)
     flops = 14 * _pass_flops(discriminator, num_shots, spec.image_size)
@@ -63,7 +74,12 @@ def inner_step_cost(spec: networks.NetworkSpec, num_shots: int) -> tuple[int, in
     return flops, 4 * moved
 
 
-def seconds(spec: networks.NetworkSpec, num_shots: int, num_inner_steps: int, rates: Rates) -> float:
-    """The larger of both floors, for the inner steps of one meta-step."""
+def seconds(
+    spec: networks.NetworkSpec,
+    num_shots: int,
+    num_inner_steps: int,
+    rates: Rates,
+) -> float:
+    """Seconds: the larger of both floors, for the inner steps of one meta-step."""
     flops, moved = inner_step_cost(spec, num_shots)
     return num_inner_steps * max(flops / rates.flops, moved / rates.bytes)

@@ -1,9 +1,10 @@
-"""How the time of adaptation grows with support size, steps, image size, channels and tasks side by side.
+"""How the time of adaptation grows with support size, steps, image size and channels.
 
   python -m benchmarks.growth --out=growth.png
 
-One setting is varied at a time from h = 4, n = 4, K = 10, 32²; each is timed in turns with that one, so that the ratio
-to it holds on a busy machine. Prints a table with the exponent of growth between neighbours: 1 is linear.
+One setting is varied at a time from h = 4, n = 4, K = 10, 32². Each is timed in turns with that
+one, so that the ratio to it holds on a busy machine. Prints a table with the exponent of growth
+between neighbours: 1 is linear.
 """
 
 import dataclasses
@@ -11,14 +12,15 @@ import math
 import statistics
 from typing import Any
 
-from absl import flags
 from PIL import Image, ImageDraw
 
 from benchmarks.contestants import Ours
 from benchmarks.worker import Work
-from figr_tf import console
+from figr_tf.core import console
 
-_OUT = flags.DEFINE_string("out", None, "Plots the table into this PNG.")
+flags = console.OwnFlags(__name__)
+
+_OUT = flags.DEFINE_path("out", None, "Plots the table into this PNG.")
 _RUNS = flags.DEFINE_integer("runs", 5, "Timed runs of each setting.", lower_bound=1)
 
 _START = Work("adapt", hidden=4)
@@ -27,9 +29,8 @@ _VARIED: dict[str, tuple[int, ...]] = {
     "num_inner_steps": (1, 5, 10, 50, 100),
     "image_size": (16, 32, 64, 128),
     "hidden": (4, 8, 16, 32, 64),
-    "num_tasks": (1, 2, 4, 8, 16),
 }
-_COLOURS = ("#1b6ca8", "#c0392b", "#1e8449", "#8e44ad", "#b9770e")
+_COLOURS = ("#1b6ca8", "#c0392b", "#1e8449", "#8e44ad")
 _WIDTH, _HEIGHT, _MARGIN = 640, 480, 60
 
 
@@ -59,7 +60,10 @@ def _table(start: Ours, setting: str) -> list[tuple[int, float]]:
 
 
 def _plot(curves: dict[str, list[tuple[int, float]]]) -> Image.Image:
-    """Both axes logarithmic, from 1 to 128 and from 1/16 to 256 times the start; grey: linear growth."""
+    """The table as curves; the grey line is linear growth.
+
+    Both axes are logarithmic, from 1 to 128 and from 1/16 to 256 times the start.
+    """
 
     def place(value: float, ratio: float) -> tuple[float, float]:
         x = _MARGIN + math.log2(value) / 7 * (_WIDTH - 2 * _MARGIN)
@@ -84,6 +88,7 @@ def _plot(curves: dict[str, list[tuple[int, float]]]) -> Image.Image:
 
 
 def main() -> None:
+    """Times every setting, prints the table and plots it."""
     print("| varied | value | time / time at the start | exponent |\n|---|---|---|---|", flush=True)
     start = Ours(_START)
     curves = {setting: _table(start, setting) for setting in _VARIED}

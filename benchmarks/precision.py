@@ -1,11 +1,13 @@
-"""What convolutions in TF32 or bfloat16 do to the gradient that the discriminator descends, beside float64.
+"""What convolutions in TF32 or bfloat16 do to the discriminator's gradient, beside float64.
 
   python -m benchmarks.precision
 
-A tensor core multiplies rounded inputs and adds up in float32: TF32 keeps 10 bits of a mantissa, bfloat16 7 and rounds
-the result too. Here the inputs of every convolution, forward, by input and by weights, are rounded so; everything else
-stays float32. Relative errors (L2) of the gradient penalty and of the discriminator's whole gradient at λ = 10, medians
-over glyphs; the networks are as initialised, and after some meta-steps where --run is given.
+A tensor core multiplies rounded inputs and adds up in float32. TF32 keeps 10 bits of a mantissa;
+bfloat16 keeps 7 and rounds the result too. Here the inputs of every convolution, forward, by input
+and by weights, are rounded so, and everything else stays float32.
+
+Prints relative errors (L2) of the gradient penalty and of the discriminator's whole gradient at
+λ = 10, medians over glyphs. The networks are untrained, or those of --run.
 """
 
 import argparse
@@ -17,10 +19,14 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from figr_images import images
-from figr_tf import console, generation, glyphs, layers, losses
-from figr_tf.adaptation import draw_latents, generate_images, weights_of
-from figr_tf.networks import Networks, NetworkSpec, apply_network, build_networks
+from figr_common import images
+from figr_tf import models
+from figr_tf.core import console
+from figr_tf.core.random import standard_normal
+from figr_tf.data import glyphs
+from figr_tf.gan import layers, losses
+from figr_tf.gan.adaptation import generate_images, weights_of
+from figr_tf.gan.networks import Networks, NetworkSpec, apply_network, build_networks
 
 _HIDDEN = (4, 16)
 _NUM_TASKS = 9
@@ -29,7 +35,14 @@ _PENALTY_WEIGHT = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How a convolution rounds: what it multiplies, and what it returns."""
+    """How a convolution rounds.
+
+    Attributes:
+        name: for the table.
+        dtype: of all values.
+        inputs: rounds what it multiplies.
+        result: rounds what it returns.
+    """
 
     name: str
     dtype: tf.DType = tf.float32
@@ -44,6 +57,7 @@ def to_tf32(x: tf.Tensor) -> tf.Tensor:
 
 
 def to_bfloat16(x: tf.Tensor) -> tf.Tensor:
+    """Nearest number of 7 explicit bits of mantissa, again as float32."""
     return tf.cast(tf.cast(x, tf.bfloat16), tf.float32)
 
 
@@ -58,7 +72,8 @@ EXACT = Precision("float64", tf.float64)
 def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     """`layers.convolution` in that precision, with its derivatives of every order.
 
-    Forward, by input and by weights are three faces of one trilinear form: the derivatives of each are the others.
+    Forward, by input and by weights are three faces of one trilinear form: the derivatives of each
+    are the others.
     """
     enter, leave = precision.inputs, precision.result
     same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
@@ -94,16 +109,28 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
 
 
 def penalty_and_gradient(
-    networks: Networks, support_images: tf.Tensor, generated: tf.Tensor, mix: tf.Tensor, precision: Precision
+    networks: Networks,
+    support_images: tf.Tensor,
+    generated: tf.Tensor,
+    mix: tf.Tensor,
+    precision: Precision,
 ) -> list[np.ndarray]:
-    """float64 [1] and [P]: the gradient penalty, and the gradient of the discriminator's loss by its weights."""
+    """The gradient penalty, [], and the gradient of the loss by all weights, [P]; both float64.
+
+    Args:
+        support_images, generated: [n, H, W, C] in [−1, 1].
+        mix: [n, 1, 1, 1] in [0, 1], where on the line between them the penalty is taken.
+    """
 
     def score(images):
         return apply_network(networks.discriminator, weights, images)
 
     weights = tuple(tf.cast(w, precision.dtype) for w in weights_of(networks).discriminator)
     real, drawn, mix = (tf.cast(x, precision.dtype) for x in (support_images, generated, mix))
-    with mock.patch.object(layers, "convolution", convolution_of(precision)), tf.GradientTape() as tape:
+    with (
+        mock.patch.object(layers, "convolution", convolution_of(precision)),
+        tf.GradientTape() as tape,
+    ):
         tape.watch(weights)
         penalty = losses.gradient_penalty(score, drawn + mix * (real - drawn))
         loss = losses.discriminator_loss("wasserstein", score(real), score(drawn)) + _PENALTY_WEIGHT * penalty
@@ -116,7 +143,9 @@ def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
     size, latent_dim = networks.discriminator.input_shape[1], networks.generator.input_shape[-1]
     support = tf.constant(images.to_unit_range(glyphs.glyph_images(task, 4, size, seed=0)))
     generated = generate_images(
-        networks, weights_of(networks).generator, draw_latents([4, latent_dim], tf.constant([task, 0]))
+        networks,
+        weights_of(networks).generator,
+        standard_normal([4, latent_dim], tf.constant([task, 0])),
     )
     mix = tf.random.stateless_uniform([4, 1, 1, 1], [task, 1])
     exact = penalty_and_gradient(networks, support, generated, mix, EXACT)
@@ -128,14 +157,15 @@ def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
 
 def _networks(run: str | None) -> Iterator[tuple[str, Networks]]:
     if run:
-        yield run, generation.load_run(run).networks
+        yield run, models.load_figr(run).networks
         return
     for hidden in _HIDDEN:
         yield f"h = {hidden}, untrained", build_networks(NetworkSpec(hidden=hidden), 0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--run", help="run folder; measures its networks instead of untrained ones")
     run = parser.parse_args().run
     console.start_tensorflow()

@@ -1,8 +1,9 @@
-"""Tasks per second of one and of two workers with one thread each, and what their all-reduce takes by message size.
+"""Tasks per second of one and of two workers, and what their all-reduce takes by message size.
 
   python -m benchmarks.scaling --hidden=4,16
 
-Both in turns, so that the ratio holds on a busy machine. The all-reduce is that of training: one message a weight.
+Each worker has one thread. One and two take turns, so that the ratio holds on a busy machine. The
+all-reduce is that of training: one message a weight.
 """
 
 import json
@@ -17,17 +18,36 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from figr_tf import cluster, console, launch
-from figr_tf.supervision import Supervisor
+from figr_tf import launch
+from figr_tf.core import console
+from figr_tf.core.distributed import cluster
+from figr_tf.core.distributed.supervision import Supervisor
 
 if TYPE_CHECKING:
-    from figr_tf.distribution import OneDevice
+    from figr_tf.core.distributed.strategy import OneDevice
 
-_HIDDEN = flags.DEFINE_list("hidden", ["4", "16"], "Channels h at full resolution of the networks to time.")
-_META_STEPS = flags.DEFINE_integer("meta_steps", 20, "Timed meta-steps of a run; 0 leaves the runs out.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of one worker and of two, in turns.", lower_bound=1)
+_HIDDEN = flags.DEFINE_list(
+    "hidden",
+    ["4", "16"],
+    "Channels h at full resolution of the networks to time.",
+)
+_META_STEPS = flags.DEFINE_integer(
+    "meta_steps",
+    20,
+    "Timed meta-steps of a run; 0 leaves the runs out.",
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds",
+    3,
+    "Runs of one worker and of two, in turns.",
+    lower_bound=1,
+)
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Timed all-reduces; 0 leaves them out.")
-_WORKER = flags.DEFINE_bool("worker", False, "Be a worker of the all-reduce (the benchmark starts itself so).")
+_WORKER = flags.DEFINE_bool(
+    "worker",
+    False,
+    "Be a worker of the all-reduce (the benchmark starts itself so).",
+)
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
@@ -36,9 +56,21 @@ def _tasks_per_second(hidden: int, num_workers: int) -> float:
     steps = _META_STEPS.value + 1
     command = ["figr_tf.train"] if num_workers == 1 else ["figr_tf.launch", f"--workers={num_workers}", "--"]
     with tempfile.TemporaryDirectory() as folder:
-        sizes = [f"--hidden={hidden}", f"--meta_batch_size={num_workers}", f"--num_meta_steps={steps}"]
+        sizes = [
+            f"--hidden={hidden}",
+            f"--meta_batch_size={num_workers}",
+            f"--num_meta_steps={steps}",
+        ]
         subprocess.run(
-            [sys.executable, "-m", *command, "--dataset=glyphs", *sizes, f"--log_every={steps}", f"--run={folder}/run"],
+            [
+                sys.executable,
+                "-m",
+                *command,
+                "--dataset=glyphs",
+                *sizes,
+                f"--log_every={steps}",
+                f"--run={folder}/run",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             env=os.environ | _ONE_THREAD,
@@ -48,7 +80,10 @@ def _tasks_per_second(hidden: int, num_workers: int) -> float:
 
 
 def _print_rates() -> None:
-    print("| h | tasks/s, one worker | tasks/s, two workers | times as many |\n|---|---|---|---|", flush=True)
+    print(
+        "| h | tasks/s, one worker | tasks/s, two workers | times as many |\n|---|---|---|---|",
+        flush=True,
+    )
     for hidden in map(int, _HIDDEN.value):
         rates = [[_tasks_per_second(hidden, size) for size in (1, 2)] for _ in range(_ROUNDS.value)]
         one, two = (statistics.median(column) for column in zip(*rates, strict=True))
@@ -71,14 +106,14 @@ def _print_all_reduces() -> None:
 def _work() -> None:
     with Supervisor(cluster.Cluster.from_environment(), start_timeout=60.0) as supervisor:
         with console.banner_held_back():
-            from figr_tf import distribution
+            from figr_tf.core.distributed import strategy
 
-            replicas = distribution.build("multi_worker", supervisor)
+            replicas = strategy.build("multi_worker", supervisor)
         console.start_tensorflow()
         import tensorflow as tf
 
-        from figr_tf.adaptation import weights_of
-        from figr_tf.networks import NetworkSpec, build_networks
+        from figr_tf.gan.adaptation import weights_of
+        from figr_tf.gan.networks import NetworkSpec, build_networks
 
         with replicas.scope():
             messages = {"one number": [tf.Variable(0.0)]}
@@ -97,13 +132,18 @@ def _work() -> None:
 def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
     import tensorflow as tf
 
-    from figr_tf.distribution import Step
+    from figr_tf.core.distributed.strategy import Step
 
     def reduce(_) -> tf.Tensor:
         means = replicas.mean([value + 0.0 for value in message])
         return tf.reshape(means[0], [-1])[0]
 
-    take_steps = replicas.compile_steps(Step(reduce, tf.float32, 1), tf.constant(0), most=1, jit_compile=False)
+    take_steps = replicas.compile_steps(
+        Step(reduce, tf.float32, 1),
+        tf.constant(0),
+        most=1,
+        jit_compile=False,
+    )
     seconds = []
     for _ in range(_REPEATS.value + 2):
         begun = time.perf_counter()
@@ -113,6 +153,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
 
 
 def main() -> None:
+    """Prints both tables, or is a worker of the second."""
     if _WORKER.value:
         return _work()
     if _META_STEPS.value:

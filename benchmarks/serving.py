@@ -2,7 +2,8 @@
 
 python -m benchmarks.serving --model_base_path models/figr --images examples/glyph
 
-Everything is compared within one run, turn by turn, since absolute times follow whatever else the machine does.
+Everything is compared within one run, turn by turn, since absolute times follow whatever else the
+machine does.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from figr_images import images
-from figr_tf import console
+from figr_common import images
+from figr_tf.core import console
 from serving import bench, remote
 from serving.embedded.versions import newest_version
 from serving.errors import ServingError
@@ -80,11 +81,17 @@ def _tensor_inputs(support: np.ndarray, num_samples: int, steps: int) -> dict[st
     }
 
 
-def _in_process(base_path: pathlib.Path, support: np.ndarray, num_samples: int, steps: int) -> Callable[[], object]:
+def _in_process(
+    base_path: pathlib.Path,
+    support: np.ndarray,
+    num_samples: int,
+    steps: int,
+) -> Callable[[], object]:
     """The same request on floats, without gRPC and PNG.
 
-    In a model that is warmed up as the server's is: optimising the graphs of five signatures leaves a heap in which the
-    inner loop spends 3 to 4 % more on malloc than in a session that has only ever run one.
+    In a model that is warmed up as the server's is: optimising the graphs of five signatures leaves
+    a heap in which the inner loop spends 3 to 4 % more on malloc than in a session that has only
+    ever run one.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -121,19 +128,36 @@ def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int
     }
 
 
-def _calls(served: _Served, support: np.ndarray, num_samples: int, steps: int) -> Iterator[tuple[str, Callable]]:
+def _calls(
+    served: _Served,
+    support: np.ndarray,
+    num_samples: int,
+    steps: int,
+) -> Iterator[tuple[str, Callable]]:
     """Each signature, as a client calls it."""
     model, values = served.model, _tensor_inputs(support, num_samples, steps)
     transport = GrpcTransport(served.endpoint)
     yield "generate", lambda: model.generate(support, num_samples, 0, steps)
-    yield "generate_tensor", lambda: transport.predict("generate_tensor", values, ["images"], _TIMEOUT)
+    yield (
+        "generate_tensor",
+        lambda: transport.predict("generate_tensor", values, ["images"], _TIMEOUT),
+    )
     yield "adapt", lambda: model.adapt(support, 0, steps)
     adapted = model.adapt(support, 0, steps)
     yield "sample", lambda: model.sample(adapted, num_samples, 0)
 
 
-def _first_requests(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> dict[str, list[float]]:
-    """Signature → seconds of its first request over the median of those after it, for each start of the server."""
+def _first_requests(
+    base_path: pathlib.Path,
+    folder: str,
+    num_samples: int,
+    steps: int,
+) -> dict[str, list[float]]:
+    """Seconds of the first request over the median of those after it.
+
+    Returns:
+        Signature → one such ratio for each start of the server.
+    """
     ratios: dict[str, list[float]] = {}
     for _ in range(_STARTS):
         with _server(base_path) as served:
@@ -143,7 +167,13 @@ def _first_requests(base_path: pathlib.Path, folder: str, num_samples: int, step
     return ratios
 
 
-def _load(base_path: pathlib.Path, folder: str, num_samples: int, steps: int, num_requests: int) -> dict:
+def _load(
+    base_path: pathlib.Path,
+    folder: str,
+    num_samples: int,
+    steps: int,
+    num_requests: int,
+) -> dict:
     with _server(base_path) as served:
         process, model = served.process, served.model
         support = model.read_support(folder)
@@ -166,8 +196,14 @@ def _client_start() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model_base_path", type=pathlib.Path, required=True, help="folder with the version folders")
+    """Measures everything and prints it as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--model_base_path",
+        type=pathlib.Path,
+        required=True,
+        help="folder with the version folders",
+    )
     parser.add_argument("--images", default="examples/glyph", help="support set")
     parser.add_argument("--num_samples", type=int, default=16)
     parser.add_argument("--num_inner_steps", type=int, default=10)

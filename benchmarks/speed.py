@@ -1,8 +1,9 @@
-"""Times meta-steps, adaptation and generation beside an eager PyTorch peer and beside the machine's own limits.
+"""Times meta-steps, adaptation and generation, beside PyTorch and beside the machine's own limits.
 
   python -m benchmarks.speed --peer=PATH/torch_figr.py --peer_python=PATH/bin/python --json=out.json
 
-Everything runs in turns, so that ratios hold on a busy machine. Without a peer its columns are left out.
+Everything runs in turns, so that ratios hold on a busy machine. Without a peer, which is an eager
+PyTorch version of the same meta-step, its columns are left out.
 """
 
 import json
@@ -13,19 +14,24 @@ import sys
 import tempfile
 from typing import Any
 
-from absl import flags
-
 from benchmarks import floor
 from benchmarks.contestants import Ours, Peer, spread
 from benchmarks.worker import Work
-from figr_tf import console, networks
+from figr_tf.core import console
+from figr_tf.gan import networks
 
-_PEER = flags.DEFINE_string("peer", None, "The peer's script, torch_figr.py.")
-_PEER_PYTHON = flags.DEFINE_string("peer_python", None, "Python with torch and numpy.")
-_HIDDEN = flags.DEFINE_list("hidden", ["4", "16", "64"], "Channels h at full resolution of the networks to time.")
+flags = console.OwnFlags(__name__)
+
+_PEER = flags.DEFINE_path("peer", None, "The peer's script, torch_figr.py.")
+_PEER_PYTHON = flags.DEFINE_path("peer_python", None, "Python with torch and numpy.")
+_HIDDEN = flags.DEFINE_list(
+    "hidden",
+    ["4", "16", "64"],
+    "Channels h at full resolution of the networks to time.",
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of everybody.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("runs", 3, "Timed runs in each turn.", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "Writes all figures there.")
+_JSON = flags.DEFINE_path("json", None, "Writes all figures there.")
 
 
 def _rows() -> list[tuple[str, Work]]:
@@ -48,7 +54,12 @@ def _export(hidden: int, folder: pathlib.Path) -> str:
     sizes = [f"--hidden={hidden}", "--num_meta_steps=1", "--num_shots=4"]
     for command in (
         ["figr_tf.train", "--dataset=glyphs", *sizes, f"--run={run}"],
-        ["exporters.export_saved_model", f"--run={run}", f"--export_dir={models}", "--signatures=generate_tensor"],
+        [
+            "exporters.export_saved_model",
+            f"--run={run}",
+            f"--export_dir={models}",
+            "--signatures=generate_tensor",
+        ],
     ):
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
     return str(next(path for path in models.iterdir() if path.name.isdigit()))
@@ -58,7 +69,11 @@ def _peer(work: Work) -> Peer | None:
     if not (_PEER.value and _PEER_PYTHON.value) or work.kind in ("adapt", "sampling"):
         return None
     python, script = pathlib.Path(_PEER_PYTHON.value), pathlib.Path(_PEER.value)
-    arguments = [f"--hidden={work.hidden}", f"--size={work.image_size}", f"--shots={work.num_shots}"]
+    arguments = [
+        f"--hidden={work.hidden}",
+        f"--size={work.image_size}",
+        f"--shots={work.num_shots}",
+    ]
     if work.kind != "meta_step":
         arguments.insert(0, str(script))
         script = pathlib.Path(__file__).parent / "torch_generate.py"
@@ -96,6 +111,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Prints the table, row by row as it comes."""
     device = console.start_tensorflow()
     rates = floor.measure_rates()
     print(f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products, {rates.bytes / 1e9:.1f} GB/s copied")
@@ -107,11 +123,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, work in _rows():
             if work.kind == "exported":
-                work = Work(work.kind, work.hidden, saved_model=_export(work.hidden, pathlib.Path(folder)))
+                work = Work(
+                    work.kind,
+                    work.hidden,
+                    saved_model=_export(work.hidden, pathlib.Path(folder)),
+                )
             results.append(_time(name, work, rates))
             print(_line(results[-1]), flush=True)
     if _JSON.value:
-        facts = {"device": device, "machine": platform.processor() or platform.machine(), "rates": rates._asdict()}
+        facts = {
+            "device": device,
+            "machine": platform.processor() or platform.machine(),
+            "rates": rates._asdict(),
+        }
         pathlib.Path(_JSON.value).write_text(json.dumps(facts | {"rows": results}, indent=1) + "\n")
 
 

@@ -1,8 +1,9 @@
-"""What a server in eager PyTorch would do for one request: adapt the peer's networks, then draw 64 samples.
+"""What a server in eager PyTorch would do for one request: adapt, then draw 64 samples.
 
-  python benchmarks/torch_generate.py torch_figr.py --hidden 16 --steps 3      (needs: pip install torch==2.13.0 numpy)
+  python benchmarks/torch_generate.py torch_figr.py --hidden 16 --steps 3
 
-The networks are those of the peer's file, and each inner step is Algorithm 1's; prints one JSON line like the peer.
+Needs torch 2.13 and numpy. The networks are those of the peer's file, and each inner step is that
+of FIGR's Algorithm 1. Prints one JSON line, as the peer does.
 """
 
 import argparse
@@ -22,7 +23,11 @@ def _generate(generator, discriminator, support, args):
             generated = generator(torch.randn(n, 100))
         mix = torch.rand(n, 1, 1, 1)
         interpolates = (generated + mix * (support - generated)).requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(interpolates).sum(), interpolates, create_graph=True)
+        (gradient,) = torch.autograd.grad(
+            discriminator(interpolates).sum(),
+            interpolates,
+            create_graph=True,
+        )
         penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
         loss = discriminator(generated).mean() - discriminator(support).mean() + 10 * penalty
         _descend(discriminator, loss)
@@ -38,9 +43,20 @@ def _descend(network, loss, rate=1e-4):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Times `--steps` requests after one that does not count."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("peer")
-    for name, default in (("hidden", 64), ("size", 32), ("shots", 4), ("inner", 10), ("samples", 64), ("steps", 5)):
+    for name, default in (
+        ("hidden", 64),
+        ("size", 32),
+        ("shots", 4),
+        ("inner", 10),
+        ("samples", 64),
+        ("steps", 5),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     peer = runpy.run_path(args.peer)

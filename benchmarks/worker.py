@@ -1,8 +1,10 @@
-"""One thing to time, in a process of its own: says when it is ready, then runs once for every line it is sent.
+"""One thing to time, in a process of its own.
 
   python -m benchmarks.worker '{"kind": "meta_step", "hidden": 4}'
 
-Prints one JSON line when warm (seconds to import and to build the graph, memory), then the seconds of each run.
+It says when it is ready, then runs once for every line that it is sent. When warm it prints one
+JSON line (seconds to import, and of the first call), then one for each run (seconds, and peak
+memory).
 """
 
 import dataclasses
@@ -20,10 +22,13 @@ class Work:
     """What to time.
 
     Attributes:
-        kind: "meta_step"; "adapt"; "generate" (adapt, then 64 samples); "exported" (the same through a SavedModel's
-            generate_tensor signature); "sampling" (drawing one support set).
-        num_tasks: tasks of the meta-batch, or of `adapt`, side by side.
-        saved_model: of "exported".
+        kind: "meta_step"; "adapt"; "generate" (adapt, then draw `num_samples`); "exported" (the
+            same through a SavedModel's generate_tensor signature); "sampling" (drawing one support
+            set).
+        hidden, image_size: h and S of the networks.
+        num_shots, num_inner_steps: n and K.
+        num_samples: of "generate" and "exported".
+        saved_model: folder, of "exported".
     """
 
     kind: str
@@ -31,7 +36,6 @@ class Work:
     image_size: int = 32
     num_shots: int = 4
     num_inner_steps: int = 10
-    num_tasks: int = 1
     num_samples: int = 64
     saved_model: str = ""
 
@@ -39,7 +43,7 @@ class Work:
 def _support(work: Work):
     import tensorflow as tf
 
-    shape = [work.num_tasks, work.num_shots, work.image_size, work.image_size, 1]
+    shape = [work.num_shots, work.image_size, work.image_size, 1]
     return tf.random.stateless_uniform(shape, [0, 0], -1, 1)
 
 
@@ -47,64 +51,96 @@ def _exported(work: Work) -> Callable[[], Any]:
     import tensorflow as tf
 
     generate = tf.saved_model.load(work.saved_model).signatures["generate_tensor"]
-    support = _support(work)[0] / 2 + 0.5
-    counts = {"num_samples": tf.constant(work.num_samples), "num_inner_steps": tf.constant(work.num_inner_steps)}
+    support = _support(work) / 2 + 0.5
+    counts = {
+        "num_samples": tf.constant(work.num_samples),
+        "num_inner_steps": tf.constant(work.num_inner_steps),
+    }
     return lambda: generate(support_images=support, seed=tf.constant(0, tf.int64), **counts)["images"]
 
 
-def _sampling(work: Work) -> Callable[[], Any]:
+def _dataset(work: Work):
+    """Noise, in as many classes as Omniglot's background set has, and one that is held out."""
     import numpy as np
+
+    from figr_tf.data import datasets, image_trees, splits
+
+    names = [f"class{i:03}" for i in range(965)]
+    shape = [20 * len(names), work.image_size, work.image_size, 1]
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    split = splits.split_by("benchmark", names, {names[-1]}.__contains__)
+    return datasets.Dataset(image_trees.ClassImages(pixels, dict.fromkeys(names, 20)), split)
+
+
+def _sampling(work: Work) -> Callable[[], Any]:
     import tensorflow as tf
 
-    from figr_tf import adaptation, image_trees, tasks
+    from figr_tf.core.random import stateless_seed
+    from figr_tf.data import tasks
 
-    names = tuple(f"class{i}" for i in range(964))  # as many as Omniglot's background set has
-    pixels = np.zeros([20 * len(names), work.image_size, work.image_size, 1], np.uint8)
-    data = image_trees.ClassImages(pixels, dict.fromkeys(names, 20))
-    sampler = tasks.TaskSampler(tf.constant(pixels), data, names, work.num_shots)
-    return tf.function(lambda: sampler.random_support_images(adaptation.stateless_seed(0)), autograph=False)
+    data, split = _dataset(work)
+    sampler = tasks.TaskSampler(data, split.training, work.num_shots)
+    pixels = tf.constant(data.images)
+    return tf.function(
+        lambda: sampler.random_support_images(pixels, stateless_seed(0)),
+        autograph=False,
+    )
+
+
+def _meta_step(work: Work) -> Callable[[], Any]:
+    from figr_tf.core import training
+    from figr_tf.data.datasets import DataSettings
+    from figr_tf.gan.networks import NetworkSpec
+    from figr_tf.gan.settings import Settings
+    from figr_tf.gan.system import FigrSystem
+
+    settings = Settings(
+        data=DataSettings(image_size=work.image_size),
+        network=NetworkSpec(hidden=work.hidden, image_size=work.image_size),
+        num_shots=work.num_shots,
+        num_inner_steps=work.num_inner_steps,
+    )
+    trainer = training.Trainer(lambda: FigrSystem(settings, _dataset(work)), settings, False)
+    return lambda: trainer.take_meta_steps(1).values["generator_loss"]
 
 
 def _work(work: Work) -> Callable[[], Any]:
-    if work.kind == "exported":
-        return _exported(work)
-    if work.kind == "sampling":
-        return _sampling(work)
+    alone = {"exported": _exported, "sampling": _sampling, "meta_step": _meta_step}
+    if work.kind in alone:
+        return alone[work.kind](work)
     import tensorflow as tf
 
-    from figr_tf import adaptation, generation, networks, reptile
+    from figr_tf.core.random import stateless_seed
+    from figr_tf.gan import adaptation, generation, networks
 
-    pair = networks.build_networks(networks.NetworkSpec(hidden=work.hidden, image_size=work.image_size), seed=0)
+    spec = networks.NetworkSpec(hidden=work.hidden, image_size=work.image_size)
+    pair = networks.build_networks(spec, seed=0)
     step, support = adaptation.InnerStep(), _support(work)
-    seeds = tf.stack([adaptation.stateless_seed(0, t) for t in range(work.num_tasks)])
-    state = reptile.Reptile(pair, reptile.Adam(1e-5), reptile.Adam(1e-5))
-
-    def meta_step():
-        arguments = (pair, adaptation.weights_of(pair), support, work.num_inner_steps, step, seeds, work.num_tasks)
-        return state.descend(*reptile.meta_gradient(*arguments)).losses.generator
 
     def adapt():
-        start = adaptation.side_by_side(adaptation.weights_of(pair), work.num_tasks)
-        return adaptation.adapt(pair, start, support, work.num_inner_steps, step, seeds).generator[-1]
+        state, seed = adaptation.start(adaptation.weights_of(pair), step), stateless_seed(0, 0)
+        state = adaptation.adapt(pair, state, support, work.num_inner_steps, step, seed)
+        return state.weights.generator[-1]
 
     def generate():
         weights = adaptation.weights_of(pair)
         arguments = (work.num_inner_steps, step, work.num_samples, 0)
-        return generation.adapt_and_generate(pair, weights, support[0], *arguments)
+        return generation.adapt_and_generate(pair, weights, support, *arguments)
 
-    return tf.function({"meta_step": meta_step, "adapt": adapt, "generate": generate}[work.kind], autograph=False)
+    return tf.function({"adapt": adapt, "generate": generate}[work.kind], autograph=False)
 
 
 def _peak_mib() -> float | None:
-    """Most memory this process ever held. (getrusage would count the parent's, from before exec.)"""
+    """Most memory that this process ever held. getrusage would count the parent's, before exec."""
     status = pathlib.Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1024 if found else None
 
 
 def main() -> None:
+    """Runs the work that its one argument describes."""
     begun = time.perf_counter()
-    from figr_tf import console
+    from figr_tf.core import console
 
     console.reuse_freed_memory()
     device = console.start_tensorflow()

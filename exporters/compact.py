@@ -1,4 +1,7 @@
-"""Makes saved_model.pb smaller: two thirds of it would be names of operations and gradients of gradients."""
+"""Makes saved_model.pb smaller.
+
+Two thirds of it would be names of operations, and gradients of gradients.
+"""
 
 import itertools
 import pathlib
@@ -7,7 +10,8 @@ import string
 from tensorflow.core.framework import function_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-# A gradient that exists in the exporting process only, and shapes that TensorFlow infers again when it loads.
+# A gradient that exists in the exporting process only, and shapes that TensorFlow infers again when
+# it loads.
 _UNUSED = ("_gradient_op_type", "_output_shapes")
 _COLOCATION = "_class"
 _SAME_PLACE = b"loc:@"
@@ -17,15 +21,20 @@ _NAME_LENGTH = 4
 
 
 def compact(saved_model: pathlib.Path) -> None:
-    """Rewrites a SavedModel that was saved without custom gradients; what it computes stays the same.
+    """Rewrites a SavedModel; what it computes stays the same.
 
-    Operations inside functions get short names, and those that nothing depends on (derivatives that the inner loop's
-    tape made and nobody asked for) are left out. Custom gradients are forgotten: without them TensorFlow differentiates
-    the operations themselves, and the inner loop, whose two hundred they are, is not differentiated at all once it is
-    exported. The fingerprint of the file that was is removed.
+    Operations inside functions get short names. Those that nothing depends on are left out: they
+    are derivatives that the inner loop's tape made and nobody asked for. Custom gradients are
+    forgotten: without them TensorFlow differentiates the operations themselves, and the inner loop,
+    whose two hundred they are, is not differentiated at all once it is exported. The fingerprint of
+    the file that was is removed.
 
-    The short names sort as the long ones did: Grappler adds up the terms of a sum in the order of their names, another
-    order rounds otherwise, and the inner loop magnifies rounding until another picture comes out.
+    The short names sort as the long ones did. Grappler adds up the terms of a sum in the order of
+    their names; another order rounds otherwise, and the inner loop magnifies rounding until another
+    picture comes out.
+
+    Args:
+        saved_model: folder with saved_model.pb, saved without custom gradients.
     """
     path = saved_model / "saved_model.pb"
     message = saved_model_pb2.SavedModel.FromString(path.read_bytes())

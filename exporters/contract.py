@@ -1,4 +1,7 @@
-"""contract.json: all that a client needs to know about an export, read off the SavedModel itself where it is there."""
+"""contract.json: all that a client needs to know about an export.
+
+It is read off the SavedModel itself where that has it, so that the two cannot disagree.
+"""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -8,15 +11,20 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from exporters.limits import MAX_SEED, Limits
 from exporters.signatures import Parts
-from figr_tf import runs
-from figr_tf.networks import parameter_count
+from figr_tf.core import runs
+from figr_tf.data.splits import Split
+from figr_tf.gan.networks import parameter_count
 
 FORMAT = 1
 SAMPLES_FORM = "PNG, 8 bits per channel, dark ink on light paper"
 
 
 def signature_defs(saved_model: pathlib.Path) -> dict[str, Any]:
-    """SignatureDef by name, without TensorFlow's own."""
+    """SignatureDef by name, without TensorFlow's own ("__saved_model_init_op").
+
+    Args:
+        saved_model: folder with saved_model.pb.
+    """
     text = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     defs = text.meta_graphs[0].signature_def
     return {name: defs[name] for name in sorted(defs) if not name.startswith("__")}
@@ -26,8 +34,10 @@ class Facts(NamedTuple):
     """What the SavedModel itself does not tell.
 
     Attributes:
-        image_shape: H, W, C. ranges: smallest and largest value of each number that a request may hold.
-        defaults: of those that it may leave out. model, training: for the reader.
+        image_shape: H, W, C.
+        ranges: smallest and largest value of each number that a request may hold.
+        defaults: of those numbers that it may leave out.
+        model, training: for the reader.
     """
 
     image_shape: tuple[int, int, int]
@@ -38,10 +48,12 @@ class Facts(NamedTuple):
 
 
 def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, Any]:
-    """The contract of a SavedModel.
+    """The contract of a SavedModel, as it is written to contract.json.
 
     Args:
-        kind: "generate" or "tasks".
+        saved_model: folder with saved_model.pb.
+        kind: "generate", or "tasks" where the task axis leads.
+        facts: what the SavedModel itself does not tell.
     """
     height, width, channels = facts.image_shape
     signatures = {name: _signature(d, facts.ranges) for name, d in signature_defs(saved_model).items()}
@@ -71,7 +83,10 @@ def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
     """Of a meta-initialisation that was meta-trained in `run`."""
     settings, networks = parts.model.settings, parts.model.networks
     identity = run.read_identity()
-    steps = {"num_inner_steps": (0, parts.limits.max_num_inner_steps), "num_tasks": (1, parts.limits.max_num_tasks)}
+    steps = {
+        "num_inner_steps": (0, parts.limits.max_num_inner_steps),
+        "num_tasks": (1, parts.limits.max_num_tasks),
+    }
     model = {
         "fingerprint": parts.fingerprint,
         "meta_step": parts.model.meta_step,
@@ -80,19 +95,27 @@ def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
         "num_discriminator_parameters": parameter_count(networks.discriminator),
         "inner": {key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")},
     }
-    training = training_facts(run, identity, settings.data.dataset, settings.num_shots)
+    training = training_facts(run, settings.data.dataset, settings.num_shots)
     return Facts(
         parts.image_shape,
         request_ranges(parts.limits) | steps,
-        {"num_samples": parts.defaults.num_samples, "num_inner_steps": parts.defaults.num_inner_steps, "seed": 0},
+        {
+            "num_samples": parts.defaults.num_samples,
+            "num_inner_steps": parts.defaults.num_inner_steps,
+            "seed": 0,
+        },
         model,
         training | {"num_inner_steps": settings.num_inner_steps},
     )
 
 
-def training_facts(run: runs.RunFolder, identity: dict[str, Any], dataset: str, num_shots: int) -> dict[str, Any]:
-    """What any kind of model was trained on."""
-    split = run.read_split()
+def training_facts(run: runs.RunFolder, dataset: str, num_shots: int) -> dict[str, Any]:
+    """What any kind of model was trained on.
+
+    Raises:
+        RunError: the run's split or identity cannot be read.
+    """
+    split, identity = Split.of_run(run.path), run.read_identity()
     return {
         "run": run.path.resolve().name,
         "dataset": dataset,

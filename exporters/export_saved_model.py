@@ -6,25 +6,25 @@ python -m exporters.export_saved_model --run runs/00001-omniglot-resnet-h64 --ex
 import pathlib
 import time
 
-from absl import flags
-
 from exporters.limits import Limits
-from figr_tf import console
-from figr_tf.errors import UserError
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
+
+flags = console.OwnFlags(__name__)
 
 _SIGNATURES = ("generate", "generate_tensor", "adapt", "sample")
 _DEFAULT = Limits()
 
-_RUN = flags.DEFINE_string(
+_RUN = flags.DEFINE_path(
     "run", None, "Run folder of figr_tf.train or train_warp, or the name of a shipped model.", required=True
 )
-_EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Model folder; versions are its subfolders.", required=True)
+_EXPORT_DIR = flags.DEFINE_path("export_dir", None, "Model folder; versions are its subfolders.", required=True)
 _VERSION = flags.DEFINE_integer("version", None, "Version to write. Default: one more than the highest there is.", 1)
 _KIND = flags.DEFINE_enum("kind", "generate", ["generate", "tasks"], "One class per request, or many (generate_tasks).")
 _NAMES = flags.DEFINE_list(
     "signatures", [], f"Signatures to write, for --kind=generate: {', '.join(_SIGNATURES)}. Default: all it has."
 )
-_EVALUATION = flags.DEFINE_string(
+_EVALUATION = flags.DEFINE_path(
     "evaluation", None, "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there."
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Samples where a request does not say; per task for tasks.", 1)
@@ -85,7 +85,7 @@ def main() -> None:
         _NUM_INNER_STEPS.value,
         _evaluation(),
     )
-    written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value).expanduser(), _VERSION.value)
+    written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value), _VERSION.value)
     megabytes = (written.path / "saved_model.pb").stat().st_size / 1e6
     print(
         f"{written.path}: {', '.join(written.contract['signatures'])}; saved_model.pb {megabytes:.2f} MB; reloaded and"

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-MAX_SEED = 2**53 - 1  # as figr_tf.support_sets.MAX_SEED; every JSON reader keeps such an integer whole
+# As figr_tf.data.support_sets.MAX_SEED: every JSON reader keeps such an integer whole.
+MAX_SEED = 2**53 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,12 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """What a request gets that does not say: inner steps (K) and samples (m, per task)."""
+    """What a request gets that does not say.
+
+    Attributes:
+        num_inner_steps: K.
+        num_samples: m, of each task.
+    """
 
     num_inner_steps: int
     num_samples: int

@@ -1,10 +1,10 @@
-"""MODEL_CARD.md: what an export was trained on, how good it is, its limits, the licence of its data."""
+"""MODEL_CARD.md of an export: its training, how good it is, its limits, its data's licence."""
 
 import json
 import pathlib
 from typing import Any
 
-from figr_tf.errors import UserError
+from figr_tf.core.errors import UserError
 from figr_tf.evaluation import table
 
 _LICENCES = {
@@ -21,8 +21,11 @@ _LICENCES = {
 def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
     """A report of `figr_tf.evaluate --json`.
 
+    Args:
+        contract: of the export that the report is to be about.
+
     Raises:
-        UserError: not one, or of another model.
+        UserError: not such a report, or of another model.
     """
     try:
         report = json.loads(path.read_text())
@@ -41,7 +44,7 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
-    """The card as Markdown."""
+    """The card as Markdown; `report` is what `read_report` returns, or None."""
     maximum = {name: limit["maximum"] for name, limit in contract["limits"].items()}
     adapts = "num_inner_steps" in contract["defaults"]
     introduction, facts, limits = (_adapting if adapts else _redrawing)(contract)
@@ -98,7 +101,7 @@ one pass."""
         contract,
         {
             "network": f"warp generator, {_shape(contract)}, {model['num_generator_parameters']:,} weights",
-            "training": f"{model['num_steps']:,} steps of n = {training['num_shots']}",
+            "training": f"{model['meta_step']:,} steps of n = {training['num_shots']}",
             "sha256 of the weights": model["weights_sha256"],
         },
     )

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from exporters import guards
 from exporters.limits import MAX_SEED, Defaults, Limits
-from figr_tf.adaptation import weights_of
-from figr_tf.generation import FewShotModel
+from figr_tf.gan.adaptation import weights_of
+from figr_tf.gan.generation import FewShotModel
 
 _NUM_INNER_STEPS = tf.TensorSpec([], tf.int32, "num_inner_steps")
 _SEED = tf.TensorSpec([], tf.int64, "seed")
@@ -36,7 +36,9 @@ class SharedFunctions:
 
         def adapt(support_images, num_inner_steps, seed):
             phi = tf.nest.pack_sequence_as(like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like)))
-            return _joined(model.inner_steps(phi, support_images, 0, num_inner_steps, seed).generator)
+            state = model.start(phi)
+            state = model.inner_steps(state, support_images, num_inner_steps, seed)
+            return _joined(state.drawing_generator)
 
         def generate(weights, latents):
             return (model.draw(tuple(_parted(weights, like.generator)), latents) + 1.0) * 0.5
@@ -76,6 +78,8 @@ class AdaptingModel(tf.Module):
     def __init__(self, shared: SharedFunctions, model: FewShotModel, limits: Limits, defaults: Defaults):
         super().__init__(name="figr")
         self._meta_weights = shared.meta_weights
+        # Tracked, so that a network that redraws the support is written as well.
+        self._augmentation = list(model.augmentation.variables) if model.augmentation else []
         spec = model.settings.network
         image_shape = (spec.image_size, spec.image_size, spec.channels)
 

@@ -1,4 +1,4 @@
-"""PNG bytes → images, in the graph, equal to `figr_images.images.decode_image`; sizes are checked before decoding.
+"""PNG bytes → images, in the graph, equal to `figr_common.images.decode_image`; sizes are checked before decoding.
 
 Pillow's steps are repeated in whole numbers (its conversion to grey, alpha compositing and bilinear resize), so that a
 server's users get what users of `figr_tf.generate` get.
@@ -78,7 +78,7 @@ def _check_header(files: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tenso
 
 def _prepare(pixels: tf.Tensor, bit_depth: tf.Tensor, colour_type: tf.Tensor, image_size: int, channels: int):
     """int32 [h, w, 4] of 16-bit red, green, blue, alpha → uint8 [image_size, image_size, channels]."""
-    # As figr_images: 16-bit grey is rounded and its transparent value ignored; Pillow cuts other 16-bit files off.
+    # As figr_common: 16-bit grey is rounded and its transparent value ignored; Pillow cuts other 16-bit files off.
     is_grey_16 = tf.equal(bit_depth, 16) & tf.equal(colour_type, _GREY)
     colours = tf.where(is_grey_16, (pixels[..., :3] + 128) // 257, tf.bitwise.right_shift(pixels[..., :3], 8))
     alpha = tf.bitwise.right_shift(pixels[..., 3:], 8)

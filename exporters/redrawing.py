@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from exporters import contract, guards, png, verification, warmup
 from exporters.limits import MAX_SEED, Limits
-from figr_tf import runs
-from figr_tf.networks import parameter_count
+from figr_tf.core import runs
+from figr_tf.gan.networks import parameter_count
 from figr_tf.warp import model as warp_model
 
 NAMES = ("generate", "generate_tensor")
@@ -98,7 +98,6 @@ def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
 
 def facts(parts: Parts) -> contract.Facts:
     model = parts.model
-    identity = warp_model.read_record(model.folder)
     settings = model.settings
     return contract.Facts(
         parts.image_shape,
@@ -107,10 +106,10 @@ def facts(parts: Parts) -> contract.Facts:
         {
             "fingerprint": int(model.weights_sha256[:16], 16) & MAX_SEED,
             "weights_sha256": model.weights_sha256,
-            "num_steps": settings.num_steps,
+            "meta_step": model.meta_step,
             "num_generator_parameters": parameter_count(model.generator),
         },
-        contract.training_facts(runs.RunFolder(model.folder), identity, settings.data.dataset, settings.num_shots),
+        contract.training_facts(runs.RunFolder(model.folder), settings.data.dataset, settings.num_shots),
     )
 
 
@@ -142,5 +141,5 @@ def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable
     answers = {r.signature: verification.answered_images(loaded, r) for r in logged if r.signature != "serving_default"}
     # Of numbers against rounded bytes: half a step of rounding is no difference.
     return verification.refuse_difference(
-        {name: verification.difference(np.rint(255.0 * drawn) / 255.0, right) for name, drawn in answers.items()}
+        {name: verification.difference(verification.in_bytes(drawn), right) for name, drawn in answers.items()}
     )

@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from exporters import compact, contract, model_card, redrawing, signatures, verification, warmup
 from exporters.limits import Defaults, Limits
-from figr_tf import models, runs
-from figr_tf.errors import UserError
-from figr_tf.generation import FewShotModel
+from figr_tf import models
+from figr_tf.core import runs
+from figr_tf.core.errors import UserError
+from figr_tf.gan.generation import FewShotModel
 from figr_tf.warp.model import WarpModel
 
 KINDS = ("generate", "tasks")
@@ -72,16 +73,23 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
         UserError: the version exists, another process exports there, or the export does not draw what the model does.
     """
     model = models.load(request.run)
-    package = _redrawing(model, request) if isinstance(model, WarpModel) else _adapting(model, request)
+    package = _package(model, request)
     with _new_version(export_dir, version) as (scratch, target):
         described, difference = _write(scratch, package, request)
         os.rename(scratch, target)
     return Export(target, described, difference)
 
 
+def _package(model: models.FewShotGenerator, request: Request) -> Package:
+    if isinstance(model, WarpModel):
+        return _redrawing(model, request)
+    if isinstance(model, FewShotModel):
+        return _adapting(model, request)
+    raise UserError(f"{request.run}: is a run of a kind that has no export.")
+
+
 def _adapting(model: FewShotModel, request: Request) -> Package:
-    trained = model.settings.num_inner_steps
-    num_inner_steps = trained if request.num_inner_steps is None else request.num_inner_steps
+    num_inner_steps = model.num_inner_steps if request.num_inner_steps is None else request.num_inner_steps
     defaults = Defaults(num_inner_steps, request.num_samples)
     _check_defaults(request.limits, num_inner_steps=num_inner_steps, num_samples=request.num_samples)
     parts = signatures.make_parts(model, request.limits, defaults)

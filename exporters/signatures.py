@@ -13,8 +13,8 @@ import tensorflow as tf
 from exporters import guards, png
 from exporters.limits import MAX_SEED, Defaults, Limits
 from exporters.module import AdaptingModel, SharedFunctions, checked_steps_and_seed, fingerprint
-from figr_images import images
-from figr_tf.generation import FewShotModel, sample_latents
+from figr_common import images
+from figr_tf.gan.generation import FewShotModel, sample_latents
 
 NAMES = ("generate", "generate_tensor", "adapt", "sample")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, "image_bytes")
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
         return spec.image_size, spec.image_size, spec.channels
 
     def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_images.images.to_unit_range`.
+        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_common.images.to_unit_range`.
 
         By its table: Grappler would replace the division by a product with 1 / 127.5, rounded, and the inner loop
         magnifies rounding.

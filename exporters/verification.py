@@ -1,12 +1,13 @@
 """Loads an export again and compares what it draws with what `adapt` draws in this process.
 
-Graph with graph: the inner loop magnifies rounding, and run operation by operation it rounds otherwise.
+Graph with graph, both optimised: the inner loop magnifies rounding, so that another order of a sum or a fused kernel
+may move a pixel by a twentieth. Grappler must stay on here: a reloaded function is optimised as it was when it was
+saved, whatever this process says, and would be compared with one that is not.
 """
 
-import contextlib
 import math
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,8 @@ import tensorflow as tf
 
 from exporters import warmup
 from exporters.signatures import Parts
-from figr_tf.errors import UserError
-from figr_tf.generation import sample_latents
+from figr_tf.core.errors import UserError
+from figr_tf.gan.generation import sample_latents
 
 TOLERANCE = 1 / 255
 
@@ -33,9 +34,7 @@ def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable
     Raises:
         UserError: it is above `TOLERANCE`.
     """
-    with _as_saved():
-        differences = _differences(tf.saved_model.load(str(saved_model)), parts, logged)
-    return refuse_difference(differences)
+    return refuse_difference(_differences(tf.saved_model.load(str(saved_model)), parts, logged))
 
 
 def refuse_difference(differences: dict[str, float]) -> float:
@@ -51,17 +50,6 @@ def refuse_difference(differences: dict[str, float]) -> float:
 def answered_images(loaded, request: warmup.Request) -> np.ndarray:
     """[m, H, W, C] in [0, 1] that a loaded SavedModel answers a request with."""
     return _images(_call(loaded, request.signature, request.inputs), request.output_filter)
-
-
-@contextlib.contextmanager
-def _as_saved() -> Iterator[None]:
-    """Without Grappler, which would take three times as long over each signature as the calls themselves."""
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False} | before)
 
 
 def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict[str, float]:
@@ -81,6 +69,8 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
         else:
             drawn = _images(answer, request.output_filter)
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
+            if "png_bytes" in request.output_filter:
+                right = in_bytes(right)
         differences[request.signature] = max(differences.get(request.signature, 0.0), difference(drawn, right))
     return differences
 
@@ -110,6 +100,11 @@ def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.
     if "images" in output_filter:
         return answer["images"].numpy()
     return np.stack([tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()])
+
+
+def in_bytes(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] as a PNG file of theirs holds them, likewise."""
+    return np.rint(255.0 * images).astype(np.uint8) / 255.0
 
 
 def difference(drawn, right) -> float:

@@ -1,7 +1,7 @@
-"""Warm-up requests: TensorFlow Serving runs each of them before it reports a new version as available.
+"""Warm-up requests: TensorFlow Serving runs each before it reports a new version as available.
 
-The file is a TFRecord of `tensorflow.serving.PredictionLog`. Its few fields are written here as protocol buffer wire
-format, so that exporting needs no package beside TensorFlow.
+The file is a TFRecord of `tensorflow.serving.PredictionLog`. Its few fields are written here as
+protocol buffer wire format, so that exporting needs no package beside TensorFlow.
 """
 
 import pathlib
@@ -13,13 +13,14 @@ import tensorflow as tf
 
 from exporters import png
 from exporters.signatures import Parts
-from figr_tf.networks import parameter_count
+from figr_tf.gan.networks import parameter_count
 
 FILE_NAME = "tf_serving_warmup_requests"
 # Two build the loop's graph as well as ten do.
 NUM_INNER_STEPS = 2
 _LENGTH_DELIMITED = 2
-# Field numbers of tensorflow_serving/apis: PredictionLog, PredictLog, PredictRequest, ModelSpec, a map's entry.
+# Field numbers of tensorflow_serving/apis: PredictionLog, PredictLog, PredictRequest, ModelSpec, a
+# map's entry.
 _PREDICT_LOG, _REQUEST = 6, 1
 _MODEL_SPEC, _INPUTS, _OUTPUT_FILTER = 1, 2, 3
 _SIGNATURE_NAME = 3
@@ -27,7 +28,13 @@ _KEY, _VALUE = 1, 2
 
 
 class Request(NamedTuple):
-    """One call of a signature; an empty filter asks for all outputs."""
+    """One call of a signature.
+
+    Attributes:
+        signature: its name.
+        inputs: name → array; byte strings as object arrays.
+        output_filter: names of the outputs asked for; empty asks for all.
+    """
 
     signature: str
     inputs: dict[str, Any]
@@ -48,20 +55,31 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
         elif name == "generate_tensor":
             yield Request(name, {"support_images": support} | samples | steps | seed, ("images",))
         elif name == "adapt":
-            yield Request(name, {"image_bytes": files} | steps | seed, ("generator_delta", "fingerprint"))
+            yield Request(
+                name,
+                {"image_bytes": files} | steps | seed,
+                ("generator_delta", "fingerprint"),
+            )
         elif name == "sample":
-            delta = {"generator_delta": np.zeros(length, np.float32), "fingerprint": np.int64(parts.fingerprint)}
+            delta = {
+                "generator_delta": np.zeros(length, np.float32),
+                "fingerprint": np.int64(parts.fingerprint),
+            }
             yield Request(name, delta | samples | seed, ("png_bytes",))
             yield Request(name, delta | samples | seed, ("images",))
         else:
-            yield Request(name, {"support_images": support[None], "seed": np.zeros(1, np.int64)}, ("images",))
+            yield Request(
+                name,
+                {"support_images": support[None], "seed": np.zeros(1, np.int64)},
+                ("images",),
+            )
 
 
 def support_images(parts: Parts) -> np.ndarray:
     """float32 [n, H, W, C] of whole bytes over 255, n as trained: noise.
 
-    Drawings would not do for a comparison: on plain paper many activations are 0 but for rounding, which then decides
-    on which side of a PReLU's kink they lie, and the inner loop magnifies it.
+    Drawings would not do for a comparison. On plain paper many activations are 0 but for rounding,
+    which then decides on which side of a PReLU's kink they lie, and the inner loop magnifies it.
     """
     num_shots = min(parts.model.settings.num_shots, parts.limits.max_num_shots)
     noise = np.random.default_rng(0).integers(0, 256, (num_shots, *parts.image_shape))
@@ -69,6 +87,7 @@ def support_images(parts: Parts) -> np.ndarray:
 
 
 def write(path: pathlib.Path, logged: Iterable[Request]) -> None:
+    """Writes the requests where TensorFlow Serving looks for them: assets.extra/`FILE_NAME`."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in logged:
             writer.write(_prediction_log(request))
@@ -86,7 +105,10 @@ def _varint(value: int) -> bytes:
 def _prediction_log(request: Request) -> bytes:
     message = _field(_MODEL_SPEC, _field(_SIGNATURE_NAME, request.signature.encode()))
     for name, value in request.inputs.items():
-        message += _field(_INPUTS, _field(_KEY, name.encode()) + _field(_VALUE, _tensor_proto(value)))
+        message += _field(
+            _INPUTS,
+            _field(_KEY, name.encode()) + _field(_VALUE, _tensor_proto(value)),
+        )
     for output in request.output_filter:
         message += _field(_OUTPUT_FILTER, output.encode())
     return _field(_PREDICT_LOG, _field(_REQUEST, message))
@@ -95,6 +117,7 @@ def _prediction_log(request: Request) -> bytes:
 def _tensor_proto(value: np.ndarray) -> bytes:
     if value.dtype == object:
         return tf.make_tensor_proto(value, tf.string).SerializeToString()
-    if (value == value.flat[0]).all():  # written once and not for each of the generator's weights
+    # One value may stand for all: the zeros of `sample`'s delta would be as long as the generator.
+    if (value == value.flat[0]).all():
         return tf.make_tensor_proto(value.flat[0], value.dtype, value.shape).SerializeToString()
     return tf.make_tensor_proto(value).SerializeToString()

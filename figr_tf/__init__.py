@@ -5,14 +5,6 @@ model = figr_tf.load("omniglot-32")  # or a run folder, "runs/00001-omniglot-res
 images = model.generate(model.read_support("my_drawings/"), num_samples=64, seed=7)
 """
 
-import os
-
-# Before Keras is imported anywhere, which reads it once; another value set by the user is refused in networks.py.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-# TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is raised as well.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 
 def load(name_or_folder: str):
     """Loads a shipped model by its name, or a run folder; see `figr_tf.models.load`."""

@@ -4,29 +4,28 @@ python -m figr_tf.generate --images my_drawings/ --out out.png
 python -m figr_tf.generate --run runs/00001-omniglot-resnet-h64 --images my_drawings/ --num_inner_steps 50 --out out.png
 """
 
-import pathlib
-
 import numpy as np
-from absl import flags
 from PIL import Image
 
-from figr_images import image_grid
-from figr_tf import console
-from figr_tf.errors import UserError
+from figr_common import image_grid
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
 
-_RUN = flags.DEFINE_string(
+flags = console.OwnFlags(__name__)
+
+_RUN = flags.DEFINE_path(
     "run", "omniglot-32", "Name of a shipped model, or run folder of figr_tf.train or figr_tf.train_warp."
 )
-_IMAGES = flags.DEFINE_string("images", None, "Folder with the support set's images, or one image.", required=True)
-_OUT = flags.DEFINE_string("out", "out.png", "Picture to write: the support set framed, samples below.")
+_IMAGES = flags.DEFINE_path("images", None, "Folder with the support set's images, or one image.", required=True)
+_OUT = flags.DEFINE_path("out", "out.png", "Picture to write: the support set framed, samples below.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_bound=1)
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps", None, "Inner-loop SGD steps (K) of a figr_tf.train run. Default: as trained.", 0
 )
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**53 - 1)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
-_NPZ = flags.DEFINE_string("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
-_GIF = flags.DEFINE_string(
+_NPZ = flags.DEFINE_path("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
+_GIF = flags.DEFINE_path(
     "gif", None, "Also write the samples along the inner steps as an animation, 41 frames at most."
 )
 _GIF_MILLISECONDS = 250
@@ -34,17 +33,12 @@ _GIF_MAX_FRAMES = 41
 
 
 def _check_outputs() -> None:
-    """Now rather than after minutes of work."""
     Image.init()
-    for path, suffixes in (
-        (_OUT.value, tuple(Image.registered_extensions())),
-        (_NPZ.value, (".npz",)),
-        (_GIF.value, (".gif",)),
-    ):
-        if path and pathlib.Path(path).suffix.lower() not in suffixes:
-            raise UserError(f"{path}: give it a name that ends in {'.png' if path == _OUT.value else suffixes[0]}.")
-        if path and not pathlib.Path(path).resolve().parent.is_dir():
-            raise UserError(f"{path}: its folder does not exist. Make it first.")
+    pictures = sorted(Image.registered_extensions(), key=lambda suffix: suffix != ".png")
+    console.check_output(_OUT.value, pictures)
+    for path, suffix in ((_NPZ.value, ".npz"), (_GIF.value, ".gif")):
+        if path:
+            console.check_output(path, [suffix])
 
 
 def _check_inner_loop(model) -> None:

@@ -3,8 +3,8 @@
   python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --data_dir=DIR --meta_batch_size=2
 
 What follows `--` are flags of figr_tf.train. The GPUs in CUDA_VISIBLE_DEVICES, if it is set, are shared out evenly.
-SIGTERM and Ctrl-C go to all workers, which save and stop. Once one fails, the others end by themselves, or are ended
-after a minute.
+SIGTERM, SIGHUP and Ctrl-C go to all workers, which save and stop. Once one fails, the others end
+by themselves, or are ended after a minute.
 
 Exit status: 0 if all workers finished, otherwise that of the first to fail: 128 + signal number after SIGTERM or Ctrl-C
 (143, 130) and for a killed worker (137), 75 after the loss of a worker, 1 for an error that will come again.
@@ -12,9 +12,11 @@ Exit status: 0 if all workers finished, otherwise that of the first to fail: 128
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -24,8 +26,11 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
-from figr_tf.cluster import LOST
+from figr_common import streams
+from figr_tf.core import interruption
+from figr_tf.core.distributed.cluster import LOST
 
+_GPU = re.compile(r"\d+$|GPU-|MIG-")
 _GRACE = 60.0  # seconds that workers get to notice for themselves that another one has failed
 _LAST_GRACE = 30.0  # and then to save after SIGTERM
 _POLL = 0.1
@@ -45,7 +50,9 @@ def free_ports(count: int) -> list[int]:
 
 def environments(num_workers: int, ports: list[int], base: Mapping[str, str]) -> list[dict[str, str]]:
     """The environment of each worker: its place in the cluster, its share of cores and GPUs."""
-    gpus = [name for name in base.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    named = (name.strip() for name in base.get("CUDA_VISIBLE_DEVICES", "").split(","))
+    # CUDA counts what comes before the first name of no device: -1, NoDevFiles or void hide all.
+    gpus = list(itertools.takewhile(_GPU.match, named))
     if len(gpus) % num_workers:
         sys.exit(f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among {num_workers} workers")
     threads = max(1, (os.cpu_count() or 1) // num_workers)
@@ -61,9 +68,11 @@ def environments(num_workers: int, ports: list[int], base: Mapping[str, str]) ->
 
 
 def _copy_lines(index: int, source: IO[str], target: IO[str]) -> None:
-    for line in source:
-        target.write(f"[worker {index}] {line}")
-        target.flush()
+    # Where nobody reads any more the worker's own output breaks off, so that it saves and stops.
+    with contextlib.suppress(OSError), source:
+        for line in source:
+            target.write(f"[worker {index}] {line}")
+            target.flush()
 
 
 def _start(train_flags: list[str], environment: dict[str, str], index: int) -> tuple[subprocess.Popen, list]:
@@ -108,6 +117,11 @@ def _wait(workers: list[subprocess.Popen]) -> int:
 
 
 def main() -> None:
+    with streams.tolerated():
+        _launch()
+
+
+def _launch() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, required=True, help="how many processes share each meta-batch")
     parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="flags of figr_tf.train")
@@ -117,7 +131,7 @@ def main() -> None:
     each = environments(arguments.workers, free_ports(arguments.workers), os.environ)
     workers: list[subprocess.Popen] = []
     # Before the first worker is started, so that none is left behind.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in interruption.endings():
         signal.signal(number, lambda received, _frame: _signal_all(workers, received))
     copies = []
     for index, environment in enumerate(each):

@@ -1,37 +1,133 @@
 """Models ready to draw with: run folders, and those that ship with the package, by name."""
 
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Protocol
 
-from figr_tf.errors import RunError
-from figr_tf.generation import FewShotModel, load_run
-from figr_tf.warp.model import WarpModel, is_warp_run
+import numpy as np
+import tensorflow as tf
 
+from figr_tf.core import runs, trained
+from figr_tf.core.errors import RunError
+from figr_tf.gan.augmentation import Augmentation, jitter
+from figr_tf.gan.generation import FewShotModel, load_run
+from figr_tf.gan.settings import Settings
+from figr_tf.warp.model import WarpModel, is_former_run
+
+REDRAWING = "omniglot-32-redraw"  # The shipped network that redraws a support.
 _SHIPPED = pathlib.Path(__file__).with_name("pretrained")
 
 
+class FewShotGenerator(Protocol):
+    """What commands, samplers and exporters ask of a model that draws, of whatever system.
+
+    Attributes:
+        meta_step: how long it was trained.
+        num_inner_steps: K where none is given; None if it has no inner loop.
+        age: how long it was trained, for people.
+    """
+
+    meta_step: int
+
+    @property
+    def num_inner_steps(self) -> int | None: ...
+
+    @property
+    def age(self) -> str: ...
+
+    def meta_weights(self) -> dict[str, list[tf.Variable]]:
+        """Its variables, by group."""
+
+    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """A folder of images, or one, as uint8 [n, S, S, C] in the form that the model takes."""
+
+    def generate(
+        self,
+        support_images: np.ndarray,
+        num_samples: int = 16,
+        seed: int = 0,
+        num_inner_steps: int | None = None,
+    ) -> np.ndarray:
+        """uint8 [n, S, S, C] → uint8 [num_samples, S, S, C]; the same arguments, the same samples."""
+
+
+def redraw_sha256() -> str:
+    """Of the weights of the redrawing network that ships, which `augment="redraw"` takes."""
+    return WarpModel(_SHIPPED / REDRAWING).weights_sha256
+
+
+def augmentation_of(settings: Settings) -> Augmentation | None:
+    """What the settings of a FIGR run say is made of a support set.
+
+    Raises:
+        RunError: the run was trained with another redrawing network than the one that ships.
+    """
+    if settings.augment == "none":
+        return None
+    if settings.augment == "jitter":
+        return jitter(settings.augment_count)
+    model = WarpModel(_SHIPPED / REDRAWING)
+    if settings.redraw_sha256 not in (None, model.weights_sha256):
+        raise RunError(
+            f"this run redraws its support with a network of sha256 {settings.redraw_sha256}; the one"
+            f" that ships has {model.weights_sha256}. Install the version that the run was trained with."
+        )
+
+    def redraw(support_images, seed):
+        return 2.0 * model.redraw_from((support_images + 1.0) / 2.0, settings.augment_count, seed) - 1.0
+
+    return Augmentation(redraw, tuple(v for vs in model.meta_weights().values() for v in vs))
+
+
+def load_figr(folder: str | pathlib.Path) -> FewShotModel:
+    """A run of FIGR with the augmentation that its settings name; see `generation.load_run`."""
+    return load_run(folder, augmentation_of)
+
+
+_LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator]] = {
+    "gan": load_figr,
+    "warp": WarpModel,
+}
+
+
 def shipped_names() -> list[str]:
-    return sorted(path.name for path in _SHIPPED.iterdir() if is_warp_run(path))
+    """Names that `load` takes."""
+    return sorted(path.name for path in _SHIPPED.iterdir() if trained.is_packaged(path))
 
 
 def find(name_or_folder: str | pathlib.Path) -> pathlib.Path:
-    """The folder of a shipped model's name, or the folder itself: write ./omniglot-32 for one of the same name.
+    """The folder of a shipped model's name, or the folder itself.
+
+    Write ./omniglot-32 for a folder of the same name as a shipped model.
 
     Raises:
         RunError: there is neither.
     """
     if str(name_or_folder) in shipped_names():
         return _SHIPPED / str(name_or_folder)
-    folder = pathlib.Path(name_or_folder).expanduser()
+    folder = pathlib.Path(os.path.expanduser(name_or_folder))
     if not folder.is_dir():
-        raise RunError(f"{name_or_folder}: no such run folder, nor a shipped model ({', '.join(shipped_names())}).")
+        shipped = ", ".join(shipped_names())
+        raise RunError(f"{name_or_folder}: no such run folder, nor a shipped model ({shipped}).")
     return folder
 
 
-def load(name_or_folder: str | pathlib.Path) -> FewShotModel | WarpModel:
+def system_of(folder: pathlib.Path) -> str:
+    """Which system a run folder is of, such as "gan". Raises RunError if it is no run folder."""
+    if is_former_run(folder):
+        return "warp"
+    return runs.RunFolder(folder).read_identity()["system"]
+
+
+def load(name_or_folder: str | pathlib.Path) -> FewShotGenerator:
     """Loads a shipped model, or the newest state of a run folder.
 
     Raises:
-        RunError: neither, or nothing usable in it; for a warp generator also if a byte of its weights has changed.
+        RunError: neither, or nothing usable in it, or a run of a system that draws no images.
     """
     folder = find(name_or_folder)
-    return WarpModel(folder) if is_warp_run(folder) else load_run(folder)
+    system = system_of(folder)
+    if system not in _LOADERS:
+        raise RunError(f"{folder}: is a run of {system!r}, which draws no images.")
+    return _LOADERS[system](folder)

@@ -5,6 +5,7 @@ python -m serving.client generate --images my_drawings/ --num_samples 64 --seed 
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import zipfile
@@ -13,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from figr_images import image_grid, images
+from figr_common import image_grid, images, streams
 from serving import bench, remote
 from serving.errors import ServingError
 
@@ -94,10 +95,10 @@ def _bench(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
 
 
 def _read_support(model: remote.RemoteModel, options: argparse.Namespace) -> np.ndarray:
-    support = model.read_support(options.images, options.ink)
-    if advice := images.ink_advice(support, options.ink):
-        print(f"warning: {options.images}: {advice}", file=sys.stderr)
-    return support
+    def warn(sentence: str) -> None:
+        print(f"warning: {sentence}", file=sys.stderr)
+
+    return model.read_support(options.images, options.ink, warn)
 
 
 def _save_picture(support: np.ndarray, samples: np.ndarray, out: str) -> None:
@@ -134,7 +135,9 @@ def _common() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--target", default="localhost:8500", help="host:port, or http://host:port for REST")
     parser.add_argument("--rest", action="store_true", help="speak REST to host:port")
-    parser.add_argument("--tls_ca", help="PEM file of the authority that signed the gRPC server's certificate")
+    parser.add_argument(
+        "--tls_ca", type=os.path.expanduser, help="PEM file of the authority that signed the gRPC server's certificate"
+    )
     parser.add_argument("--model", default="figr", help="name of the model on the server (figr)")
     parser.add_argument("--version", type=int, help="version of the model; the newest unless given")
     parser.add_argument("--timeout", type=_positive, default=60.0, help="seconds for a request (60)")
@@ -146,12 +149,14 @@ def _common() -> argparse.ArgumentParser:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.client",
-        description=__doc__.splitlines()[0],
+        description="Few-shot image generation by a server.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     support, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    support.add_argument("--images", required=True, help="folder with the support set's images, or one image")
+    support.add_argument(
+        "--images", type=os.path.expanduser, required=True, help="folder with the support set's images, or one image"
+    )
     support.add_argument("--ink", default="dark", choices=images.INKS, help="ink in the given images")
     inner.add_argument("--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given")
     samples.add_argument("--num_samples", type=int, help="images to draw; the export's default unless given")
@@ -163,13 +168,13 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, parents=[*parents, _common()])
         command.set_defaults(call=call)
         if out:
-            command.add_argument("--out", default=out, help=f"file to write ({out})")
+            command.add_argument("--out", type=os.path.expanduser, default=out, help=f"file to write ({out})")
         return command
 
     add("generate", _generate, "adapt and write samples", support, inner, samples, seed, out="out.png")
     add("adapt", _adapt, "adapt and keep the adapted generator", support, inner, seed, out="adapted.npz")
     sample = add("sample", _sample, "write samples of an adapted generator", samples, seed, out="out.png")
-    sample.add_argument("--adapted", required=True, help=".npz file of `adapt`")
+    sample.add_argument("--adapted", type=os.path.expanduser, required=True, help=".npz file of `adapt`")
     add("status", _status, "state of the model's versions")
     load = add("bench", _bench, "measure latency and rate under load", support, inner, samples)
     load.add_argument("--num_requests", type=_count, default=32, help="requests in all (32)")
@@ -213,6 +218,11 @@ def _fail(message: str, code: str, status: int, as_json: bool) -> NoReturn:
 
 
 def main() -> None:
+    with streams.tolerated():
+        _main()
+
+
+def _main() -> None:
     options = _parser().parse_args()
     try:
         result = _run(options)

@@ -9,16 +9,18 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from absl import flags
+from absl.flags import FlagHolder
 
-from figr_tf import console
-from figr_tf.errors import UserError
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
 from serving import remote
 from serving.demo_app import description, gateway, in_process
 from serving.demo_app.limits import Limits
 from serving.demo_app.link import ModelLink
 
-_MODEL_BASE_PATH = flags.DEFINE_string("model_base_path", None, "Folder with the version folders. Default: models/figr")
+flags = console.OwnFlags(__name__)
+
+_MODEL_BASE_PATH = flags.DEFINE_path("model_base_path", None, "Folder with the version folders. Default: models/figr")
 _TARGET = flags.DEFINE_string("target", None, "host:port of a server's gRPC; then TensorFlow is not loaded here.")
 _MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name of the model at --target.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local.")
@@ -27,7 +29,7 @@ _DATASET = flags.DEFINE_enum(
     "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
     " says; omniglot where there is none, as at a --target."
 )  # fmt: skip
-_LIMITS: dict[str, flags.FlagHolder[Any]] = {
+_LIMITS: dict[str, FlagHolder[Any]] = {
     "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
     "max_queued": flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024),
     "deadline": flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1),
@@ -42,7 +44,7 @@ def _link(limits: Limits) -> Iterator[ModelLink]:
     if _TARGET.value:
         yield ModelLink(remote.Endpoint(_TARGET.value, _MODEL_NAME.value), limits, None, _DATASET.value)
         return
-    base_path = pathlib.Path(_MODEL_BASE_PATH.value or "models/figr").expanduser()
+    base_path = pathlib.Path(_MODEL_BASE_PATH.value or "models/figr")
     in_process.check(base_path)
     print(f"loading {base_path} and warming it up; this takes a while", flush=True)
     with in_process.running(base_path, limits) as address:

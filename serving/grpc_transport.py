@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from figr_common import addresses, proxies
 from serving import protocol, tensors
 from serving.errors import ServingError, plain_sentence
 from serving.transports import MAX_MESSAGE_BYTES, Endpoint, VersionStatus
@@ -20,25 +21,36 @@ _OPTIONS = [
 ]
 
 
+def _host(address: str) -> str:
+    """Of "host:port"; "" for gRPC's own forms, such as unix:/path and dns:///host:port."""
+    if "/" in address:
+        return ""
+    try:
+        return addresses.split(address)[0]
+    except ValueError as error:
+        raise ServingError("INVALID_ARGUMENT", f"{address}: no address of a server; {error}") from error
+
+
 class GrpcTransport:
     """See `transports.Transport`. Safe for use from several threads."""
 
     def __init__(self, endpoint: Endpoint):
         self._endpoint = endpoint
+        self._host = _host(endpoint.address)
         self._channel = self._connect(endpoint)
         self._predict = self._method(protocol.PREDICT, protocol.PredictResponse)
         self._metadata = self._method(protocol.GET_MODEL_METADATA, protocol.GetModelMetadataResponse)
         self._status = self._method(protocol.GET_MODEL_STATUS, protocol.GetModelStatusResponse)
 
-    @staticmethod
-    def _connect(endpoint: Endpoint) -> grpc.Channel:
+    def _connect(self, endpoint: Endpoint) -> grpc.Channel:
+        options = [*_OPTIONS, *proxies.grpc_options(self._host)]
         if endpoint.tls_ca is None:
-            return grpc.insecure_channel(endpoint.address, _OPTIONS)
+            return grpc.insecure_channel(endpoint.address, options)
         try:
             certificate = pathlib.Path(endpoint.tls_ca).read_bytes()
         except OSError as error:
             raise ServingError("INVALID_ARGUMENT", f"{endpoint.tls_ca}: {error.strerror}") from error
-        return grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(certificate), _OPTIONS)
+        return grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(certificate), options)
 
     def _method(self, path: str, reply: Any) -> grpc.UnaryUnaryMultiCallable:
         return self._channel.unary_unary(
@@ -55,7 +67,10 @@ class GrpcTransport:
             code, text = error.code().name, plain_sentence(error.details() or "")
             if code == "UNAVAILABLE":
                 reason = text.rpartition("last error: ")[2]
-                text = f"no server answers at {self._endpoint.address} ({reason})"
+                way = proxies.on_way_of_grpc(self._host)
+                text = f"no server answers at {self._endpoint.address}{way} ({reason})"
+                if "HTTP/2" in reason:
+                    text += f"; if this is the REST port, give http://{self._endpoint.address}"
             if code == "DEADLINE_EXCEEDED":
                 text = f"no answer from {self._endpoint.address} in time ({text})"
             raise ServingError(code, text) from error

@@ -1,4 +1,4 @@
-"""A model on a server, with the methods of `figr_tf.generation.FewShotModel` and no TensorFlow here.
+"""A model on a server, with the methods of `figr_tf.gan.generation.FewShotModel` and no TensorFlow here.
 
 from serving import remote
 with remote.RemoteModel(remote.Endpoint("localhost:8500")) as model:
@@ -7,12 +7,14 @@ with remote.RemoteModel(remote.Endpoint("localhost:8500")) as model:
 
 import io
 import pathlib
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from figr_images import images
+from figr_common import images
 from serving import tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
@@ -42,7 +44,7 @@ class RemoteModel:
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float = 60.0, retry_for: float = 5.0):
-        rest = endpoint.address.startswith(("http://", "https://"))
+        rest = endpoint.address.lower().startswith(("http://", "https://"))
         self._transport: Transport = RestTransport(endpoint) if rest else GrpcTransport(endpoint)
         self._timeout = timeout
         self._retry_for = retry_for
@@ -79,14 +81,22 @@ class RemoteModel:
             raise ServingError("FAILED_PRECONDITION", "the model has no generate signature")
         return {name: int(tensors.to_array(proto)) for name, proto in signature.defaults.items()}
 
-    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+    def read_support(
+        self,
+        folder: str | pathlib.Path,
+        ink: str = "dark",
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> np.ndarray:
         """Reads a folder of images (or one image) as the model wants them: uint8 [n, S, S, C].
 
+        Args:
+            warn: see `images.read_images`.
+
         Raises:
-            images.ImageError: no images there, or one that cannot be used.
+            images.ImageError: no image there that can be used.
         """
         size, _, channels = self.image_shape()
-        return images.read_images(folder, size, channels, ink)
+        return images.read_images(folder, size, channels, ink, warn)
 
     def generate(
         self,

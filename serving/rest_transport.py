@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
+from figr_common import proxies
 from serving import protocol, tensors
 from serving.errors import ServingError, code_for_http, plain_sentence
 from serving.transports import MAX_MESSAGE_BYTES, Endpoint, VersionStatus
@@ -35,23 +36,28 @@ class RestTransport:
         version = "" if endpoint.version is None else f"/versions/{endpoint.version}"
         self._address = endpoint.address.rstrip("/")
         self._url = f"{self._address}/v1/models/{endpoint.model}{version}"
+        self._opener = proxies.opener(self._address)
         self._signatures: Any = None
 
     def _call(self, path: str, body: dict | None, timeout: float) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
+            with self._opener.open(request, timeout=timeout) as reply:
                 return json.loads(reply.read(MAX_MESSAGE_BYTES))
         except urllib.error.HTTPError as error:
-            raise ServingError(code_for_http(error.code), _error_text(error)) from error
+            raise ServingError(code_for_http(error.code), self._error_text(error)) from error
         except TimeoutError as error:
             raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
-            raise ServingError("UNAVAILABLE", f"no server answers at {self._address} ({reason})") from error
+            way = proxies.on_way_of_url(self._address)
+            text = f"no server answers at {self._address}{way} ({reason})"
+            if isinstance(error, http.client.BadStatusLine):
+                text = f"{self._address} does not speak HTTP; if this is the gRPC port, leave http:// away"
+            raise ServingError("UNAVAILABLE", text) from error
         except ValueError as error:
             raise ServingError("INTERNAL", f"{self._address} did not answer in JSON; is it the REST port?") from error
 
@@ -89,10 +95,10 @@ class RestTransport:
     def close(self) -> None:
         pass
 
-
-def _error_text(error: urllib.error.HTTPError) -> str:
-    try:
-        body = json.loads(error.read(MAX_MESSAGE_BYTES))
-        return plain_sentence(str(body["error"]))
-    except (ValueError, KeyError, TypeError, OSError):
-        return f"HTTP {error.code} {error.reason}"
+    def _error_text(self, error: urllib.error.HTTPError) -> str:
+        try:
+            body = json.loads(error.read(MAX_MESSAGE_BYTES))
+            return plain_sentence(str(body["error"]))
+        except (ValueError, KeyError, TypeError, OSError):  # Not of the server, but of one before it.
+            way = proxies.on_way_of_url(self._address)
+            return f"HTTP {error.code} {error.reason} from {self._address}{way}"

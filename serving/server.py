@@ -11,13 +11,16 @@ import pathlib
 import signal
 import threading
 
-from absl import flags, logging
+from absl import logging
 
-from figr_tf import console
-from figr_tf.errors import UserError
+from figr_common import addresses
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
 from serving.errors import ServingError
 
-_MODEL_BASE_PATH = flags.DEFINE_string("model_base_path", None, "Folder with the version folders.", required=True)
+flags = console.OwnFlags(__name__)
+
+_MODEL_BASE_PATH = flags.DEFINE_path("model_base_path", None, "Folder with the version folders.", required=True)
 _MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name that requests must give.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local.")
 _PORT = flags.DEFINE_integer("port", 8500, "gRPC port; 0 takes a free one.", 0, 65535)
@@ -57,8 +60,10 @@ def _serve(device: str) -> None:
         signal.signal(number, lambda *_: stopping.set())
     max_requests = _MAX_RUNNING.value + _MAX_QUEUED.value
     rest = None if _REST_PORT.value is None else rest_front.start(core, _HOST.value, _REST_PORT.value)
-    server, port = grpc_front.start(core, f"{_HOST.value}:{_PORT.value}", max_requests)
-    places = f"gRPC at {_HOST.value}:{port}" + (f", REST at {_HOST.value}:{rest.server_port}" if rest else "")
+    server, port = grpc_front.start(core, addresses.join(_HOST.value, _PORT.value), max_requests)
+    places = f"gRPC at {addresses.join(_HOST.value, port)}"
+    if rest:
+        places += f", REST at {addresses.join(_HOST.value, rest.server_port)}"
     print("embedded server for laptops and tests; for production use TensorFlow Serving itself, docs/serving.md")
     print(f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}", flush=True)
     stopping.wait()

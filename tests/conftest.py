@@ -6,15 +6,19 @@ import pathlib
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import figr_tf  # noqa: F401  (sets the Keras backend before anything imports Keras)
-from figr_tf import adaptation, checkpoints, datasets, glyphs, networks, reptile, runs, splits
-from figr_tf.image_trees import ClassImages
-from figr_tf.settings import Settings, full_identity
+from figr_tf.core import checkpoints, reptile, runs
+from figr_tf.core.settings import full_identity
+from figr_tf.data import datasets, glyphs, splits
+from figr_tf.data.image_trees import ClassImages
+from figr_tf.gan import adaptation, networks
+from figr_tf.gan.settings import Settings
+from figr_tf.gan.system import FigrSystem
 
 TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
 ROOT = pathlib.Path(__file__).parent.parent
@@ -47,7 +51,7 @@ def tiny_dataset():
 
 
 def identity_of(settings, dataset, compiled=False):
-    return full_identity(settings, dataset.split, dataset.data.digest(), compiled)
+    return full_identity(settings, dataset.facts(), compiled)
 
 
 @pytest.fixture
@@ -66,12 +70,23 @@ def tiny_settings():
     )
 
 
+def record(folder, settings, dataset):
+    """Makes a folder a run, as a training does at its start; returns the identity."""
+    identity = identity_of(settings, dataset)
+    files = {
+        "flags.txt": "",
+        "split.json": dataset.split.to_json(),
+        "network_spec.json": settings.network.to_json(),
+    }
+    folder.record(settings, identity, files)
+    return identity
+
+
 def untrained_run(path, settings, dataset):
     """A run of no training at all: initial weights, as a checkpoint of meta-step 12."""
     folder = runs.RunFolder(path)
-    identity = identity_of(settings, dataset)
-    folder.record(settings, dataset.split, identity, "")
-    state = reptile.Reptile(networks.build_networks(settings.network, seed=0), reptile.Adam(1.0), reptile.Adam(1.0))
+    identity = record(folder, settings, dataset)
+    state = reptile.Reptile(FigrSystem(settings, dataset))
     state.meta_step.assign(12)
     checkpoints.save(folder.checkpoints, state, identity)
     return path

@@ -11,12 +11,11 @@ from unittest import mock
 import kubernetes_validate
 import pytest
 import yaml
-from absl import flags
 
-from figr_tf import train  # noqa: F401  (defines the flags)
+from figr_tf import train
 from tests.conftest import ROOT
 
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "deploy/training"
 
 
 def _resources():
@@ -43,7 +42,7 @@ def test_every_pod_of_the_job_finds_itself_among_the_workers():
     assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["publishNotReadyAddresses"]
     given = set(re.findall(r"--([a-z_]+)=", script))
-    assert given <= {"flagfile", *flags.FLAGS}
+    assert given <= {"flagfile", *train.flags.FLAGS}
 
 
 def test_the_pod_is_confined_and_has_time_to_save():

@@ -1,23 +1,30 @@
-"""The flagfiles at the top of the repository say what Table 1 of the paper says."""
+"""The flagfiles: those of the paper say what its Table 1 says."""
 
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 
 from figr_tf import train
 from tests.conftest import ROOT
 
 
-@flagsaver.flagsaver
-def _settings(name: str):
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(["train", f"--flagfile={ROOT / name}"])
-    return train._settings()
+def _settings(*arguments: str):
+    """What the training command makes of these arguments; its flags are afterwards as before."""
+    flag_values = train.flags.FLAGS
+    saved = flagsaver.save_flag_values(flag_values)
+    try:
+        flag_values(["train", *arguments])
+        return train._settings()
+    finally:
+        flagsaver.restore_flag_values(saved, flag_values)
+
+
+def _settings_of_file(name: str):
+    return _settings(f"--flagfile={ROOT / name}")
 
 
 @pytest.mark.parametrize(("name", "num_shots"), [("mnist", 4), ("omniglot", 4), ("figr8", 8)])
 def test_paper_flagfiles_hold_table_1(name, num_shots):
-    settings = _settings(f"{name}.flags")
+    settings = _settings_of_file(f"{name}.flags")
     assert settings.data.dataset == name
     assert settings.data.split == "paper"
     assert settings.inner.learning_rate == 1e-4
@@ -31,13 +38,9 @@ def test_paper_flagfiles_hold_table_1(name, num_shots):
 
 
 def test_quickstart_trains_on_embedded_data():
-    assert _settings("quickstart.flags").data.dataset == "glyphs"
+    assert _settings_of_file("flags/quickstart.flags").data.dataset == "glyphs"
 
 
-@flagsaver.flagsaver
 def test_bce_has_no_penalty_unless_asked_for():
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(["train", "--loss=bce"])
-    assert train._settings().inner.gradient_penalty_weight == 0
-    flags.FLAGS(["train", "--loss=bce", "--gradient_penalty_weight=3"])
-    assert train._settings().inner.gradient_penalty_weight == 3
+    assert _settings("--loss=bce").inner.gradient_penalty_weight == 0
+    assert _settings("--loss=bce", "--gradient_penalty_weight=3").inner.gradient_penalty_weight == 3

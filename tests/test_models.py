@@ -1,15 +1,27 @@
-"""The model that ships: found by name, whole, and better than copying on drawings that are not Omniglot's."""
+"""The models that ship: found by name and whole. The one that redraws is better than copying on
+drawings that are not Omniglot's."""
 
+import dataclasses
+import json
 import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import figr_tf
-from figr_tf import datasets, glyphs, models
-from figr_tf.errors import DataError, RunError
+from figr_tf import models
+from figr_tf.core import runs, trained
+from figr_tf.core.errors import DataError, RunError
+from figr_tf.core.random import stateless_seed
+from figr_tf.core.settings import full_identity
+from figr_tf.data import datasets, glyphs
 from figr_tf.evaluation import features
-from figr_tf.warp.model import WarpSettings
+from figr_tf.gan.generation import FewShotModel
+from figr_tf.gan.settings import Settings
+from figr_tf.sine.system import SineSettings
+from figr_tf.warp.model import WarpModel
+from figr_tf.warp.settings import WarpSettings
 from tests.conftest import ROOT
 
 NUM_CLASSES, NUM_SHOTS, NUM_SAMPLES = 20, 4, 32
@@ -17,20 +29,43 @@ NUM_CLASSES, NUM_SHOTS, NUM_SAMPLES = 20, 4, 32
 
 @pytest.fixture(scope="module")
 def shipped():
-    return figr_tf.load("omniglot-32")
+    return figr_tf.load(models.REDRAWING)
 
 
-def test_every_shipped_model_is_whole_and_small(shipped):
-    assert models.shipped_names() == ["omniglot-32"]
-    size = sum(path.stat().st_size for path in models.find("omniglot-32").iterdir())
+def test_what_ships_is_a_model_by_default_and_the_network_that_redraws():
+    assert models.shipped_names() == ["omniglot-32", models.REDRAWING]
+    assert models.redraw_sha256() == figr_tf.load(models.REDRAWING).weights_sha256
+
+
+@pytest.mark.parametrize("name", models.shipped_names())
+def test_every_shipped_model_is_whole_and_small(name):
+    folder = models.find(name)
+    assert len(trained.weights_sha256(folder)) == 64
+    assert figr_tf.load(name).meta_step > 0
+    assert {"MODEL_CARD.md", "evaluation.json"} <= {path.name for path in folder.iterdir()}
+    size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < 2e6
 
 
+@pytest.mark.parametrize("name", models.shipped_names())
+def test_the_evaluation_that_ships_with_a_model_is_of_its_very_weights(name):
+    report = json.loads((models.find(name) / "evaluation.json").read_text())
+    model = figr_tf.load(name)
+    # It names what it judged by its weights, or by the settings and age of the run.
+    own = {"weights_sha256": getattr(model, "weights_sha256", None), "meta_step": model.meta_step}
+    judged = {key: report["judged"][key] for key in own if key in report["judged"]}
+    assert judged
+    assert judged == {key: own[key] for key in judged}
+
+
 def test_its_flagfile_and_the_settings_as_they_are_today_are_those_it_was_trained_with(shipped):
-    lines = (ROOT / "omniglot-32.flags").read_text().splitlines()
+    lines = (ROOT / "flags/omniglot-32-redraw.flags").read_text().splitlines()
     given = dict(line.removeprefix("--").split("=") for line in lines if line.startswith("--"))
     data = datasets.DataSettings(given.pop("dataset"), split=given.pop("split"))
-    assert WarpSettings(data, num_steps=int(given.pop("num_steps"))) == shipped.settings
+    # Where its images were kept is the only thing that is the host's.
+    data = dataclasses.replace(data, cache_dir=shipped.settings.data.cache_dir)
+    settings = WarpSettings(data=data, num_meta_steps=int(given.pop("num_steps")))
+    assert settings == shipped.settings
     assert not given
 
 
@@ -41,6 +76,42 @@ def test_a_folder_of_the_same_name_is_reached_by_its_path_and_the_name_stays_the
     assert models.find("./omniglot-32") == pathlib.Path("omniglot-32")
     with pytest.raises(RunError, match="not a run folder"):
         figr_tf.load("./omniglot-32")
+
+
+def test_a_run_is_loaded_by_the_system_that_it_is_of(run_folder, shipped):
+    assert isinstance(figr_tf.load(run_folder), FewShotModel)
+    assert isinstance(shipped, WarpModel)
+    assert (models.system_of(run_folder), models.system_of(shipped.folder)) == ("gan", "warp")
+
+
+def test_a_run_of_a_system_that_draws_no_images_is_refused_by_its_name(tmp_path):
+    settings = SineSettings()
+    runs.RunFolder(tmp_path).record(settings, full_identity(settings, {}, False), {})
+    with pytest.raises(RunError, match="is a run of 'sine', which draws no images"):
+        figr_tf.load(tmp_path)
+
+
+def test_a_run_that_redraws_takes_the_network_that_ships_and_refuses_any_other():
+    settings = Settings(augment="redraw", augment_count=5, redraw_sha256=models.redraw_sha256())
+    support = tf.constant(glyphs.glyph_images(0, 3, 32, seed=0) / 127.5 - 1.0, tf.float32)
+    redrawn = models.augmentation_of(settings).vary(support, stateless_seed(3))
+    assert redrawn.shape == (5, 32, 32, 1)
+    redrawing = figr_tf.load(models.REDRAWING)
+    unit = redrawing.redraw_from((support + 1.0) / 2.0, 5, stateless_seed(3))
+    np.testing.assert_allclose(redrawn, 2.0 * unit - 1.0, atol=1e-6)
+    other = dataclasses.replace(settings, redraw_sha256="0" * 64)
+    with pytest.raises(RunError, match=f"of sha256 {'0' * 64}; the one that ships has"):
+        models.augmentation_of(other)
+
+
+def test_a_packaged_run_of_figr_draws_what_the_run_draws(run_folder, tmp_path):
+    model = figr_tf.load(run_folder)
+    support = glyphs.glyph_images(7, 3, 16, seed=0)
+    drawn = model.generate(support, 5, seed=2)
+    trained.package(runs.RunFolder(run_folder), tmp_path / "model", model.meta_weights())
+    packaged = figr_tf.load(tmp_path / "model")
+    assert packaged.meta_step == model.meta_step == 12
+    np.testing.assert_array_equal(packaged.generate(support, 5, seed=2), drawn)
 
 
 def test_samples_of_glyphs_are_recognised_and_more_various_than_copies(shipped):

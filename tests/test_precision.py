@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import precision
-from figr_tf import layers
+from figr_tf.gan import layers
 
 
 def test_tf32_keeps_ten_bits_of_the_mantissa():

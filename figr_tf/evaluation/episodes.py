@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from figr_tf.errors import DataError
+from figr_tf.core.errors import DataError
 
 
 class Episode(NamedTuple):

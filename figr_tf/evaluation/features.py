@@ -11,14 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.errors import DataError
+from figr_tf.core.errors import DataError
 
 SPACES = ("critic", "blur")
 IMAGE_SIZE = 32
 CRITIC_FILE = pathlib.Path(__file__).with_name("critic.npz")
 CRITIC_SHA256 = "38368f818adad11afd0ab91a8d137e62a203a4d235e556de28d6aa44ec32518f"
 _BATCH = 1024
-_BLUR_SIGMA = 1.5  # pixels
 
 
 def ink_mask(images: np.ndarray) -> np.ndarray:
@@ -30,19 +29,6 @@ def ink_mask(images: np.ndarray) -> np.ndarray:
     grey = images.astype(np.float32)
     low, high = grey.min((1, 2, 3), keepdims=True), grey.max((1, 2, 3), keepdims=True)
     return ((high - grey) / np.maximum(high - low, 1.0) > 0.5).astype(np.float32)
-
-
-def blur_features(images: np.ndarray) -> np.ndarray:
-    """uint8 [B, S, S, 1] → float32 [B, (S/2)²]: a Gaussian of σ = 1.5 pixels, then 2×2 means, in [0, 1]."""
-    offsets = np.arange(-5, 6)
-    kernel = np.exp(-0.5 * (offsets / _BLUR_SIGMA) ** 2)
-    kernel /= kernel.sum()
-    grey = np.pad(images[..., 0].astype(np.float32) / 255.0, ((0, 0), (5, 5), (5, 5)), constant_values=1.0)
-    size = images.shape[1]
-    rows = sum(k * grey[:, i : i + size, :] for i, k in enumerate(kernel))
-    blurred = sum(k * rows[:, :, i : i + size] for i, k in enumerate(kernel))
-    halved = blurred.reshape(len(images), size // 2, 2, size // 2, 2).mean((2, 4))
-    return halved.reshape(len(images), -1).astype(np.float32)
 
 
 def file_sha256(path: pathlib.Path) -> str:

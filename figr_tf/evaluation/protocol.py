@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from figr_images import image_grid
-from figr_tf import console
-from figr_tf.errors import DataError
+from figr_common import image_grid
+from figr_common.blur import blur_features
+from figr_tf.core import console
+from figr_tf.core.errors import DataError
 from figr_tf.evaluation import features, reference_rows, table
 from figr_tf.evaluation.episodes import Episode, draw_episode
 
@@ -105,7 +106,7 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
     Raises:
         DataError: a class with too few drawings or samples.
     """
-    embeddings: table.Embeddings = {"critic": features.Critic().embed, "blur": features.blur_features}
+    embeddings: table.Embeddings = {"critic": features.Critic().embed, "blur": blur_features}
     per_seed: dict[str, list] = {}
     seconds = {"adaptation": 0.0, "everything else": 0.0}
     start = time.monotonic()
@@ -122,7 +123,9 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
             per_seed.setdefault(name, []).append(table.score(real.embed(images), real, seed))
     copies = [energy for _, energy in per_seed[_COPIES]]
     seconds["everything else"] = time.monotonic() - start - seconds["adaptation"]
-    return Result({name: table.combine(scores, copies) for name, scores in per_seed.items()}, seconds)
+    # A row may have fewer seeds than there are, the first ones.
+    rows = {name: table.combine(scores, copies[: len(scores)]) for name, scores in per_seed.items()}
+    return Result(rows, seconds)
 
 
 def class_order(result: Result, row: str) -> np.ndarray:

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import pathlib
 
-from figr_tf import datasets, runs
+from figr_tf.core import runs
+from figr_tf.data import datasets
 from figr_tf.evaluation import features, protocol, table
 from figr_tf.evaluation.episodes import to_json
 from figr_tf.evaluation.samplers import Judged

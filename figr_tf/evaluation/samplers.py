@@ -1,5 +1,6 @@
 """What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the references alone."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,15 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from figr_images import images
-from figr_tf import datasets, models, runs
-from figr_tf.errors import DataError, UserError
+from figr_common import images
+from figr_tf import models
+from figr_tf.core import runs, trained
+from figr_tf.core.errors import DataError, UserError
+from figr_tf.data import datasets
+from figr_tf.data.splits import Split
 from figr_tf.evaluation.episodes import Episode, from_json
 from figr_tf.evaluation.protocol import Plan, Sampler, cached
-from figr_tf.generation import FewShotModel, load_run
-from figr_tf.networks import build_networks
-from figr_tf.warp.model import WarpModel, is_warp_run
+from figr_tf.gan.generation import FewShotModel
+from figr_tf.gan.networks import build_networks
+from figr_tf.warp.model import WarpModel
 
+_LEAST_CONTROL = 50  # Inner steps: below them an untrained pair has drawn nothing yet.
 _ONLY_ROW = "model"  # of one that has no inner steps to choose
 _OMNIGLOT = datasets.DataSettings(dataset="omniglot", split="unseen-alphabets")
 
@@ -46,15 +51,23 @@ def choose(
     episodes: str | None,
     num_samples: int,
     steps: list[int],
+    cache_dir: str | None = None,
 ) -> Judged:
-    """At most one of `run`, `saved_model` and `samples` is given; `steps` are rising numbers of inner steps, ≥ 1.
+    """What the command's flags name.
+
+    Args:
+        run, saved_model, samples: one of them at most.
+        steps: rising numbers of inner steps, ≥ 1.
+        cache_dir: where the samples of a packaged model are kept; those of a run are kept with it.
 
     Raises:
         UserError: it cannot be loaded; the text says why.
     """
     if run:
         folder = models.find(run)
-        return _warp_run(folder, num_samples) if is_warp_run(folder) else _run(folder, num_samples, steps)
+        if models.system_of(folder) == "warp":
+            return _warp_run(folder, num_samples)
+        return _run(folder, num_samples, steps, cache_dir)
     if saved_model:
         return _saved_model(pathlib.Path(saved_model), num_samples, steps)
     if samples and episodes:
@@ -66,27 +79,36 @@ def _row(k: int) -> str:
     return f"model, K = {k}"
 
 
-def _run(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
-    model = load_run(path)
+def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str | None) -> Judged:
+    model = models.load_figr(path)
     settings = model.settings
-    untrained = FewShotModel(build_networks(settings.network, settings.seed), settings, 0)
+    untrained = FewShotModel(build_networks(settings.network, settings.seed), settings, 0, model.augmentation)
+
+    controls = [k for k in steps if k >= _LEAST_CONTROL] or steps[-1:]
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
         names = ["initialisation, 0 steps", *map(_row, steps)]
-        rows = dict(zip(names, model.samples_along(support, [0, *steps], num_samples, seed), strict=True))
-        k = settings.num_inner_steps
-        return rows | {f"untrained, K = {k}": untrained.generate(support, num_samples, seed, k)}
+        drawn = model.samples_along(support, [0, *steps], num_samples, seed)
+        rows = dict(zip(names, drawn, strict=True))
+        if seed:  # The control costs as much as the model, so one seed has to do.
+            return rows
+        drawn = untrained.samples_along(support, controls, num_samples, seed)
+        return rows | dict(zip([f"untrained, K = {k}" for k in controls], drawn, strict=True))
 
     facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
-    key = facts | {"steps": steps, "num_samples": num_samples}
-    return Judged(
-        path.name, facts, settings.data, cached(sample, path / "evaluation", key), _row(steps[-1]), _check_split(path)
-    )
+    key = facts | {"steps": steps, "controls": controls, "num_samples": num_samples}
+    folder = path / "evaluation"
+    if trained.is_packaged(path):  # It may lie in an installed package, and that be read-only.
+        data = dataclasses.replace(settings.data, cache_dir=cache_dir)
+        folder = datasets.cache_dir(data) / "evaluation"
+        key["weights_sha256"] = trained.weights_sha256(path)
+    sampler = cached(sample, folder, key)
+    return Judged(path.name, facts, settings.data, sampler, _row(steps[-1]), _check_split(path))
 
 
 def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
     def check(dataset: datasets.Dataset, _: Plan) -> None:
-        split = runs.RunFolder(path).read_split()
+        split = Split.of_run(path)
         runs.refuse_difference(path, {"split": split.describe()}, {"split": dataset.split.describe()})
 
     return check
@@ -129,7 +151,7 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
 
     def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:
         folder = path / episode.class_name
-        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in images.SUFFIXES)
+        files = sorted(p for p in folder.glob("*") if images.is_image_name(p.name))
         if not files:
             raise DataError(f"{folder}: no images of this class. Each class of {episode_file} needs a folder of them.")
         try:

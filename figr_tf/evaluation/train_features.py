@@ -11,12 +11,14 @@ import pathlib
 
 import numpy as np
 import tqdm
-from absl import flags
 
-from figr_tf import console, datasets
+from figr_tf.core import console
+from figr_tf.data import datasets
 
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets.")
-_OUT = flags.DEFINE_string("out", "critic.npz", "File to write.")
+flags = console.OwnFlags(__name__)
+
+_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets.")
+_OUT = flags.DEFINE_path("out", "critic.npz", "File to write.")
 _EPISODES = flags.DEFINE_integer("episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the episodes.")
 _WAYS, _QUERIES, _HALVINGS = 60, 5, 4

@@ -1,1 +1,4 @@
-"""A generator that redraws the support: its geometry, network, training and trained form (docs/experiments.md)."""
+"""A network that redraws its support: FIGR's learned augmentation, and a row to compare with.
+
+How it came about: docs/experiments.md.
+"""

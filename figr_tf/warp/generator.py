@@ -1,34 +1,45 @@
-"""A generator that redraws the support: each sample is one support image in a pose and with bends of its own.
+"""A generator that redraws the support: each sample is one of its images, in a pose and bent.
 
-Every pixel comes from a drawing: a network that may paint learns to please the feature networks that it is trained with
-(docs/experiments.md, 4). What is learned is how drawings of one character differ.
+Every pixel comes from a drawing: a network that may paint learns to please the feature networks
+that it is trained with (docs/experiments.md, 4). What is learned is how drawings of one character
+differ.
+
+In shapes, T counts tasks, n support images, m samples, S pixels of a side, F features.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from figr_tf import adaptation
+from figr_tf.core import random
 from figr_tf.warp import geometry
 
 _MAP_LATENTS = (4, 4, 2)  # the last 32 latents, as a map
 _POSE_SCALE = (0.25, 0.25, 2.0, 2.0)  # brings differences of poses to about 1
 _POSE_STEP = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-_LATENT_POSE_START = (0.6, 0.6, 0.08, 0.08, 0.05, 0.05, 0.05, 0.05)  # pose and linear map per unit latent
+# Of pose and linear map, per unit of a latent. By eye: a start from which samples already vary.
+_LATENT_POSE_START = (0.6, 0.6, 0.08, 0.08, 0.05, 0.05, 0.05, 0.05)
 _OWN_POSE_START = 0.5
-# The width of strokes varies with the threshold. Within this range and at this contrast paper stays 0 and ink stays 1:
-# a generator that may make either grey does so, since the blur space takes a paler drawing for a smaller one.
+# The width of strokes varies with the threshold. Within this range and at this contrast paper stays
+# 0 and ink stays 1. A generator that may make either grey does so, since the blur space takes a
+# paler drawing for a smaller one.
 _THRESHOLD_RANGE, _CONTRAST = 0.3, 2.5
-_FAST = 5.0  # Adam moves every weight by its rate; those that are multiplied by this, five times as far
+# The order of axes is ours too, whatever keras.json or a policy of the process says.
+_DTYPE = "float32"
+# Adam moves every weight by its rate; one that is multiplied by this, five times as far.
+_FAST = 5.0
 
 
 class Support(NamedTuple):
     """What all samples of T tasks share.
 
     Attributes:
-        magnified: [T, n, 2S, 2S]. poses: [T, n, 4]. features: [T, n, S/2, S/2, F], in the common frame.
+        magnified: [T, n, 2S, 2S], ink at twice the resolution.
+        poses: [T, n, 4], see `geometry`.
+        features: [T, n, S/2, S/2, F], in the common frame.
     """
 
     magnified: tf.Tensor
@@ -41,7 +52,8 @@ class Draw(NamedTuple):
 
     Attributes:
         latents: [T, m, latent_dim], standard normal.
-        source, other: int32 [T, m], the support image that is redrawn, and another one that is looked at.
+        source: int32 [T, m], the support image that is redrawn.
+        other: int32 [T, m], another one that is looked at; the same one where n = 1.
     """
 
     latents: tf.Tensor
@@ -50,52 +62,71 @@ class Draw(NamedTuple):
 
 
 def random_draw(shape: list, latent_dim: int, num_shots: int | tf.Tensor, seed: tf.Tensor) -> Draw:
-    """A draw of `shape` [T, m] from support sets of `num_shots`; `seed` is int32 [2]."""
+    """A draw of `shape` [T, m] from support sets of `num_shots` images; `seed` is int32 [2]."""
     latent_seed, source_seed, other_seed = tf.unstack(tf.random.split(seed, 3, alg="philox"))
-    latents = adaptation.draw_latents([*shape, latent_dim], latent_seed)
+    latents = random.standard_normal([*shape, latent_dim], latent_seed)
     source = tf.random.stateless_uniform(shape, source_seed, 0, num_shots, tf.int32, "philox")
     steps = tf.random.stateless_uniform(shape, other_seed, 1, tf.maximum(num_shots, 2), tf.int32, "philox")
     return Draw(latents, source, (source + steps) % num_shots)
 
 
 class WarpGenerator(keras.Model):
-    """Support ink [T, n, S, S] and a `Draw` of m samples for each task → ink [T, m, S, S] in [0, 1].
+    """Support ink and a `Draw` of m samples for each task → ink [T, m, S, S] in [0, 1].
 
     Args:
-        image_size: S. latent_dim: at least 40. width: channels of the coarsest layers.
+        image_size: S, a multiple of 16.
+        latent_dim: at least 40: the last 32 are taken as a map.
+        width: channels of the coarsest layers.
         seed: of the initial weights.
     """
 
     def __init__(self, image_size: int = 32, latent_dim: int = 64, width: int = 48, seed: int = 0):
-        super().__init__(name="warp_generator")
-        keras.utils.set_random_seed(seed)
+        super().__init__(name="warp_generator", dtype=_DTYPE)
+        seeds = random.kernel_seeds(seed)
         self.image_size, self.latent_dim = image_size, latent_dim
-        self.encoder = (_conv(12), _conv(24))
-        self.joint, self.joint_latents = _conv(32), _dense(32, gain=0.25, use_bias=False)
-        self.coarse, self.coarse_latents = tuple(_conv(width) for _ in range(3)), _dense(width, 0.5, use_bias=False)
-        self.displacement = _conv(2, gain=4e-4)
-        self.pose_hidden, self.pose_change = _dense(48, gain=0.5), _dense(8, gain=2.5e-3)
+        self.encoder = (_conv(seeds, 12), _conv(seeds, 24))
+        self.joint, self.joint_latents = (
+            _conv(seeds, 32),
+            _dense(seeds, 32, gain=0.25, use_bias=False),
+        )
+        self.coarse = tuple(_conv(seeds, width) for _ in range(3))
+        self.coarse_latents = _dense(seeds, width, gain=0.5, use_bias=False)
+        self.displacement = _conv(seeds, 2, gain=4e-4)
+        self.pose_hidden, self.pose_change = (
+            _dense(seeds, 48, gain=0.5),
+            _dense(seeds, 8, gain=2.5e-3),
+        )
         start = np.zeros((latent_dim, 8), np.float32)
         np.fill_diagonal(start, np.array(_LATENT_POSE_START) / _FAST)
         self.latent_pose = self._weight("latent_pose", start)
         self.own_pose = self._weight("own_pose", np.full(4, _OWN_POSE_START / _FAST, np.float32))
-        self.latent_threshold = self._weight("latent_threshold", np.zeros((latent_dim, 1), np.float32))
+        self.latent_threshold = self._weight(
+            "latent_threshold",
+            np.zeros((latent_dim, 1), np.float32),
+        )
         self.threshold = self._weight("threshold", np.zeros(1, np.float32))
         blank = tf.zeros([1, 2, image_size, image_size])
-        self((blank, random_draw([1, 1], latent_dim, 2, adaptation.stateless_seed(0))))
+        self((blank, random_draw([1, 1], latent_dim, 2, random.stateless_seed(0))))
 
     def _weight(self, name: str, start: np.ndarray):
-        return self.add_weight(name=name, shape=start.shape, initializer=lambda shape, dtype=None: start)
+        return self.add_weight(
+            name=name,
+            shape=start.shape,
+            initializer=lambda shape, dtype=None: start,
+        )
 
     def call(self, inputs: tuple[tf.Tensor, Draw]) -> tf.Tensor:
+        """Support ink [T, n, S, S] in [0, 1] and a draw → samples, ink [T, m, S, S] in [0, 1]."""
         support_ink, draw = inputs
         return self.redraw(self.encode(support_ink), draw)
 
     def encode(self, support_ink: tf.Tensor) -> Support:
+        """Support ink [T, n, S, S] in [0, 1] → what all samples of its tasks share."""
         num_tasks, num_shots = tf.unstack(tf.shape(support_ink)[:2])
         size = self.image_size
         ink = tf.reshape(support_ink, [-1, size, size])
         poses, magnified = geometry.poses(ink), geometry.magnified(ink)
+        # Drawings and their poses are data: no gradient has anything to change in them.
         x = tf.stop_gradient(geometry.to_common_frame(magnified, poses, size))[..., None]
         x = tf.nn.avg_pool2d(_leaky(self.encoder[0](2 * x - 0.3)), 2, 2, "VALID")
         x = _leaky(self.encoder[1](x))
@@ -107,6 +138,7 @@ class WarpGenerator(keras.Model):
         )
 
     def redraw(self, support: Support, draw: Draw) -> tf.Tensor:
+        """Samples of encoded support sets: ink [T, m, S, S] in [0, 1]."""
         num_tasks, num_samples = tf.unstack(tf.shape(draw.source))
         size = self.image_size
         latents = tf.reshape(draw.latents, [-1, self.latent_dim])
@@ -121,7 +153,7 @@ class WarpGenerator(keras.Model):
         return tf.reshape(tf.reduce_mean(quarters, -1), [num_tasks, num_samples, size, size])
 
     def _coarse_features(self, features: tf.Tensor, draw: Draw, latents: tf.Tensor) -> tf.Tensor:
-        """What the source, another image, the mean of the set and the latents say together: [T·m, 8, 8, width]."""
+        """What source, another image, the set's mean and the latents say: [T·m, 8, 8, width]."""
         source, other = _pick(features, draw.source), _pick(features, draw.other)
         mean = tf.repeat(tf.reduce_mean(features, 1), tf.shape(draw.source)[1], 0)
         x = self.joint(tf.concat([source, other, mean, mean - source], -1))
@@ -137,8 +169,17 @@ class WarpGenerator(keras.Model):
         small = tf.reshape(latents[:, -int(np.prod(_MAP_LATENTS)) :], [-1, *_MAP_LATENTS])
         return 1.5 * tf.image.resize(small, [size, size])
 
-    def _pose(self, poses: tf.Tensor, draw: Draw, latents: tf.Tensor, looks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Poses [T, n, 4] of the support and the mean features of each sample → its pose, its linear map, [T·m, 4]."""
+    def _pose(
+        self,
+        poses: tf.Tensor,
+        draw: Draw,
+        latents: tf.Tensor,
+        looks: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Poses [T, n, 4], mean features of each sample → its pose and linear map, [T·m, 4] each.
+
+        A sample keeps a learned share of its source's distance from the set's mean pose.
+        """
         num_samples = tf.shape(draw.source)[1]
         own, other = _pick(poses, draw.source), _pick(poses, draw.other)
         mean, spread = (
@@ -155,17 +196,40 @@ def _leaky(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.leaky_relu(x, 0.2)
 
 
-def _initializer(gain: float) -> keras.initializers.Initializer:
+def _initializer(seeds: Iterator[int], gain: float) -> keras.initializers.Initializer:
     """He et al. 2015, times √gain."""
-    return keras.initializers.VarianceScaling(2.0 * gain, "fan_in", "untruncated_normal")
+    return keras.initializers.VarianceScaling(
+        2.0 * gain,
+        "fan_in",
+        "untruncated_normal",
+        next(seeds),
+    )
 
 
-def _conv(filters: int, gain: float = 1.0) -> keras.layers.Conv2D:
-    return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer(gain))
+def _conv(seeds: Iterator[int], filters: int, gain: float = 1.0) -> keras.layers.Conv2D:
+    initializer = _initializer(seeds, gain)
+    return keras.layers.Conv2D(
+        filters,
+        3,
+        padding="same",
+        data_format="channels_last",
+        kernel_initializer=initializer,
+        dtype=_DTYPE,
+    )
 
 
-def _dense(units: int, gain: float, use_bias: bool = True) -> keras.layers.Dense:
-    return keras.layers.Dense(units, kernel_initializer=_initializer(gain), use_bias=use_bias)
+def _dense(
+    seeds: Iterator[int],
+    units: int,
+    gain: float,
+    use_bias: bool = True,
+) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=_initializer(seeds, gain),
+        use_bias=use_bias,
+        dtype=_DTYPE,
+    )
 
 
 def _pick(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

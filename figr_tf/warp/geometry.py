@@ -1,8 +1,9 @@
-"""Geometry of drawings: pose, common frame, smooth displacements, sampling. Pure functions, no weights.
+"""Geometry of drawings: pose, common frame, smooth displacements, sampling.
 
-Ink images are float [B, S, S], paper 0, ink 1. Coordinates are pixels from the image's centre, x to the right and y
-down. A pose is [B, 4]: centroid x, y and the logarithms of the widths in x and y. In the common frame of a pose the
-centroid is 0 and the width 1 along either axis.
+Pure functions, no weights. Ink images are float [B, S, S], paper 0, ink 1. Coordinates are pixels
+from the image's centre, x to the right and y down. A pose is [B, 4]: centroid x, y and the
+logarithms of the widths in x and y. In the common frame of a pose the centroid is 0 and the width 1
+along either axis.
 """
 
 import tensorflow as tf
@@ -10,7 +11,8 @@ import tensorflow as tf
 NUM_CONTROL_POINTS = 8
 FRAME_RADIUS = 2.7  # the common frame reaches from −2.7 to 2.7 widths; a uniform bar ends at √3
 _EVEN_PAPER = 1e-4  # of ink in every pixel, so that a blank image has a pose
-# What a width is at least: a share of the diagonal width, and half a pixel. A straight line has no width across.
+# What a width is at least: a share of the diagonal width, and half a pixel. A straight line has no
+# width across.
 _WIDTH_SHARE, _WIDTH_PIXELS = 0.1, 0.5
 
 
@@ -21,7 +23,7 @@ def pixel_positions(size: int, per_pixel: int = 1) -> tf.Tensor:
 
 
 def poses(ink: tf.Tensor) -> tf.Tensor:
-    """[B, S, S] → [B, 4] from the first and second moments of the ink."""
+    """Ink [B, S, S] → poses [B, 4], from the first and second moments of the ink."""
     positions = pixel_positions(ink.shape[1])
     ink = ink + _EVEN_PAPER
     total = tf.reduce_sum(ink, [1, 2])[:, None]
@@ -36,16 +38,25 @@ def poses(ink: tf.Tensor) -> tf.Tensor:
 
 
 def magnified(ink: tf.Tensor) -> tf.Tensor:
-    """[B, S, S] → [B, 2S, 2S], bicubic, within [0, 1]."""
+    """Ink [B, S, S] → [B, 2S, 2S], bicubic, clipped to [0, 1]."""
     size = 2 * ink.shape[1]
-    return tf.clip_by_value(tf.image.resize(ink[..., None], [size, size], "bicubic")[..., 0], 0.0, 1.0)
+    return tf.clip_by_value(
+        tf.image.resize(ink[..., None], [size, size], "bicubic")[..., 0],
+        0.0,
+        1.0,
+    )
 
 
 def sample(ink: tf.Tensor, x: tf.Tensor, y: tf.Tensor, extent: int) -> tf.Tensor:
     """Bilinear values of images at points; paper outside.
 
     Args:
-        ink: [B, M, M]. x, y: [B, H, W]. extent: the size in pixels of what the M×M values show.
+        ink: [B, M, M].
+        x, y: [B, H, W], in pixels from the centre.
+        extent: the size in pixels of what the M×M values show.
+
+    Returns:
+        [B, H, W].
     """
     size = ink.shape[1]
     padded = tf.reshape(tf.pad(ink, [[0, 0], [1, 1], [1, 1]]), [-1, (size + 2) ** 2])
@@ -63,7 +74,16 @@ def sample(ink: tf.Tensor, x: tf.Tensor, y: tf.Tensor, extent: int) -> tf.Tensor
 
 
 def to_common_frame(magnified_ink: tf.Tensor, pose: tf.Tensor, size: int) -> tf.Tensor:
-    """Images of `size` pixels, magnified, [B, 2S, 2S] and their poses → the drawings in the common frame, [B, S, S]."""
+    """Drawings in the common frame of their poses.
+
+    Args:
+        magnified_ink: [B, 2S, 2S], see `magnified`.
+        pose: [B, 4].
+        size: S.
+
+    Returns:
+        [B, S, S].
+    """
     positions = pixel_positions(size) * (FRAME_RADIUS / (size / 2))
     x = pose[:, 0:1] + tf.exp(pose[:, 2:3]) * positions
     y = pose[:, 1:2] + tf.exp(pose[:, 3:4]) * positions
@@ -72,20 +92,34 @@ def to_common_frame(magnified_ink: tf.Tensor, pose: tf.Tensor, size: int) -> tf.
 
 
 def bspline_weights(positions: tf.Tensor) -> tf.Tensor:
-    """Common-frame coordinates [B, P] → weights of the control points [B, P, C]: uniform cubic B-splines, sum 1."""
+    """Weights of the control points: uniform cubic B-splines.
+
+    Args:
+        positions: [B, P], in the common frame.
+
+    Returns:
+        [B, P, C], C = `NUM_CONTROL_POINTS`; they add up to 1.
+    """
     scaled = (positions + FRAME_RADIUS) * (NUM_CONTROL_POINTS / (2 * FRAME_RADIUS)) - 0.5
     scaled = tf.clip_by_value(scaled, -0.5, NUM_CONTROL_POINTS - 0.5)
     distance = tf.abs(scaled[..., None] - tf.range(NUM_CONTROL_POINTS, dtype=tf.float32))
     near = 2 / 3 - tf.square(distance) + distance**3 / 2
     weights = tf.where(distance < 1, near, tf.nn.relu(2 - distance) ** 3 / 6)
-    return weights / tf.reduce_sum(weights, -1, keepdims=True)  # at the rim the outer splines are missing
+    # At the rim the outer splines are missing.
+    return weights / tf.reduce_sum(weights, -1, keepdims=True)
 
 
-def warp(magnified_ink: tf.Tensor, source: tf.Tensor, target: tf.Tensor, linear: tf.Tensor, control: tf.Tensor):
+def warp(
+    magnified_ink: tf.Tensor,
+    source: tf.Tensor,
+    target: tf.Tensor,
+    linear: tf.Tensor,
+    control: tf.Tensor,
+):
     """Redraws images with poses `source` [B, 4] in the poses `target`, displaced.
 
     Args:
-        magnified_ink: [B, 2S, 2S].
+        magnified_ink: [B, 2S, 2S], see `magnified`.
         linear: [B, 4], what is added to the identity as a 2×2 map of the common frame, row by row.
         control: [B, C, C, 2], displacements (x, y) of the control points in the common frame.
 

@@ -25,7 +25,7 @@ class Hand(NamedTuple):
     pen: float
 
 
-# Measured; see BUILD_NOTES.md, "the page".
+# Measured; see docs/measurements.md, "The page".
 _HANDS = {
     "omniglot": Hand(0.66, 0.42, 0.84, 0.042),
     "glyphs": Hand(0.84, 0.41, 0.97, 0.065),

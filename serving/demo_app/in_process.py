@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from figr_tf import console
-from figr_tf.errors import UserError
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
 from serving.demo_app.limits import Limits
 from serving.errors import ServingError
 

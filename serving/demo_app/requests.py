@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from figr_images import images
+from figr_common import framing, images, paper
 from serving.demo_app.description import MAX_SEED, Description
-from serving.demo_app.limits import Limits, Refusal
+from serving.demo_app.limits import Limits
+from serving.pages.refusal import Refusal
 
 _FIELDS = ("images", "num_samples", "num_inner_steps", "seed")
 
@@ -69,18 +70,29 @@ def _image(number: int, file: Any, model: Description, limits: Limits) -> np.nda
         raise Refusal(413, f"Drawing {number} is larger than {limits.max_image_bytes // 1024} KiB.")
     try:
         data = base64.b64decode(file, validate=True)
-        _check_side(number, data, limits.max_image_side)
-        array = images.decode_image(data, model.size, model.channels)
+        _check_side(f"Drawing {number}", data, limits.max_image_side)
+        array = images.decode_drawing(data, model.size, model.channels)
     except binascii.Error as error:
         raise Refusal(400, f"Drawing {number} must be the base64 of an image file.") from error
     except images.ImageError as error:
         raise Refusal(400, f"Drawing {number} cannot be read: {error}.") from error
-    if (array == array.flat[0]).all():
+    if not paper.has_ink(array):
         raise Refusal(400, f"Drawing {number} is empty. Draw something, or leave it out.")
     return array
 
 
-def _check_side(number: int, data: bytes, longest: int) -> None:
+def drawing(data: bytes, model: Description, limits: Limits) -> np.ndarray:
+    """An image file → uint8 [S, S] as the model's training drawings are. Raises Refusal (400, 413)."""
+    _check_side("It", data, limits.max_image_side)
+    hand = model.hand
+    sizes = framing.Framing(hand.extent, hand.smallest_extent, hand.largest_extent)
+    try:
+        return framing.framed_drawing(data, model.size, sizes)
+    except images.ImageError as error:
+        raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+
+
+def _check_side(what: str, data: bytes, longest: int) -> None:
     """Before a pixel is decoded: a small file can hold a huge image. What is no image is left to the decoder."""
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -88,4 +100,4 @@ def _check_side(number: int, data: bytes, longest: int) -> None:
     except Exception:  # Pillow raises almost anything on damaged bytes
         return
     if side > longest:
-        raise Refusal(413, f"Drawing {number} is {side} pixels long. At most {longest} are taken.")
+        raise Refusal(413, f"{what} is {side} pixels long. At most {longest} are taken.")

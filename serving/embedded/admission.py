@@ -9,12 +9,17 @@ from serving.errors import ServingError
 
 
 def always() -> bool:
-    """Of callers that nobody watches."""
+    """True: the `wanted` of callers that nobody watches."""
     return True
 
 
 class Admission:
-    """A door with a queue, for any number of threads."""
+    """A door with a queue, for any number of threads.
+
+    Args:
+        max_running: requests inside at once, at least 1.
+        max_queued: requests that wait; one more is turned away at once.
+    """
 
     def __init__(self, max_running: int, max_queued: int):
         self._max_running = max_running
@@ -32,8 +37,8 @@ class Admission:
             wanted: whether somebody still waits for the answer; looked at again after `look_again`.
 
         Raises:
-            ServingError: RESOURCE_EXHAUSTED if the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE after `close`,
-                CANCELLED for what is not wanted any more.
+            ServingError: RESOURCE_EXHAUSTED if the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE
+                after `close`, CANCELLED for what is not wanted any more.
         """
         self._enter(deadline, wanted)
         try:
@@ -49,18 +54,28 @@ class Admission:
                 raise ServingError("UNAVAILABLE", "the server is stopping")
             if self._running + self._queued >= self._max_running + self._max_queued:
                 waiting = f"{self._running} requests run and {self._queued} wait"
-                raise ServingError("RESOURCE_EXHAUSTED", f"the server is full: {waiting}. Try again later.")
+                raise ServingError(
+                    "RESOURCE_EXHAUSTED",
+                    f"the server is full: {waiting}. Try again later.",
+                )
             self._queued += 1
             try:
                 free = self._changed.wait_for(
-                    lambda: self._running < self._max_running or not wanted(), max(0.0, deadline - time.monotonic())
+                    lambda: self._running < self._max_running or not wanted(),
+                    max(0.0, deadline - time.monotonic()),
                 )
             finally:
                 self._queued -= 1
             if not wanted():
-                raise ServingError("CANCELLED", "the caller went away while the request was waiting")
+                raise ServingError(
+                    "CANCELLED",
+                    "the caller went away while the request was waiting",
+                )
             if not free:
-                raise ServingError("DEADLINE_EXCEEDED", "the deadline passed while the request was waiting")
+                raise ServingError(
+                    "DEADLINE_EXCEEDED",
+                    "the deadline passed while the request was waiting",
+                )
             self._running += 1
 
     def look_again(self) -> None:

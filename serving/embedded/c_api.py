@@ -1,4 +1,7 @@
-"""The part of TensorFlow's C API that runs a SavedModel, through ctypes; names and types as in tensorflow/c/c_api.h."""
+"""The part of TensorFlow's C API that runs a SavedModel, through ctypes.
+
+Names and types are those of tensorflow/c/c_api.h.
+"""
 
 import ctypes
 import functools
@@ -40,7 +43,16 @@ _FUNCTIONS = {
     "TF_SetConfig": (None, [POINTER, _TEXT, _SIZE, POINTER]),
     "TF_LoadSessionFromSavedModel": (
         POINTER,
-        [POINTER, POINTER, _TEXT, ctypes.POINTER(_TEXT), _INT, POINTER, ctypes.POINTER(Buffer), POINTER],
+        [
+            POINTER,
+            POINTER,
+            _TEXT,
+            ctypes.POINTER(_TEXT),
+            _INT,
+            POINTER,
+            ctypes.POINTER(Buffer),
+            POINTER,
+        ],
     ),
     "TF_CloseSession": (None, [POINTER, POINTER]),
     "TF_DeleteSession": (None, [POINTER, POINTER]),
@@ -71,7 +83,13 @@ _FUNCTIONS = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library that the TensorFlow wheel ships. Calls into it let other Python threads run."""
+    """The library that the TensorFlow wheel ships, with the types of its functions.
+
+    Calls into it let other Python threads run.
+
+    Raises:
+        OSError: this TensorFlow has no such library.
+    """
     path = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
     loaded = ctypes.CDLL(str(path))
     for name, (result, arguments) in _FUNCTIONS.items():

@@ -1,7 +1,7 @@
 """A SavedModel in TensorFlow's C++ session, loaded by the C++ loader: what TensorFlow Serving does.
 
-Through the C API and not `tf.compat.v1.Session`: `tf.compat.v1.saved_model.load` imports the graph in Python, another
-loader with its own behaviour.
+Through the C API and not `tf.compat.v1.Session`: `tf.compat.v1.saved_model.load` imports the graph
+in Python, another loader with its own behaviour.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from serving import tensors
 from serving.embedded import c_api
 from serving.errors import CODES, ServingError
 
+# TF_DataType of tensorflow/c/tf_datatype.h.
 _STRING = 7
 _DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_}
 
@@ -43,7 +44,11 @@ class CSession:
     """
 
     def __init__(self, path: pathlib.Path):
-        """Raises ServingError if there is no usable SavedModel with the tag "serve"."""
+        """Loads a version folder.
+
+        Raises:
+            ServingError: no usable SavedModel with the tag "serve" in it.
+        """
         api = c_api.library()
         config = config_pb2.ConfigProto(gpu_options={"allow_growth": True}).SerializeToString()
         tags = (ctypes.c_char_p * 1)(b"serve")
@@ -76,12 +81,22 @@ class CSession:
                 api.TF_DeleteSession(self._session, status)
         api.TF_DeleteGraph(self._graph)
 
-    def run(self, feeds: dict[str, np.ndarray], fetches: list[str], timeout: float) -> list[np.ndarray]:
+    def run(
+        self,
+        feeds: dict[str, np.ndarray],
+        fetches: list[str],
+        timeout: float,
+    ) -> list[np.ndarray]:
         """Runs the graph once.
 
         Args:
-            feeds: tensor name, such as "serving_default_seed:0", → value; byte strings as object arrays.
-            fetches: tensor names. timeout: seconds; the run is stopped between two operations when they have passed.
+            feeds: tensor name, such as "serving_default_seed:0", → value; byte strings as object
+                arrays.
+            fetches: tensor names.
+            timeout: seconds. When they have passed, the run is stopped between two operations.
+
+        Returns:
+            Copies of the values, in the order of `fetches`.
 
         Raises:
             ServingError: what TensorFlow reports, DEADLINE_EXCEEDED among it.
@@ -91,6 +106,7 @@ class CSession:
         milliseconds = max(1, math.ceil(timeout * 1000))
         run_options = config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
         buffer = api.TF_NewBufferFromString(run_options, len(run_options))
+        # What is allocated here must be freed after the run, whether it succeeds or fails.
         with contextlib.ExitStack() as tensors_in_use:
             tensors_in_use.callback(api.TF_DeleteBuffer, buffer)
             values = (c_api.POINTER * len(feeds))(
@@ -100,7 +116,16 @@ class CSession:
             tensors_in_use.callback(_delete_tensors, results)
             with _status() as status:
                 api.TF_SessionRun(
-                    *(self._session, buffer, inputs, values, len(feeds), outputs, results, len(fetches)),
+                    *(
+                        self._session,
+                        buffer,
+                        inputs,
+                        values,
+                        len(feeds),
+                        outputs,
+                        results,
+                        len(fetches),
+                    ),
                     *(None, 0, None, status),
                 )
             return [_array(result) for result in results if result]
@@ -112,7 +137,10 @@ class CSession:
             output.oper = c_api.library().TF_GraphOperationByName(self._graph, operation.encode())
             output.index = int(index or 0)
             if not output.oper:
-                raise ServingError("INTERNAL", f"the graph has no operation {operation}, which a signature names")
+                raise ServingError(
+                    "INTERNAL",
+                    f"the graph has no operation {operation}, which a signature names",
+                )
         return outputs
 
 
@@ -134,7 +162,13 @@ def _tensor(array: np.ndarray) -> Iterator[int]:
         ctypes.memmove(api.TF_TensorData(pointer), contiguous.ctypes.data, array.nbytes)
         strings: list[int] = []
     else:
-        pointer = api.TF_AllocateTensor(_STRING, shape, array.ndim, array.size * c_api.TSTRING_BYTES)
+        # A tensor of strings owns each of them apart: 24 bytes that may point to a longer text.
+        pointer = api.TF_AllocateTensor(
+            _STRING,
+            shape,
+            array.ndim,
+            array.size * c_api.TSTRING_BYTES,
+        )
         first = api.TF_TensorData(pointer)
         strings = [first + i * c_api.TSTRING_BYTES for i in range(array.size)]
         for string, value in zip(strings, array.ravel().tolist(), strict=True):
@@ -158,7 +192,10 @@ def _array(pointer: int) -> np.ndarray:
         values = [ctypes.string_at(api.TF_StringGetDataPointer(s), api.TF_StringGetSize(s)) for s in strings]
         return tensors.byte_strings(values).reshape(shape)
     if dtype not in _DTYPES:
-        raise ServingError("UNIMPLEMENTED", f"an output of type number {dtype}, which this server does not know")
+        raise ServingError(
+            "UNIMPLEMENTED",
+            f"an output of type number {dtype}, which this server does not know",
+        )
     array: np.ndarray = np.empty(shape, _DTYPES[dtype])
     ctypes.memmove(array.ctypes.data, data, array.nbytes)
     return array

@@ -42,7 +42,10 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with _status_of(context):
             if list(request.metadata_field) != ["signature_def"]:
                 fields = list(request.metadata_field)
-                raise ServingError("INVALID_ARGUMENT", f"metadata_field must be signature_def. Received: {fields}")
+                raise ServingError(
+                    "INVALID_ARGUMENT",
+                    f"metadata_field must be signature_def. Received: {fields}",
+                )
             version, signatures = self._core.signatures(request.model_spec)
             reply = get_model_metadata_pb2.GetModelMetadataResponse()
             reply.model_spec.name = request.model_spec.name
@@ -69,10 +72,14 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def start(core: Core, address: str, max_requests: int) -> tuple[grpc.Server, int]:
-    """Serves at "host:port" (port 0: any free one); the server and its port.
+    """Serves in threads of its own.
 
     Args:
+        address: "host:port"; port 0 takes a free one.
         max_requests: that may run or wait at once.
+
+    Returns:
+        The server and its port.
 
     Raises:
         ServingError: the port is taken.
@@ -81,17 +88,24 @@ def start(core: Core, address: str, max_requests: int) -> tuple[grpc.Server, int
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
         options=[
+            # Otherwise a second server on a port that is taken would get half of the requests.
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ],
         maximum_concurrent_rpcs=threads,
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(core), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _PredictionService(core),
+        server,
+    )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), server)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ServingError("UNAVAILABLE", f"cannot listen at {address}: is the port taken?") from error
+        raise ServingError(
+            "UNAVAILABLE",
+            f"cannot listen at {address}: is the port taken?",
+        ) from error
     server.start()
     return server, port

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from figr_common import addresses
 from serving.embedded import rest_tensors
 from serving.embedded.core import Core
 from serving.errors import HTTP_STATUS, ServingError
@@ -47,9 +48,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > _MAX_BODY_BYTES or "Transfer-Encoding" in self.headers:
+            # An unread body would be taken for the next request on this connection.
             self.close_connection = True
             raise ServingError(
-                "INVALID_ARGUMENT", f"send Content-Length, at most {_MAX_BODY_BYTES}. Received: {length}"
+                "INVALID_ARGUMENT",
+                f"send Content-Length, at most {_MAX_BODY_BYTES}. Received: {length}",
             )
         return self.rfile.read(int(length))
 
@@ -94,11 +97,20 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 def start(core: Core, host: str, port: int) -> _Server:
-    """Serves in a thread of its own (port 0: any free one, see `server_port`). Raises ServingError: port taken."""
+    """Serves in a thread of its own.
+
+    Args:
+        port: 0 takes a free one; the answer's `server_port` tells which.
+
+    Raises:
+        ServingError: the port is taken, or the host is no address of this machine.
+    """
     handler = type("Handler", (_Handler,), {"core": core})
     try:
-        server = _Server((host, port), handler)
+        kind = type("Server", (_Server,), {"address_family": addresses.family(host)})
+        server = kind((host, port), handler)
     except OSError as error:
-        raise ServingError("UNAVAILABLE", f"cannot listen at {host}:{port}: {error.strerror}") from error
+        text = f"cannot listen at {addresses.join(host, port)}: {error.strerror}"
+        raise ServingError("UNAVAILABLE", text) from error
     threading.Thread(target=server.serve_forever, name="rest", daemon=True).start()
     return server

@@ -1,4 +1,4 @@
-"""One loaded version of a model: checks a request against its signature, runs it, replies; and its warm-up."""
+"""One loaded version of a model: checks a request against its signature, runs it, replies."""
 
 import math
 import pathlib
@@ -19,7 +19,8 @@ from serving.errors import ServingError, plain_sentence
 WARMUP_FILE = pathlib.PurePath("assets.extra/tf_serving_warmup_requests")
 BATCHING_FILE = "batching_params.pbtxt"
 MAX_TENSOR_BYTES = 256 * 2**20
-_WARMUP_TIMEOUT = 600.0  # seconds for one request; the first of a signature also optimises its graph
+# Seconds for one request: the first of a signature also optimises its graph.
+_WARMUP_TIMEOUT = 600.0
 _DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -27,11 +28,20 @@ class Servable:
     """A version of a model in memory, warmed up.
 
     Attributes:
-        version: its number, the name of its folder. signatures: name → SignatureDef.
+        version: its number, which is the name of its folder.
+        signatures: name → SignatureDef.
     """
 
     def __init__(self, model: str, path: pathlib.Path):
-        """Loads and warms up; raises ServingError if either fails."""
+        """Loads and warms up.
+
+        Args:
+            model: its name, which replies carry.
+            path: version folder, such as models/figr/1.
+
+        Raises:
+            ServingError: either fails, or the version asks for batching.
+        """
         if (path / BATCHING_FILE).exists():
             raise ServingError(
                 "FAILED_PRECONDITION",
@@ -51,8 +61,21 @@ class Servable:
         """Frees the memory; no request may be under way or follow."""
         self._session.close()
 
-    def predict(self, request: predict_pb2.PredictRequest, timeout: float) -> predict_pb2.PredictResponse:
-        """Answers one request within `timeout` seconds or raises ServingError, with TensorFlow Serving's codes."""
+    def predict(
+        self,
+        request: predict_pb2.PredictRequest,
+        timeout: float,
+    ) -> predict_pb2.PredictResponse:
+        """Answers one request.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            ServingError: with TensorFlow Serving's codes: FAILED_PRECONDITION for an unknown
+                signature, INVALID_ARGUMENT for inputs that do not fit it, DEADLINE_EXCEEDED, or
+                what the graph reports.
+        """
         name = request.model_spec.signature_name or _DEFAULT_SIGNATURE
         if name not in self.signatures:
             raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
@@ -61,11 +84,18 @@ class Servable:
         outputs = _output_names(signature, list(request.output_filter))
         started = time.monotonic()
         try:
-            arrays = self._session.run(feeds, [signature.outputs[alias].name for alias in outputs], timeout)
+            arrays = self._session.run(
+                feeds,
+                [signature.outputs[alias].name for alias in outputs],
+                timeout,
+            )
         except ServingError as error:
             # A cancelled operation may report that it was cancelled before the session reports why.
             late = error.code == "CANCELLED" and time.monotonic() - started >= timeout
-            raise ServingError("DEADLINE_EXCEEDED" if late else error.code, plain_sentence(error.message)) from error
+            raise ServingError(
+                "DEADLINE_EXCEEDED" if late else error.code,
+                plain_sentence(error.message),
+            ) from error
         response = predict_pb2.PredictResponse()
         response.model_spec.name = self._model
         response.model_spec.version.value = self.version
@@ -79,11 +109,17 @@ class Servable:
             return
         for number, log in enumerate(_prediction_logs(path)):
             if log.WhichOneof("log_type") != "predict_log":
-                raise ServingError("UNIMPLEMENTED", f"{path}: record {number} is not a predict request")
+                raise ServingError(
+                    "UNIMPLEMENTED",
+                    f"{path}: record {number} is not a predict request",
+                )
             try:
                 self.predict(log.predict_log.request, _WARMUP_TIMEOUT)
             except ServingError as error:
-                raise ServingError(error.code, f"{path}: record {number} fails: {error.message}") from error
+                raise ServingError(
+                    error.code,
+                    f"{path}: record {number} fails: {error.message}",
+                ) from error
 
 
 def _prediction_logs(path: pathlib.Path) -> Iterator[prediction_log_pb2.PredictionLog]:
@@ -114,7 +150,10 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs) -> dict[str, np.ndarr
         proto = inputs[alias] if alias in inputs else signature.defaults[alias]
         if proto.dtype != info.dtype:
             wanted, received = (tf.as_dtype(dtype).name if dtype else "none" for dtype in (info.dtype, proto.dtype))
-            raise ServingError("INVALID_ARGUMENT", f"{alias} must be of type {wanted}. Received: {received}")
+            raise ServingError(
+                "INVALID_ARGUMENT",
+                f"{alias} must be of type {wanted}. Received: {received}",
+            )
         feeds[info.name] = _array(alias, proto)
     return feeds
 
@@ -123,13 +162,19 @@ def _array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     # One value may stand for all, so a few bytes could ask for any amount of memory.
     if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or math.prod(sizes) * 8 > MAX_TENSOR_BYTES:
-        raise ServingError("INVALID_ARGUMENT", f"{alias} has a shape that is not accepted. Received: {sizes}")
+        raise ServingError(
+            "INVALID_ARGUMENT",
+            f"{alias} has a shape that is not accepted. Received: {sizes}",
+        )
     try:
         if proto.dtype == tf.string.as_datatype_enum:
             return tensors.byte_strings(list(proto.string_val)).reshape(sizes)
         return tf.make_ndarray(proto)
     except (ValueError, TypeError) as error:
-        raise ServingError("INVALID_ARGUMENT", f"{alias}: values and shape {sizes} do not fit: {error}") from error
+        raise ServingError(
+            "INVALID_ARGUMENT",
+            f"{alias}: values and shape {sizes} do not fit: {error}",
+        ) from error
 
 
 def _output_names(signature: meta_graph_pb2.SignatureDef, output_filter: list[str]) -> list[str]:

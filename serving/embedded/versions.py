@@ -1,4 +1,7 @@
-"""The versions of one model on disk: the highest is served, a new one is ready before the old one goes."""
+"""The versions of one model on disk.
+
+The highest is served. A new one is ready before the old one goes.
+"""
 
 import contextlib
 import pathlib
@@ -21,7 +24,10 @@ class _Loaded:
 
 
 def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
-    """The folder with the highest whole number for a name; others, such as half-written ones, do not count."""
+    """The folder with the highest whole number for a name, or None.
+
+    Others, such as half-written ones, do not count.
+    """
     if not base_path.is_dir():
         return None
     folders = [path for path in base_path.iterdir() if path.name.isascii() and path.name.isdecimal() and path.is_dir()]
@@ -29,9 +35,20 @@ def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
 
 
 class ModelVersions:
-    """Keeps the newest version loaded, for requests in any number of threads."""
+    """Keeps the newest version loaded, for requests in any number of threads.
 
-    def __init__(self, base_path: pathlib.Path, load: Callable[[pathlib.Path], Servable], poll_seconds: float):
+    Args:
+        base_path: folder of the version folders.
+        load: from a version folder to its servable; it raises ServingError.
+        poll_seconds: between two looks for a newer version.
+    """
+
+    def __init__(
+        self,
+        base_path: pathlib.Path,
+        load: Callable[[pathlib.Path], Servable],
+        poll_seconds: float,
+    ):
         self._base_path = base_path
         self._load = load
         self._poll_seconds = poll_seconds
@@ -42,15 +59,26 @@ class ModelVersions:
         self._watcher = threading.Thread(target=self._watch, name="model-versions", daemon=True)
 
     def start(self) -> None:
-        """Loads the newest version, then watches for newer ones. Raises ServingError if there is none to load."""
+        """Loads the newest version, then watches for newer ones.
+
+        Raises:
+            ServingError: there is none to load, or it fails.
+        """
         path = newest_version(self._base_path)
         if path is None:
-            raise ServingError("NOT_FOUND", f"{self._base_path}: no version folder, such as {self._base_path}/1, there")
+            raise ServingError(
+                "NOT_FOUND",
+                f"{self._base_path}: no version folder, such as {self._base_path}/1, there",
+            )
         self._replace(path)
         self._watcher.start()
 
     def stop(self, seconds: float) -> bool:
-        """Stops watching and unloads, once no request uses the model; False if a version is still loading by then."""
+        """Stops watching, and unloads once no request uses the model.
+
+        Returns:
+            False if a version is still loading after so many seconds; nothing is unloaded then.
+        """
         self._stop.set()
         self._watcher.join(seconds)
         if self._watcher.is_alive():
@@ -60,7 +88,14 @@ class ModelVersions:
 
     @contextlib.contextmanager
     def use(self, version: int | None) -> Iterator[Servable]:
-        """The loaded servable, kept in memory while in use. Raises ServingError, NOT_FOUND, for another version."""
+        """The loaded servable, which stays in memory while it is in use.
+
+        Args:
+            version: None takes whichever is loaded.
+
+        Raises:
+            ServingError: NOT_FOUND, for another version than the one that is loaded.
+        """
         with self._changed:
             loaded = self._current
             if loaded is None or version not in (None, loaded.servable.version):
@@ -74,7 +109,7 @@ class ModelVersions:
                 self._changed.notify_all()
 
     def statuses(self) -> list[VersionStatus]:
-        """Newest first; versions that are gone, too."""
+        """Of all versions that were ever seen, newest first; those that are gone, too."""
         with self._changed:
             return [self._states[version] for version in sorted(self._states, reverse=True)]
 
@@ -122,5 +157,10 @@ class ModelVersions:
                 self._replace(path)
                 logging.info("serving version %s", path.name)
             except ServingError as error:
+                # Not tried again: it would fail every `poll_seconds`. A newer one will be.
                 failed = path
-                logging.error("version %s is not loaded, the old one stays: %s", path.name, error.message)
+                logging.error(
+                    "version %s is not loaded, the old one stays: %s",
+                    path.name,
+                    error.message,
+                )

@@ -9,7 +9,7 @@ from serving.demo_app import description
 from tests.demo import hand
 from tests.demo.conftest import SIZE
 
-# 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as `figr_images` does;
+# 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as `figr_common` does;
 # measured as below. Their paper is 255 and their ink dark.
 OMNIGLOT = {
     "extent": (0.312, 0.907),
@@ -153,7 +153,7 @@ def test_files_can_be_dropped_anywhere(page, gateway):
     expected = np.asarray(Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
     support = gateway.link.asked[-1].support_images
     assert len(support) == 4
-    assert np.abs(support[2, ..., 0].astype(int) - expected).max() <= 1, "as figr_images reads the same file"
+    assert np.abs(support[2, ..., 0].astype(int) - expected).max() <= 1, "as figr_common reads the same file"
 
 
 def test_a_file_of_light_ink_small_and_off_centre_is_turned_round_cut_out_and_centred(page, gateway):
@@ -165,12 +165,35 @@ def test_a_file_of_light_ink_small_and_off_centre_is_turned_round_cut_out_and_ce
     assert found["mass"][0] < 0.15
 
 
+def _white_on_transparent() -> np.ndarray:
+    image = np.zeros((105, 105, 4), np.uint8)
+    image[20:80, 30:34] = image[76:80, 30:70] = 255
+    return image
+
+
+def _pencil_on_grey_paper() -> np.ndarray:
+    """Lit from the left, with grain."""
+    light = np.linspace(220, 170, 105)[None] * np.ones((105, 1))
+    light += np.random.default_rng(0).normal(0, 3, light.shape)
+    return np.where(_in_training_form() == 0, light - 80, light).astype(np.uint8)
+
+
+@pytest.mark.parametrize("file", [_white_on_transparent(), _pencil_on_grey_paper()], ids=["transparent", "pencil"])
+def test_a_file_on_transparent_or_grey_paper_gives_what_black_on_white_gives(page, gateway, file):
+    page.locator("#files").set_input_files([hand.file_of(file)] * 4)
+    hand.expect_drawings(page)
+    expected = np.asarray(Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    found = gateway.link.asked[-1].support_images[0, ..., 0]
+    assert (found[expected == 255] >= 250).all()
+    assert np.abs(found - expected.astype(int)).mean() < 4
+
+
 def test_files_that_cannot_be_used_are_named_and_the_others_are_taken(page):
     blank = np.full((50, 50), 130, np.uint8)
     text = {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"Dear Sir or Madam"}
     page.locator("#files").set_input_files([text, hand.file_of(blank, "fog.png"), hand.file_of(_in_training_form())])
     expect(page.get_by_role("alert")).to_contain_text("letter.txt is not an image")
-    expect(page.get_by_role("alert")).to_contain_text("fog.png shows no drawing")
+    expect(page.get_by_role("alert")).to_contain_text("fog.png: It shows no drawing")
     expect(hand.pad(page, 1).locator(".ink")).to_have_attribute("aria-label", "Square 1, an image")
     expect(hand.pad(page, 2).locator(".ink")).to_have_attribute("aria-label", "Square 2, empty")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_images import image_grid
+from figr_common import image_grid, images
 from serving.errors import ServingError
 from tests.demo import fakes
 
 
-async def refused(client, status, **request):
+async def refused(client, status, path="/api/generate", **request):
     """The sentence of an answer with this status."""
-    async with client.post("/api/generate", **request) as response:
+    async with client.post(path, **request) as response:
         assert response.status == status, await response.text()
         sentence = (await response.json())["error"]
         assert sentence.endswith(".")
@@ -35,7 +35,7 @@ async def test_a_request_reaches_the_model_as_arrays_and_comes_back_as_files():
         async with client.post("/api/generate", json=fields) as response:
             reply = await response.json()
     asked = link.asked[0]
-    expected = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in drawings])[..., None]
+    expected = np.stack([images.decode_drawing(file, fakes.SIZE, 1) for file in drawings])
     np.testing.assert_array_equal(asked.support_images, expected)
     assert asked[1:] == (3, 5, 7)
     files = [base64.b64decode(file) for file in reply["images"]]
@@ -88,6 +88,34 @@ async def test_what_cannot_be_used_is_refused_with_a_sentence(fields, status, sa
     async with fakes.running(link) as client:
         assert says in await refused(client, status, json=fakes.body(**fields))
     assert link.asked == []
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "says"),
+    [
+        (b"%PDF-1.4", 400, "Not an image of a kind that can be read here"),
+        (fakes.png(size=101), 413, "It is 101 pixels long"),
+        (fakes.png(shade=0), 400, "It shows no drawing"),
+        (b" " * (64 * 1024 + 1), 413, "too large"),
+    ],
+    ids=["no image", "large", "one shade", "huge"],
+)
+@fakes.asynchronous
+async def test_a_file_without_a_drawing_is_refused_with_a_sentence(data, status, says):
+    async with fakes.running(fakes.FakeLink()) as client:
+        headers = {"Content-Type": "image/png"}
+        assert says in await refused(client, status, "/api/drawing", data=data, headers=headers)
+
+
+@fakes.asynchronous
+async def test_a_file_becomes_the_drawing_in_it_and_other_sites_cannot_send_one_unasked():
+    async with fakes.running(fakes.FakeLink()) as client:
+        async with client.post("/api/drawing", data=fakes.png(), headers={"Content-Type": "image/png"}) as response:
+            gray = np.frombuffer(base64.b64decode((await response.json())["gray"]), np.uint8)
+        assert gray.reshape(fakes.SIZE, fakes.SIZE)[0].min() == 255
+        assert gray.min() < 200
+        says = await refused(client, 400, "/api/drawing", data=fakes.png(), headers={"Content-Type": "text/plain"})
+        assert "Content-Type: image/png" in says
 
 
 @fakes.asynchronous

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from figr_tf import datasets, networks
-from figr_tf.settings import Settings
+from figr_tf.data import datasets
+from figr_tf.gan import networks
+from figr_tf.gan.settings import Settings
 from tests.conftest import ROOT, untrained_run
 from tests.demo import hand
 from tests.demo.conftest import start_demo

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from serving.demo_app import description
-from serving.demo_app.limits import Limits, Rate, Refusal
+from serving.demo_app.limits import Limits, Rate
+from serving.pages.refusal import Refusal
 from tests.demo import fakes
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from serving.demo_app import gateway
+from serving.pages import site
 from tests.demo import fakes
 
 
@@ -58,7 +59,7 @@ async def test_the_address_of_the_model_is_shown_on_loopback_only():
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_holds_no_inline_code():
-    for path in gateway.PAGE.iterdir():
+    for path in [*gateway.PAGE.iterdir(), *site.SHARED.iterdir()]:
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not any(scheme in text for scheme in ("http://", "https://")), path
         assert not any(sink in text for sink in ("innerHTML", "eval(", "style=", " onclick=")), path

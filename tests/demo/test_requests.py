@@ -5,8 +5,8 @@ import re
 import numpy as np
 from playwright.sync_api import expect
 
-from serving.demo_app.limits import Refusal
 from serving.errors import ServingError
+from serving.pages.refusal import Refusal
 from tests.demo import fakes, hand
 from tests.serving.processes import wait_for
 

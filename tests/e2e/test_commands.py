@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import figr_tf
 from tests.conftest import ROOT
 
 # Checkpoints after every meta-step, so that a kill often lands in the middle of a save.
@@ -29,6 +30,7 @@ TRAIN = [
     "--eval_every=30",
     "--checkpoint_every=1",
 ]
+REDRAW = ["--run=omniglot-32-redraw", "--images=examples/key"]
 # As a user runs it: with TensorFlow's own choice of threads, unlike the tests within this process.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
 START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import and to trace
@@ -151,12 +153,34 @@ def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
         assert animation.n_frames == 3
 
 
-def test_without_a_run_the_shipped_model_draws(tmp_path):
-    result = _run("generate", f"--images={ROOT / 'examples/fish'}", "--num_samples=8", f"--out={tmp_path / 'out.png'}")
+@pytest.mark.parametrize("run", ["", "omniglot-32-redraw"])
+def test_a_shipped_model_draws_by_its_name_and_one_without_any(run, tmp_path):
+    own = [f"--run={run}"] if run else []
+    images, picture = ROOT / "examples/fish", tmp_path / "out.png"
+    result = _run("generate", *own, f"--images={images}", "--num_samples=8", f"--out={picture}")
     assert result.returncode == 0, result.stderr
-    assert "8 samples from 4 images, 4000 training steps" in result.stdout
-    with Image.open(tmp_path / "out.png") as picture:
-        assert np.asarray(picture.convert("L")).min() < 64
+    age = figr_tf.load(run or "omniglot-32").age
+    assert f"8 samples from 4 images, {age}" in result.stdout
+    with Image.open(picture) as drawn:
+        assert np.asarray(drawn.convert("L")).min() < 64
+
+
+def test_a_packaged_run_draws_the_pictures_of_the_run(broken_run, tmp_path):
+    packaged = tmp_path / "packaged"
+    made = _run("package", f"--run={broken_run}", f"--out={packaged}")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith(f"{packaged}: meta-step 60, 0.")
+    pictures = [tmp_path / "run.npz", tmp_path / "packaged.npz"]
+    for run, arrays in zip((broken_run, packaged), pictures, strict=True):
+        drawing = [f"--run={run}", f"--images={ROOT / 'examples/glyph'}", "--num_samples=4"]
+        result = _run("generate", *drawing, f"--out={tmp_path / 'out.png'}", f"--npz={arrays}")
+        assert result.returncode == 0, result.stderr
+    with np.load(pictures[0]) as first, np.load(pictures[1]) as second:
+        np.testing.assert_array_equal(first["images"], second["images"])
+    again = _run("package", f"--run={broken_run}", f"--out={packaged}")
+    assert again.returncode == 1
+    assert "exists. Choose another folder" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,11 +195,13 @@ def test_without_a_run_the_shipped_model_draws(tmp_path):
         ("train", ["--seed=5000000000"], "--seed=5000000000"),
         ("generate", ["--run=nowhere", "--images=examples/glyph"], "nowhere: no such run folder, nor a shipped model"),
         ("generate", [], "--images"),
-        ("generate", ["--images=examples/key", "--gif=a.gif"], "omniglot-32: has no inner loop. Leave --num_inner"),
-        ("generate", ["--images=examples/key", "--num_inner_steps=5"], "omniglot-32: has no inner loop. Leave"),
+        ("generate", [*REDRAW, "--gif=a.gif"], "omniglot-32-redraw: has no inner loop. Leave --num_inner"),
+        ("generate", [*REDRAW, "--num_inner_steps=5"], "omniglot-32-redraw: has no inner loop. Leave"),
         ("generate", ["--run=x", "--images=y", "--out=no/such/folder/out.png"], "its folder does not exist"),
         ("generate", ["--run=x", "--images=y", "--gif=a.jpg"], "a.jpg: give it a name that ends in .gif"),
         ("generate", ["--run=x", "--images=y", "--npz=arr"], "arr: give it a name that ends in .npz"),
+        ("package", ["--run=nowhere", "--out=x"], "nowhere: no such run folder, nor a shipped model"),
+        ("package", ["--run=omniglot-32"], "--out"),
     ],
 )
 def test_mistakes_end_in_one_line_that_names_them(module, arguments, message, tmp_path):

@@ -7,13 +7,15 @@ import subprocess
 import time
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from tests.conftest import ROOT
 from tests.e2e import worker_processes
-from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, newest_step, workers
+from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, loopback, newest_step, workers
+from tests.serving import processes
 
 TWO_DEVICES = """
 import runpy, tensorflow as tf
@@ -60,14 +62,15 @@ def _assert_equal_up_to_rounding(run, other) -> None:
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """Two workers, one killed with kill -9; two again, of which one gets SIGTERM; the folder and how they ended."""
+    """Two workers, one killed with kill -9; two again, at IPv6 addresses where there are any, of
+    which one gets SIGTERM; the folder and how they ended."""
     run = tmp_path_factory.mktemp("workers") / "run"
     with workers(2, [*TINY, f"--run={run}"]) as killed:
         killed.wait_for_line("meta-step 3/")
         then = killed.signal(1, signal.SIGKILL)
         after_kill = killed.ended()
         kill_seconds = time.monotonic() - then
-    with workers(2, [*TINY, f"--run={run}"]) as preempted:
+    with workers(2, [*TINY, f"--run={run}"], host=loopback()) as preempted:
         preempted.wait_for_line(f"meta-step {newest_step(run) + 3}/")
         then = preempted.signal(1, signal.SIGTERM)
         after_term = preempted.ended()
@@ -144,6 +147,46 @@ def test_a_chief_that_never_comes_is_named_within_the_deadline(tmp_path):
     assert worker.status == 75
 
 
+BEFORE_TENSORFLOW = """
+import runpy, time
+from figr_tf.core.distributed import strategy
+strategy.build = lambda *_: time.sleep(600)
+runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def stuck_before_tensorflow():
+    """Two workers that have met; the second never starts TensorFlow, so the first waits in it."""
+    command = [TRAIN[0], "-c", BEFORE_TENSORFLOW]
+    with workers(2, [*TINY, "--start_timeout=8"], commands={1: command}) as two:
+        yield two
+
+
+def test_the_deadline_holds_while_tensorflow_waits_for_its_peers(stuck_before_tensorflow):
+    chief, other = stuck_before_tensorflow.ended()
+    assert (chief.status, other.status) == (75, 75)
+    for worker in (chief, other):
+        sentence = "waited 8 s for TensorFlow to start on all workers and to reach them"
+        assert worker.stderr.endswith(f"): {sentence}\n")
+
+
+def test_sigterm_ends_a_worker_while_tensorflow_waits_for_its_peers(stuck_before_tensorflow):
+    chief = stuck_before_tensorflow.processes[0]
+    processes.wait_for(lambda: _is_listening(chief.pid))
+    then = stuck_before_tensorflow.signal(0, signal.SIGTERM)
+    assert chief.wait() == -signal.SIGTERM
+    assert time.monotonic() - then < 5
+
+
+def _is_listening(pid: int) -> bool:
+    """TensorFlow's server: our own listener is closed once all have come, and TensorFlow imported after it."""
+    found = psutil.Process(pid)
+    connections = found.net_connections()
+    imported = any("libtensorflow" in mapped.path for mapped in found.memory_maps())
+    return imported and any(connection.status == "LISTEN" for connection in connections)
+
+
 OTHER_VERSION = """
 import importlib.metadata, runpy
 version = importlib.metadata.version
@@ -196,7 +239,7 @@ def test_a_meta_batch_that_cannot_be_shared_evenly_is_refused(tmp_path):
         ended = two.ended()
     for worker in ended:
         assert worker.status == 1
-        assert "--meta_batch_size=3 is not a multiple of 2 (replicas) × 1 (--tasks_at_once)" in worker.stderr
+        assert "--meta_batch_size=3 is not a multiple of the 2 replicas" in worker.stderr
 
 
 @pytest.mark.slow

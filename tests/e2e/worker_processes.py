@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +14,11 @@ from typing import NamedTuple
 
 from figr_tf import launch
 from tests.conftest import ROOT
+from tests.serving.processes import CLOSED_PROXY
 
 DEADLINE = 180.0  # seconds after which a hanging test is ended; a loaded machine takes a while to import and to trace
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
+# With a proxy where nothing listens: workers do not go through it.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")} | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.
 TINY = (
     *("--dataset=glyphs", "--architecture=dcgan", "--hidden=2", "--image_size=16", "--latent_dim=8", "--num_shots=3"),
@@ -67,13 +70,16 @@ def workers(
     commands: Mapping[int, Sequence[str]] | None = None,
     more_flags: Mapping[int, Sequence[str]] | None = None,
     absent: Sequence[int] = (),
+    host: str = "127.0.0.1",
 ) -> Iterator[Workers]:
     """Workers of a cluster of `size`; `commands` and `more_flags` are for single ones. None outlives the context."""
     ports = launch.free_ports(size)
+    addresses = [f"{host}:{port}" for port in ports]
     processes = []
     for index, environment in enumerate(launch.environments(size, ports, ENVIRONMENT)):
         if index in absent:
             continue
+        environment["TF_CONFIG"] = environment["TF_CONFIG"].replace("127.0.0.1", host)
         command = [*(commands or {}).get(index, TRAIN), "--distribute=multi_worker", *flags]
         processes.append(
             subprocess.Popen(
@@ -90,12 +96,19 @@ def workers(
     for timer in timers:
         timer.start()
     try:
-        yield Workers(processes, [f"127.0.0.1:{port}" for port in ports])
+        yield Workers(processes, addresses)
     finally:
         for timer, process in zip(timers, processes, strict=True):
             timer.cancel()
             process.kill()
             process.communicate()
+
+
+def loopback() -> str:
+    """This machine's own address, of IPv6 where it has one."""
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return "[::1]"
+    return "127.0.0.1"
 
 
 def newest_step(run: pathlib.Path) -> int:

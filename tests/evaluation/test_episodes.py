@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from figr_tf.errors import DataError
+from figr_tf.core.errors import DataError
 from figr_tf.evaluation import episodes
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from figr_tf import glyphs
-from figr_tf.errors import DataError
+from figr_tf.core.errors import DataError
+from figr_tf.data import glyphs
 from figr_tf.evaluation import protocol, table
 from figr_tf.evaluation.protocol import Plan
 
@@ -62,6 +62,19 @@ def test_the_same_seeds_give_the_same_table_to_the_last_digit(plan, result):
         assert again.rows[name].values == row.values
         assert again.rows[name].intervals == row.intervals
     assert table.to_markdown(again.rows) == table.to_markdown(result.rows)
+
+
+def test_a_row_of_the_first_seed_alone_is_scored_against_the_copies_of_that_seed(plan):
+    few = plan._replace(classes=dict(list(plan.classes.items())[:8]))
+
+    def sometimes(support, episode, seed):
+        control = {} if seed else _first_support_image(support, episode, seed)
+        return _fresh_drawings(support, episode, seed) | control
+
+    row = protocol.evaluate(few, sometimes).rows["repeated"]
+    alone = protocol.evaluate(few._replace(seeds=(0,)), sometimes).rows["repeated"]
+    assert row.values == alone.values
+    assert row.intervals == alone.intervals
 
 
 def test_markdown_has_all_columns_and_intervals(result):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from figr_tf import glyphs
+from figr_tf.data import glyphs
 from figr_tf.evaluation import reference_rows
 
 

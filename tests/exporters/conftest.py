@@ -14,8 +14,9 @@ from tensorflow.core.protobuf import config_pb2
 import figr_tf
 from exporters import contract, saved_model, signatures
 from exporters.limits import Limits
-from figr_tf import adaptation, datasets, glyphs
-from figr_tf.settings import Settings
+from figr_tf.data import datasets, glyphs
+from figr_tf.gan import adaptation
+from figr_tf.gan.settings import Settings
 from tests.conftest import TINY, untrained_run
 
 LIMITS = Limits(max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3)

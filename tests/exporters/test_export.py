@@ -1,5 +1,6 @@
 """Version folders, what lies in them, and what becomes of an export that is killed or refused."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,9 +15,9 @@ import tensorflow as tf
 
 from exporters import model_card, saved_model, signatures, verification, warmup
 from exporters.limits import Defaults
-from figr_tf.errors import UserError
-from figr_tf.generation import FewShotModel
-from figr_tf.networks import build_networks
+from figr_tf.core.errors import UserError
+from figr_tf.gan.generation import FewShotModel
+from figr_tf.gan.networks import build_networks
 from tests.conftest import ROOT
 from tests.exporters.conftest import LIMITS, REQUEST, Server, serve
 
@@ -94,9 +95,25 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
         saved_model.export(REQUEST._replace(run=run_folder, num_inner_steps=50), tmp_path, None)
 
 
-def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, model):
-    networks = build_networks(model.settings.network, seed=1)
-    other = signatures.make_parts(FewShotModel(networks, model.settings, 12), LIMITS, Defaults(2, 4))
+def test_a_reloaded_export_draws_what_the_model_draws_but_for_the_rounding_of_a_difference_of_weights(
+    exported, exported_tasks
+):
+    """To the bit, since a graph that Grappler has optimised otherwise rounds otherwise, and the inner loop magnifies
+    it: here to 9e-7, in a ResNet of h = 4 to a twentieth. The answer of `adapt` is a difference and rounds once.
+    """
+    assert exported_tasks.difference == 0
+    assert exported.difference < 1e-6
+
+
+@pytest.mark.parametrize("wrong", ["weights", "rate"])
+def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, model, wrong):
+    networks, settings = model.networks, model.settings
+    if wrong == "weights":
+        networks = build_networks(settings.network, seed=1)
+    else:
+        step = dataclasses.replace(settings.inner, learning_rate=0.8 * settings.inner.learning_rate)
+        settings = dataclasses.replace(settings, inner=step)
+    other = signatures.make_parts(FewShotModel(networks, settings, 12), LIMITS, Defaults(2, 4))
     with pytest.raises(UserError, match=r"differs from the model by 0\.\d+\. Nothing written"):
         verification.largest_difference(exported.path, other, [])
 

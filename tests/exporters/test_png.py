@@ -1,4 +1,4 @@
-"""PNG bytes decoded in the graph: equal to figr_images.images, byte for byte."""
+"""PNG bytes decoded in the graph: equal to figr_common.images, byte for byte."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 
 from exporters import png
 from exporters.limits import Limits
-from figr_images import images
+from figr_common import images
 from tests.exporters.conftest import png_file, read_png
 
 SIZE = 16

@@ -1,4 +1,4 @@
-"""The shipped model's export: what a server gets, against the model in Python."""
+"""The export of the shipped network that redraws: what a server gets, against the model in Python."""
 
 import json
 import re
@@ -11,12 +11,13 @@ import tensorflow as tf
 
 import figr_tf
 from exporters import model_card, saved_model
-from figr_tf.errors import UserError
+from figr_tf import models
+from figr_tf.core.errors import UserError
 from figr_tf.evaluation import samplers
 from tests.conftest import ROOT
 from tests.exporters.conftest import REQUEST, read_png, serve
 
-SHIPPED = REQUEST._replace(run="omniglot-32", signature_names=())
+SHIPPED = REQUEST._replace(run=models.REDRAWING, signature_names=())
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def server(exported):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return figr_tf.load("omniglot-32")
+    return figr_tf.load(models.REDRAWING)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_signatures_have_no_inner_steps_and_the_contract_says_the_same(server, e
     contract = json.loads((exported.path / "assets.extra/contract.json").read_text())
     assert contract["defaults"] == {"num_samples": 4, "seed": 0}
     assert not {"num_inner_steps", "num_tasks"} & set(contract["limits"])
-    assert contract["model"]["weights_sha256"] == figr_tf.load("omniglot-32").weights_sha256
+    assert contract["model"]["weights_sha256"] == figr_tf.load(models.REDRAWING).weights_sha256
 
 
 def test_a_server_draws_what_the_model_draws(server, shipped, files):
@@ -90,7 +91,7 @@ import sys
 sys.modules["figr_tf"] = sys.modules["keras"] = None
 import tensorflow as tf
 support_images = tf.ones([3, 32, 32, 1])
-{example.replace("models/omniglot-32/1", str(exported.path))}
+{example.replace("models/omniglot-32-redraw/1", str(exported.path))}
 print(images.shape)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120)
@@ -101,13 +102,13 @@ print(images.shape)
     "wrong", [{"kind": "tasks"}, {"num_inner_steps": 10}, {"signature_names": ("generate", "adapt")}]
 )
 def test_what_needs_an_inner_loop_is_refused(wrong, tmp_path):
-    with pytest.raises(UserError, match="omniglot-32: has no inner loop"):
+    with pytest.raises(UserError, match="omniglot-32-redraw: has no inner loop"):
         saved_model.export(SHIPPED._replace(**wrong), tmp_path, None)
 
 
 def test_its_card_holds_the_evaluation_and_refuses_one_of_another_model(exported, tmp_path):
     contract = json.loads((exported.path / "assets.extra/contract.json").read_text())
-    path = ROOT / "figr_tf/pretrained/omniglot-32/evaluation.json"
+    path = ROOT / "figr_tf/pretrained/omniglot-32-redraw/evaluation.json"
     card = model_card.write(contract, model_card.read_report(path, contract))
     assert "| model | 0.73" in card
     assert "200 held-out classes" in card

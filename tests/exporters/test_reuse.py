@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.generation import sample_latents
+from figr_tf.gan.generation import sample_latents
 from tests.conftest import ROOT, TINY
 
 _WITHOUT_OURS = """

@@ -13,8 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from exporters import signatures
 from exporters.limits import Defaults
-from figr_images import images
-from figr_tf import networks
+from figr_common import images
+from figr_tf.gan import networks
 from tests.exporters.conftest import LIMITS, png_file, read_png
 
 SCALARS = {"num_samples": "int32", "num_inner_steps": "int32", "seed": "int64"}

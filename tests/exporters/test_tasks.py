@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import glyphs
+from figr_tf.data import glyphs
 from tests.exporters.conftest import serve
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_tf import glyphs
+from figr_tf.data import glyphs
 from serving import remote
 from tests.serving import processes, stub_model
 

@@ -1,6 +1,7 @@
 """Starts servers and the client as a user does: commands in processes of their own."""
 
 import contextlib
+import os
 import pathlib
 import socket
 import subprocess
@@ -14,6 +15,11 @@ from serving import remote
 from tests.conftest import ROOT
 
 PATIENCE = 60.0  # seconds for what takes well under one
+# Nothing listens there, so that whatever goes through a proxy on its way to loopback fails.
+CLOSED_PROXY = dict.fromkeys(
+    (*("http_proxy", "https_proxy", "grpc_proxy"), *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")),
+    "http://127.0.0.1:9",
+)
 START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import TensorFlow
 
 
@@ -44,7 +50,10 @@ def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
 def started(module: str, *flags: str, until: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """Runs `python -m module` until the end of the block; begins when it prints a line that starts with `until`."""
     command = [sys.executable, "-m", module, *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | CLOSED_PROXY
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     watchdog = threading.Timer(START_TIMEOUT, process.kill)
     watchdog.start()
     with _stopped_afterwards(process):
@@ -80,7 +89,10 @@ def start_tensorflow_serving(base_path: pathlib.Path) -> Iterator[Served]:
 
 def run_client(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess:
     """`python -m serving.client …`, to its end."""
-    return subprocess.run(client_command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+    environment = os.environ | CLOSED_PROXY
+    return subprocess.run(
+        client_command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def client_command(*arguments: str) -> list[str]:

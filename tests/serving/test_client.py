@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_images import image_grid
+from figr_common import image_grid
 from serving import client, remote
 from tests.conftest import ROOT
 from tests.serving import processes

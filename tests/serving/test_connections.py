@@ -38,6 +38,16 @@ class _FakeService(grpc.GenericRpcHandler):
         return reply.SerializeToString()
 
 
+@pytest.fixture
+def closed_proxy(monkeypatch):
+    """Variables for a proxy where nothing listens."""
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @contextlib.contextmanager
 def _fake_server(*codes, credentials=None):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
@@ -61,6 +71,54 @@ def test_unavailable_is_tried_again():
     with _fake_server(unavailable, unavailable) as (address, service), _connected(address) as model:
         assert model.versions()[0].version == 5
     assert service.asked == 3
+
+
+def test_a_server_on_loopback_is_reached_past_any_proxy(closed_proxy):
+    with _fake_server() as (address, _), _connected(address, retry_for=0) as model:
+        assert model.versions()[0].version == 5
+    with _fake_rest(200, b'{"model_version_status": []}') as address, _connected(address, retry_for=0) as model:
+        assert model.versions() == []
+
+
+@pytest.mark.parametrize("address", ["10.9.9.9:8500", "http://10.9.9.9:8501"])
+def test_a_proxy_that_fails_is_named(closed_proxy, address):
+    with _connected(address, retry_for=0) as model, pytest.raises(ServingError) as caught:
+        model.versions()
+    assert caught.value.code == "UNAVAILABLE"
+    said = f"no server answers at {address} through the proxy 127.0.0.1:9 of "
+    assert caught.value.message.startswith(said)
+
+
+def test_the_refusal_of_a_proxy_is_not_taken_for_the_servers(closed_proxy, monkeypatch):
+    with _fake_rest(407, b"<html>") as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        with _connected("http://10.9.9.9:8501", retry_for=0) as model, pytest.raises(ServingError) as caught:
+            model.versions()
+    assert "HTTP 407" in caught.value.message
+    assert f"through the proxy {proxy.removeprefix('http://')} of http_proxy" in caught.value.message
+
+
+def test_http_in_front_of_the_grpc_port_is_told_from_a_server_that_is_gone():
+    refused = pytest.raises(ServingError, match="if this is the gRPC port, leave http:// away")
+    with _fake_server() as (address, _), _connected(f"http://{address}", retry_for=0) as model, refused:
+        model.versions()
+
+
+def test_the_rest_port_without_http_in_front_is_told_from_a_server_that_is_gone():
+    with _fake_rest(200, b"{}") as address, pytest.raises(ServingError) as caught:
+        _connected(address.removeprefix("http://"), retry_for=0).versions()
+    assert caught.value.message.endswith(f"if this is the REST port, give {address}")
+
+
+def test_http_may_be_written_in_capitals():
+    with _fake_rest(200, b'{"model_version_status": []}') as address:
+        assert _connected(address.replace("http", "HTTP"), retry_for=0).versions() == []
+
+
+@pytest.mark.parametrize("address", ["localhost", "::1:8500", "localhost:port"])
+def test_what_is_no_address_is_refused_with_the_form(address):
+    with pytest.raises(ServingError, match="give host:port, with an IPv6 address in brackets"):
+        _connected(address)
 
 
 def test_all_tries_share_one_deadline():
@@ -122,6 +180,17 @@ class _FakeRest(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def _fake_rest(status, body):
+    handler = type("Handler", (_FakeRest,), {"status": status, "body": body})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
@@ -133,15 +202,8 @@ class _FakeRest(http.server.BaseHTTPRequestHandler):
     ],
 )
 def test_whatever_stands_behind_a_rest_port_ends_in_a_serving_error(status, body, code):
-    handler = type("Handler", (_FakeRest,), {"status": status, "body": body})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        endpoint = remote.Endpoint(f"http://127.0.0.1:{server.server_port}")
-        with remote.RemoteModel(endpoint, retry_for=0) as model, pytest.raises(ServingError) as caught:
-            model.versions()
-        server.shutdown()
-        thread.join()
+    with _fake_rest(status, body) as address, pytest.raises(ServingError) as caught:
+        _connected(address, retry_for=0).versions()
     assert caught.value.code == code
     assert caught.value.message
 

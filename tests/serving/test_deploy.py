@@ -14,7 +14,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from tests.conftest import ROOT
 from tests.serving import processes
 
-DEPLOY = ROOT / "serving/deploy"
+DEPLOY = ROOT / "deploy/serving"
 KUBERNETES_VERSION = "1.32"
 
 # Flags of tensorflow_model_server 2.20, from tensorflow_serving/model_servers/main.cc; those that matter here.
@@ -242,4 +242,4 @@ def test_the_page_names_only_flags_that_exist():
     ours = {"host", "max_running", "max_queued", "max_seconds", "grace_seconds", "poll_seconds", "rest_port", "rest"}
     clients = {"timeout", "retry_for", "tls_ca", "num_inner_steps", "num_samples", "version", "json", "target"}
     assert mentioned <= SERVER_FLAGS | ours | clients
-    assert all(pathlib.Path(ROOT / path).exists() for path in re.findall(r"`(serving/[a-z_./-]+)`", page))
+    assert all(pathlib.Path(ROOT / path).exists() for path in re.findall(r"`(deploy/[a-z_./-]+)`", page))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import figr_tf
-from figr_images import image_grid, images
-from figr_tf import adaptation, datasets, glyphs
-from figr_tf.settings import Settings
+from figr_common import image_grid, images
+from figr_tf.data import datasets, glyphs
+from figr_tf.gan import adaptation
+from figr_tf.gan.settings import Settings
 from serving import remote, tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport

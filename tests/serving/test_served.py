@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from figr_tf import glyphs
+from figr_tf.data import glyphs
 from serving import protocol, remote, tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import glyphs
-from figr_tf.evaluation import features, scores
+from figr_common.blur import blur_features
+from figr_tf.data import glyphs
+from figr_tf.evaluation import scores
 from figr_tf.warp import energy
 
 
@@ -34,5 +35,5 @@ def test_copying_equals_the_referees_row_of_copies_in_the_mean():
 
 def test_the_blur_space_is_the_referees(drawings):
     images, ink = drawings
-    expected = features.blur_features(images)
+    expected = blur_features(images)
     np.testing.assert_allclose(energy.BlurSpace(32)(ink), 1 - expected, atol=1e-3)

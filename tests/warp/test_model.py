@@ -1,22 +1,32 @@
-"""The warp generator, its training and the folder that keeps it, at 16×16."""
+"""The warp generator, its system and what a run of it keeps, at 16×16."""
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf import adaptation, datasets, glyphs, models, runs
-from figr_tf.errors import RunError
+from figr_tf import models
+from figr_tf.core import random, runs, trained, training
+from figr_tf.core.errors import RunError
+from figr_tf.core.interruption import Interrupted
+from figr_tf.data import datasets, glyphs
 from figr_tf.evaluation import samplers
-from figr_tf.interruption import Interrupted
+from figr_tf.warp import energy
 from figr_tf.warp import generator as warp_generator
-from figr_tf.warp import model, training
 from figr_tf.warp.generator import Draw, random_draw
+from figr_tf.warp.model import WarpModel
+from figr_tf.warp.settings import WarpSettings
+from figr_tf.warp.system import WarpSystem
+from tests.conftest import identity_of
 
-SEED = adaptation.stateless_seed(4)
+SEED = random.stateless_seed(4)
 DATA = datasets.DataSettings(image_size=16)
 
 
@@ -34,7 +44,17 @@ def support_ink():
 
 @pytest.fixture(scope="module")
 def settings():
-    return model.WarpSettings(DATA, num_steps=7, num_tasks=2, num_samples=3, num_shots=2, width=8)
+    return WarpSettings(
+        data=DATA,
+        num_meta_steps=7,
+        num_tasks=2,
+        num_samples=3,
+        num_shots=2,
+        width=8,
+        log_every=2,
+        eval_every=5,
+        checkpoint_every=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +66,11 @@ def dataset():
 
 
 def _train(settings, dataset, path) -> runs.RunFolder:
-    folder, identity = runs.RunFolder(path), settings.identity(dataset.split, dataset.data.digest())
-    model.open_run(folder, identity, dataset.split)
+    identity = identity_of(settings, dataset)
+    folder = runs.at_path(path, settings, identity)
     try:
-        training.train(settings, dataset, folder, identity)
+        folder.record(settings, identity, {"split.json": dataset.split.to_json()})
+        training.train(functools.partial(WarpSystem, settings, dataset), settings, folder, identity)
     finally:
         folder.unlock()
     return folder
@@ -123,40 +144,93 @@ def test_every_weight_of_the_generator_is_reached_by_the_loss(generator, support
         assert np.abs(gradient).max() > 0, weight.path
 
 
-def test_tasks_are_of_training_classes_and_drawings_are_in_the_support_or_in_the_rest(dataset):
+def test_tasks_are_of_training_classes_and_drawings_are_in_the_support_or_the_rest(
+    settings,
+    dataset,
+    monkeypatch,
+):
     def first_pixels(ink):
         return tf.reshape(ink, [-1, 16 * 16])
 
-    drawings = training.TaskDrawings(dataset, first_pixels, upright_share=0.5)
-    support, rest = drawings.draw(40, 2, SEED)
-    known = {turned.tobytes() for image in dataset.data.images[:18, ..., 0] for turned in _turns(image)}
+    monkeypatch.setattr(energy, "BlurSpace", lambda image_size: first_pixels)
+    system = WarpSystem(dataclasses.replace(settings, upright_share=0.5), dataset)
+    support, rest = system.draw_task(system.constants, SEED, num_tasks=40)
+    training_drawings = dataset.data.images[:18, ..., 0]
+    known = {turned.tobytes() for image in training_drawings for turned in _turns(image)}
+    upright = {image.tobytes() for image in training_drawings}
+    num_upright = 0
     for task in range(40):
         drawn = np.concatenate([support[task].numpy().reshape(2, -1), rest[task].numpy()])
         as_bytes = {np.rint(255 * (1 - d)).astype(np.uint8).tobytes() for d in drawn}
         assert len(as_bytes) == 6
         assert as_bytes <= known
+        num_upright += as_bytes <= upright
+    assert 10 < num_upright < 30
 
 
 def _turns(image):
     return [np.ascontiguousarray(np.rot90(image, k)) for k in range(4)]
 
 
+def test_a_step_descends_the_gradient_of_the_energy_distance_as_a_share_of_that_of_copying(
+    settings, dataset, monkeypatch
+):
+    """By the loss worked out anew, and with gradients that are not clipped."""
+    system = WarpSystem(settings, dataset)
+    monkeypatch.setattr("figr_tf.warp.system._GRADIENT_NORM", 1e9)
+    task = system.draw_task(system.constants, SEED)
+    weights = {"generator": tuple(v.read_value() for v in system.meta_weights["generator"])}
+    adapted = system.adapt(weights, (), task, SEED)
+    variables = system.meta_weights["generator"]
+    space = energy.BlurSpace(16)
+    every = system.draw_task(system.constants, random.stateless_seed(settings.seed), 400, 0)
+    with tf.GradientTape() as tape:
+        ink = system.generator((task.support_ink, random_draw([2, 3], 64, 2, SEED)))
+        embedded = tf.reshape(space(tf.reshape(ink, [6, 16, 16])), [2, 3, -1])
+        distance = tf.reduce_mean(energy.energy_distance(embedded, task.others))
+        loss = distance / energy.copying(every.others, 2)
+    assert float(adapted.metrics["skill_blur"]) == pytest.approx(1 - float(loss), abs=1e-5)
+    gradients = tape.gradient(loss, list(variables))
+    stepped = zip(weights["generator"], adapted.weights["generator"], strict=True)
+    for (before, after), gradient in zip(stepped, gradients, strict=True):
+        rounding = 1e-5 + 1e-6 * np.abs(before).max()
+        np.testing.assert_allclose(before - after, gradient, rtol=1e-3, atol=rounding)
+
+
+def test_the_rate_rises_over_the_first_steps_stays_and_falls_to_a_fiftieth():
+    settings = WarpSettings(data=DATA, num_meta_steps=1000)
+    steps = (0, 24, 49, 600, 800, 999)
+    rates = [float(settings.learning_rate(tf.constant(step))) for step in steps]
+    np.testing.assert_allclose(rates, 1e-3 * np.array([0.02, 0.5, 1, 1, 0.5, 0.02]), rtol=1e-5)
+
+
+def _weights(path: pathlib.Path) -> list[np.ndarray]:
+    return WarpModel(path).generator.get_weights()
+
+
+def _assert_same_weights(path: pathlib.Path, other: pathlib.Path) -> None:
+    for a, b in zip(_weights(path), _weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_training_is_repeatable_and_moves_the_weights(run, settings, dataset, tmp_path):
     again = _train(settings, dataset, tmp_path / "again").path
-    first, second = (model.WarpModel(path).generator.get_weights() for path in (run, again))
+    _assert_same_weights(run, again)
     start = settings.build_generator().get_weights()
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert any(np.abs(a - b).max() > 0 for a, b in zip(first, start, strict=True))
-    assert [line["step"] for line in _metric_lines(run)] == [2, 4, 6, 7]
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(_weights(run), start, strict=True))
+    assert [line["meta_step"] for line in _metric_lines(run)] == [2, 4, 6, 7]
+    assert all(np.isfinite(line["skill_blur"]) for line in _metric_lines(run))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def often():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training, "_LOG_EVERY", 2)
-        patched.setattr(training, "_CHECKPOINT_EVERY", 3)
-        yield
+def test_a_run_draws_with_the_average_of_its_weights(run, settings, dataset):
+    reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-000000007"))
+    for i, weight in enumerate(WarpModel(run).meta_weights()["generator"]):
+        stored = {
+            name: reader.get_tensor(f"{name}/{i}/.ATTRIBUTES/VARIABLE_VALUE")
+            for name in ("generator", "generator_average")
+        }
+        np.testing.assert_array_equal(weight, stored["generator_average"])
+        assert np.any(stored["generator"] != stored["generator_average"])
 
 
 def _metric_lines(path):
@@ -175,36 +249,60 @@ class _StopAfter(list):
         return self._looks < 0
 
 
-def test_a_stopped_and_then_killed_training_goes_on_to_the_same_bits(run, settings, dataset, tmp_path, monkeypatch):
+def test_a_stopped_and_then_killed_training_goes_on_to_the_same_bits(
+    run,
+    settings,
+    dataset,
+    tmp_path,
+    monkeypatch,
+):
     path = tmp_path / "stopped"
     with monkeypatch.context() as patched:
-        patched.setattr(training, "signals_noted", lambda: contextlib.nullcontext(_StopAfter(7)))
-        with pytest.raises(Interrupted, match=r"SIGTERM at step \d") as stop:
+        stop_signals = contextlib.nullcontext(_StopAfter(7))
+        patched.setattr(training, "signals_noted", lambda *_: stop_signals)
+        with pytest.raises(Interrupted, match=r"SIGTERM at meta-step \d") as stop:
             _train(settings, dataset, path)
     assert stop.value.exit_status == 128 + 15
-    with pytest.raises(RunError, match="has not finished"):
-        model.WarpModel(path)
-    (path / "metrics.jsonl").open("a").write('{"step": 6, "skill_blur": 1}\n{"step": 7, "torn')  # as a kill leaves it
+    unfinished = WarpModel(path)
+    assert unfinished.meta_step == runs.RunFolder(path).num_checkpointed_steps()
+    assert 0 < unfinished.meta_step < 7
+    # As a kill leaves it.
+    torn = '{"meta_step": 6, "skill_blur": 1}\n{"meta_step": 7, "torn'
+    (path / "metrics.jsonl").open("a").write(torn)
     _train(settings, dataset, path)
-    first, second = (model.WarpModel(folder).generator.get_weights() for folder in (run, path))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
+    _assert_same_weights(run, path)
     lines = _metric_lines(path)
-    assert [line["step"] for line in lines] == [2, 4, 6, 7]
-    assert lines[-1] == _metric_lines(run)[-1]
+    assert [line["meta_step"] for line in lines] == [2, 4, 6, 7]
+    # The clock of a start that took one step tells no rate.
+    timed = "meta_steps_per_second"
+    assert lines[-1] | {timed: None} == _metric_lines(run)[-1] | {timed: None}
 
 
-def test_a_run_of_other_settings_or_another_kind_of_folder_is_not_trained_into(run, settings, dataset, tmp_path):
+def test_a_run_that_has_no_checkpoint_yet_draws_nothing(settings, dataset, tmp_path):
+    folder = runs.RunFolder(tmp_path)
+    folder.record(settings, identity_of(settings, dataset), {})
+    with pytest.raises(RunError, match="no checkpoint there yet"):
+        WarpModel(tmp_path)
+
+
+def test_a_run_of_other_settings_or_another_kind_of_folder_is_not_trained_into(
+    run, run_folder, settings, dataset, tmp_path
+):
     with pytest.raises(RunError, match="was trained with seed=0, this command has seed=1"):
         _train(dataclasses.replace(settings, seed=1), dataset, run)
+    # The rate falls towards the end of a run, so a longer one is another run.
+    with pytest.raises(RunError, match="num_meta_steps=7, this command has num_meta_steps=8"):
+        _train(dataclasses.replace(settings, num_meta_steps=8), dataset, run)
+    with pytest.raises(RunError, match="was trained with system=gan, this command has system=warp"):
+        _train(settings, dataset, run_folder)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="not a run of train_warp"):
+    with pytest.raises(RunError, match="exists but is not a run folder"):
         _train(settings, dataset, tmp_path)
 
 
 def test_sizes_that_the_network_cannot_halve_are_refused():
     with pytest.raises(ValueError, match=r"a multiple of 16\. Received: image_size=40"):
-        model.WarpSettings(datasets.DataSettings(image_size=40))
+        WarpSettings(data=datasets.DataSettings(image_size=40))
 
 
 def test_a_saved_model_draws_seeded_samples_from_any_number_of_images(run):
@@ -222,24 +320,109 @@ def test_a_saved_model_draws_seeded_samples_from_any_number_of_images(run):
         warp.generate(support.astype(np.float32))
 
 
-def test_an_altered_or_foreign_folder_is_refused(run, tmp_path):
+@pytest.fixture
+def packaged(run, tmp_path):
+    """The packaged model of the run."""
+    out = tmp_path / "packaged"
+    trained.package(runs.RunFolder(run), out, WarpModel(run).meta_weights())
+    return out
+
+
+def test_a_packaged_model_is_the_run_it_was_made_from(run, packaged):
+    model = models.load(packaged)
+    assert (model.meta_step, model.age) == (7, "7 training steps")
+    assert model.weights_sha256 == WarpModel(run).weights_sha256
+    support = glyphs.glyph_images(3, 2, 16, seed=1)
+    np.testing.assert_array_equal(model.generate(support), WarpModel(run).generate(support))
+
+
+def test_a_folder_without_a_run_of_it_is_refused(run_folder, tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         models.load(tmp_path)
-    with pytest.raises(RunError, match=r"no such run folder, nor a shipped model \(omniglot-32\)"):
+    shipped = ", ".join(models.shipped_names())
+    with pytest.raises(RunError, match=rf"no such run folder, nor a shipped model \({shipped}\)"):
         models.load("omniglot-64")
-    for file in run.iterdir():
-        if file.is_file():
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    record = json.loads((tmp_path / "warp.json").read_text())
-    (tmp_path / "warp.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="is a run of 'gan'; a run of 'warp' is needed"):
+        WarpModel(run_folder)
+
+
+def _change(path: pathlib.Path, **fields) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_an_altered_packaged_model_is_refused(packaged):
+    weights = packaged / "weights.npz"
+    whole = weights.read_bytes()
+    altered = bytearray(whole)
+    altered[len(altered) // 2] ^= 1
+    weights.write_bytes(altered)
+    with pytest.raises(RunError, match=r"weights\.npz: does not match the sha256"):
+        models.load(packaged)
+    weights.write_bytes(whole)
+    record = (packaged / "weights.json").read_text()
+    _change(packaged / "weights.json", sha256="0" * 64)
     with pytest.raises(RunError, match="does not match the sha256"):
-        models.load(tmp_path)
-    (tmp_path / "warp.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
-    with pytest.raises(RunError, match="not a trained warp generator"):
-        models.load(tmp_path)
-    (tmp_path / "warp.json").write_text("{")
-    with pytest.raises(RunError, match="cannot be read"):
-        models.load(tmp_path)
+        models.load(packaged)
+    (packaged / "weights.json").write_text(record)
+    _change(packaged / "settings.json", width=16)
+    with pytest.raises(RunError, match="holds other weights than its settings describe"):
+        models.load(packaged)
+    (packaged / "settings.json").write_text("{}")
+    with pytest.raises(RunError, match="its settings cannot be read"):
+        models.load(packaged)
+    (packaged / "settings.json").write_text("{")
+    with pytest.raises(RunError, match=r"its settings\.json cannot be read"):
+        models.load(packaged)
+
+
+def test_damaged_checkpoints_are_refused_and_the_one_before_the_last_is_taken(run, tmp_path):
+    copy = pathlib.Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / "checkpoints/ckpt-000000007.index").write_bytes(b"torn")
+    assert WarpModel(copy).meta_step == 6
+    for index in (copy / "checkpoints").glob("*.index"):
+        index.write_bytes(b"torn")
+    with pytest.raises(RunError, match="none of its 3 checkpoints can be read"):
+        models.load(copy)
+
+
+@pytest.fixture
+def former(run, settings, dataset, tmp_path):
+    """The run as an earlier version would have left it."""
+    folder = tmp_path / "former"
+    folder.mkdir()
+    np.savez(folder / "weights.npz", *_weights(run))
+    data = dataclasses.asdict(settings.data)
+    del data["data_dir"], data["cache_dir"]
+    names = ("num_tasks", "num_samples", "num_shots", "upright_share", "latent_dim", "width")
+    record = {"data": data, "num_steps": 7, "learning_rate": 0.001, "seed": 0}
+    record |= {name: getattr(settings, name) for name in names} | dataset.facts()
+    digest = hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
+    record |= runs.versions() | {"weights_sha256": digest}
+    (folder / "warp.json").write_text(json.dumps(record))
+    (folder / "split.json").write_text(dataset.split.to_json())
+    return folder
+
+
+def test_a_run_of_an_earlier_version_draws_as_it_did(run, former, dataset):
+    model = models.load(former)
+    assert models.system_of(former) == "warp"
+    assert (model.meta_step, model.age) == (7, "7 training steps")
+    support = glyphs.glyph_images(3, 2, 16, seed=1)
+    np.testing.assert_array_equal(model.generate(support), WarpModel(run).generate(support))
+    judged = samplers.choose(str(former), None, None, None, num_samples=32, steps=[1])
+    judged.check(dataset, None)
+
+
+def test_an_altered_or_unfinished_run_of_an_earlier_version_is_refused(former):
+    record = json.loads((former / "warp.json").read_text())
+    _change(former / "warp.json", weights_sha256="0" * 64)
+    with pytest.raises(RunError, match="do not match their sha256"):
+        models.load(former)
+    del record["weights_sha256"]
+    for text in (json.dumps(record), json.dumps({"weights_sha256": "0" * 64}), "{"):
+        (former / "warp.json").write_text(text)
+        with pytest.raises(RunError, match=r"not a finished run of figr_tf\.train_warp"):
+            models.load(former)
 
 
 def test_the_referee_finds_it_by_its_run_folder(run, dataset):
@@ -247,6 +430,7 @@ def test_the_referee_finds_it_by_its_run_folder(run, dataset):
     judged.check(dataset, None)
     support = glyphs.glyph_images(3, 2, 16, seed=1)
     assert judged.sampler(support, None, 0)["model"].shape == (32, 16, 16, 1)
-    moved = dataclasses.replace(dataset.split, training=dataset.split.held_out, held_out=dataset.split.training)
+    split = dataset.split
+    moved = dataclasses.replace(split, training=split.held_out, held_out=split.training)
     with pytest.raises(RunError, match="split"):
         judged.check(dataset._replace(split=moved), None)

@@ -131,7 +131,7 @@ export class Pads {
     const drawings = [];
     for (const file of files) {
       try {
-        drawings.push(await readFile(file, this.model.size, this.model.hand));
+        drawings.push(await readFile(file));
       } catch (error) {
         errors.push(error.message);
       }

@@ -22,7 +22,7 @@ export class Runner {
 
   /**
    * Samples for PNG files and numbers: {files, bitmaps, seconds}; null if a newer request came, or `stop`.
-   * Throws an `api.Refusal`.
+   * Throws a Refusal (ask.js).
    */
   async ask(files, numbers) {
     this.stop();

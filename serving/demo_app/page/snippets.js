@@ -19,7 +19,7 @@ export function asPython(model, files, { steps, samples, seed }) {
 
 import numpy as np
 
-from figr_images import image_grid, images
+from figr_common import image_grid, images
 from serving import remote
 
 drawings = [

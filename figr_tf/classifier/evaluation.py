@@ -1,0 +1,130 @@
+"""How often a classifier is right on held-out tasks, with intervals; interrupted ones go on."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from figr_tf.classifier.episodes import Drawings, Episode, held_out_episode
+from figr_tf.classifier.model import ClassifierModel
+from figr_tf.classifier.prediction import Accuracy, num_right
+from figr_tf.core import console
+from figr_tf.core.interruption import Interrupted, signals_noted
+from figr_tf.core.random import EVALUATION, stateless_seed
+
+METHODS = ("plain", "transductive", "unadapted")  # The names in `prediction.Answers`.
+
+
+class Plan(NamedTuple):
+    """Held-out tasks.
+
+    Attributes:
+        num_classes, num_shots: of a task; each has one query of every class.
+        seed: of the tasks and of the order in which inner steps see them.
+    """
+
+    num_classes: int
+    num_shots: int
+    num_tasks: int
+    seed: int
+
+    def episodes(self, drawings: Drawings) -> list[Episode]:
+        """The tasks; the first ones of a longer plan are those of a shorter one."""
+        form = self.num_classes, self.num_shots, self.seed
+        return [held_out_episode(drawings, *form, number) for number in range(self.num_tasks)]
+
+
+class _Record:
+    """Results on disk, a line a task, so that a killed evaluation loses no task."""
+
+    def __init__(self, folder: pathlib.Path, facts: Mapping[str, Any]):
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        self._path = folder / f"classifier-{key}.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lines: list[dict[str, int]] = []
+        if self._path.exists():
+            for number, line in enumerate(self._path.read_text().splitlines()):
+                with contextlib.suppress(ValueError):  # The last line may be torn.
+                    if (entry := json.loads(line))["task"] == number:
+                        self.lines.append(entry)
+            self._path.write_text("".join(map(_line, self.lines)))
+
+    def add(self, num_right: dict[str, int]) -> None:
+        self.lines.append({"task": len(self.lines)} | num_right)
+        with self._path.open("a") as file:
+            file.write(_line(self.lines[-1]))
+
+
+def _line(entry: dict[str, int]) -> str:
+    return json.dumps(entry) + "\n"
+
+
+def evaluate(model: ClassifierModel, drawings: Drawings, plan: Plan) -> dict[str, np.ndarray]:
+    """Right answers of each task, int [T] by the names in `METHODS`.
+
+    Raises:
+        Interrupted: SIGTERM or Ctrl-C came; the next evaluation goes on from there.
+    """
+    settings = model.settings
+    facts = plan._asdict() | {
+        "weights_sha256": model.weights_sha256,
+        "eval_batch_size": settings.eval_batch_size,
+        "eval_inner_steps": settings.eval_inner_steps,
+        "pixels_sha256": hashlib.sha256(drawings.pixels.tobytes()).hexdigest(),
+    }
+    del facts["num_tasks"]  # A longer evaluation goes on where a shorter one ended.
+    record = _Record(model.folder / "evaluation", facts)
+    todo = plan.episodes(drawings)[len(record.lines) :]
+    label = f"{model.folder.name}, {plan.num_shots}-shot"
+    with signals_noted() as signals:
+        for episode in console.track(todo, label, "tasks"):
+            number = len(record.lines)
+            record.add(_num_right(model, drawings, episode, plan.seed, number))
+            if signals:
+                raise Interrupted(signals[0], f"task {number + 1} of {plan.num_tasks}")
+    lines = record.lines[: plan.num_tasks]
+    return {name: np.array([line[name] for line in lines]) for name in METHODS}
+
+
+def _num_right(
+    model: ClassifierModel,
+    drawings: Drawings,
+    episode: Episode,
+    seed: int,
+    number: int,
+) -> dict[str, int]:
+    answers = model.answer(
+        drawings.pixels[episode.support],
+        drawings.pixels[episode.queries],
+        stateless_seed(seed, EVALUATION, number),
+    )
+    return {name: num_right(getattr(answers, name).numpy()) for name in METHODS}
+
+
+class Table(NamedTuple):
+    """Rows of accuracies.
+
+    Attributes:
+        columns: such as "5-way 1-shot".
+        rows: name → an accuracy for each column.
+    """
+
+    columns: list[str]
+    rows: dict[str, list[Accuracy]]
+
+    def to_markdown(self) -> str:
+        """For people; per cent."""
+        lines = ["| | " + " | ".join(self.columns) + " |", "|---" * (len(self.columns) + 1) + "|"]
+        for name, cells in self.rows.items():
+            lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
+        return "\n".join(lines)
+
+
+def over_runs(per_run: Iterable[Accuracy]) -> Accuracy:
+    """Mean of the runs' accuracies, and half the distance between the lowest and the highest."""
+    means = [accuracy.mean for accuracy in per_run]
+    return Accuracy(float(np.mean(means)), (max(means) - min(means)) / 2)

@@ -1,0 +1,105 @@
+"""A trained classifier."""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from figr_tf.classifier.prediction import Answers, Predictor
+from figr_tf.classifier.settings import ClassifierSettings
+from figr_tf.classifier.system import initial_variables
+from figr_tf.core import runs, trained
+from figr_tf.core.random import stateless_seed
+from figr_tf.data import support_sets
+
+
+class ClassifierModel:
+    """Tells the classes of a support set apart after a few inner steps.
+
+    Attributes:
+        folder: that it was loaded from. settings: of its training.
+        meta_step: meta-steps behind its weights.
+        weights_sha256: of Φ and the second moments.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        eval_batch_size: int | None = None,
+        eval_inner_steps: int | None = None,
+    ):
+        """Loads the newest state of a run, its second moments included.
+
+        Args:
+            eval_batch_size, eval_inner_steps: of the inner loop; None: as the run's settings say.
+
+        Raises:
+            RunError: the folder is no run of a classifier, or has no usable weights.
+        """
+        self.folder = folder
+        run = runs.RunFolder(folder)
+        settings = run.read_settings(ClassifierSettings)
+        self.settings = dataclasses.replace(
+            settings,
+            eval_batch_size=eval_batch_size or settings.eval_batch_size,
+            eval_inner_steps=eval_inner_steps or settings.eval_inner_steps,
+        )
+        self._variables = initial_variables(settings)
+        meta_weights = {"network": self._variables.layers}
+        self.meta_step = trained.restore(run, meta_weights, self._variables.carried)
+        self.weights_sha256 = _digest(tf.nest.flatten(self._variables))
+        self._start = self._variables.read()
+        self._predictor = Predictor(self.settings.held_out_learner())
+
+    @property
+    def age(self) -> str:
+        """How long it was trained, for people."""
+        return f"{self.meta_step} meta-steps"
+
+    def read_images(self, path: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """A folder of images, or one, as uint8 [n, S, S, C]; see `support_sets.read`."""
+        network = self.settings.network
+        return support_sets.read(path, (network.image_size, network.channels), ink)
+
+    def answer(self, support: np.ndarray, queries: np.ndarray, seed: tf.Tensor) -> Answers:
+        """See `Predictor`; the next call starts from the same weights and moments."""
+        return self._predictor(self._start, support, queries, seed)
+
+    def classify(self, support: np.ndarray, queries: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Probabilities of the classes for each query, each classified by itself.
+
+        Args:
+            support: uint8 [classes, shots, S, S, C], dark ink on light paper; as many classes as
+                a task of the training had, or fewer, but two at least.
+            queries: uint8 [Q ≥ 1, S, S, C].
+            seed: of the order in which the inner steps see the support, 0 ≤ seed < 2**53.
+
+        Returns:
+            float32 [Q, classes].
+
+        Raises:
+            ValueError: arrays of another shape or type, or a seed out of its range.
+        """
+        network = self.settings.network
+        image = (network.image_size, network.image_size, network.channels)
+        support = np.asarray(support)
+        if support.ndim != 5 or not 2 <= len(support) <= network.num_classes:
+            raise ValueError(
+                f"support must be uint8 [2 to {network.num_classes}, shots,"
+                f" {', '.join(map(str, image))}]. Received: {support.dtype} {list(support.shape)}"
+            )
+        support_sets.check(support.reshape(-1, *support.shape[2:]), image)
+        queries = support_sets.check(queries, image)
+        support_sets.check_numbers(1, seed)
+        answers = self.answer(support, queries, stateless_seed(seed)).plain.numpy()
+        given = answers[:, : len(support)]
+        return given / given.sum(-1, keepdims=True)
+
+
+def _digest(variables: list[tf.Variable]) -> str:
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()

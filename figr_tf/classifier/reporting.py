@@ -1,0 +1,165 @@
+"""One table of several runs and of what needs no training, all on the same held-out queries."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from figr_tf.classifier import baselines, episodes
+from figr_tf.classifier.episodes import Drawings
+from figr_tf.classifier.evaluation import Plan, Table, evaluate, over_runs
+from figr_tf.classifier.model import ClassifierModel
+from figr_tf.classifier.prediction import Accuracy
+from figr_tf.classifier.settings import ClassifierSettings
+from figr_tf.core import runs
+from figr_tf.core.errors import UserError
+from figr_tf.data.datasets import Dataset, load_dataset
+
+_EMBEDDED_SIZE = 32  # Height and width of the grey images that the evaluation's embedding takes.
+
+Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [N, 32, 32, 1] → float32 [N, d]
+
+
+class Request(NamedTuple):
+    """What to report; see the flags of `figr_tf.evaluate_classifier`."""
+
+    shots: list[int]
+    num_tasks: int
+    seed: int
+    transductive: bool
+    baselines: bool
+    data_dir: str | None
+    cache_dir: str
+
+
+class Report(NamedTuple):
+    """What came out.
+
+    Attributes:
+        facts: what the numbers depend on.
+    """
+
+    facts: dict[str, Any]
+    table: Table
+
+    def text(self) -> str:
+        """For people."""
+        about = f"{self.facts['num_tasks']} tasks a column, split {self.facts['split']}"
+        return f"per cent right ± 95 % interval, {about}\n\n{self.table.to_markdown()}"
+
+    def numbers(self) -> dict[str, Any]:
+        """For machines."""
+        columns, rows = self.table
+        values: dict[str, dict[str, Any]] = {}
+        for name, cells in rows.items():
+            values[name] = {c: a._asdict() for c, a in zip(columns, cells, strict=True)}
+        return self.facts | {"rows": values, "versions": runs.versions()}
+
+
+def run(models: Sequence[ClassifierModel], request: Request, embed: Embed) -> Report:
+    """Evaluates runs of one data set, split and number of classes.
+
+    Raises:
+        UserError: runs that do not belong into one table, other data than they were trained on, or
+            too few images for the shots.
+        Interrupted: see `evaluation.evaluate`.
+    """
+    settings = models[0].settings
+    dataset = _load(settings, request)
+    for model in models:
+        _check(model, models[0], dataset)
+    num_classes = settings.network.num_classes
+    held_out = dataset.split.held_out
+    episodes.require(dataset, held_out, num_classes, max(request.shots) + 1)
+    drawings = episodes.drawings_of(dataset, held_out)
+    features = _features(drawings, settings, request, embed) if request.baselines else {}
+    rows: dict[str, list[Accuracy]] = {}
+    for num_shots in request.shots:
+        plan = Plan(num_classes, num_shots, request.num_tasks, request.seed)
+        for name, accuracy in _column(models, drawings, features, plan, request).items():
+            rows.setdefault(name, []).append(accuracy)
+    columns = [f"{num_classes}-way {num_shots}-shot" for num_shots in request.shots]
+    return Report(_facts(models, dataset, request), Table(columns, rows))
+
+
+def _load(settings: ClassifierSettings, request: Request, **changes: Any) -> Dataset:
+    changes |= {"data_dir": request.data_dir, "cache_dir": request.cache_dir}
+    data = dataclasses.replace(settings.data, **changes)
+    return load_dataset(data, settings.images_per_class)
+
+
+def _check(model: ClassifierModel, first: ClassifierModel, dataset: Dataset) -> None:
+    identity = runs.RunFolder(model.folder).read_identity()
+    runs.refuse_difference(model.folder, identity, dataset.facts())
+    ours, theirs = model.settings.network, first.settings.network
+    if ours != theirs:
+        raise UserError(
+            f"{model.folder} and {first.folder} have other networks ({ours}; {theirs}). Give one"
+            " table runs that differ in nothing but their seed."
+        )
+
+
+def _features(
+    drawings: Drawings, settings: ClassifierSettings, request: Request, embed: Embed
+) -> dict[str, np.ndarray]:
+    """float32 [N, d] of all held-out images, by the name of the space."""
+    flat = drawings.pixels.reshape(len(drawings.pixels), -1)
+    features = {"pixels": flat.astype(np.float32) / 255.0}
+    if settings.data.channels == 1:
+        large = _load(settings, request, image_size=_EMBEDDED_SIZE)
+        pixels = episodes.drawings_of(large, large.split.held_out).pixels
+        features["evaluation's embedding"] = embed(pixels)
+    return features
+
+
+def _column(
+    models: Sequence[ClassifierModel],
+    drawings: Drawings,
+    features: dict[str, np.ndarray],
+    plan: Plan,
+    request: Request,
+) -> dict[str, Accuracy]:
+    rows: dict[str, Accuracy] = {}
+    shown = ("plain", "transductive") if request.transductive else ("plain",)
+    unadapted: dict[str, Accuracy] = {}
+    for model in models:
+        right = evaluate(model, drawings, plan)
+        for name in shown:
+            rows[_row(model, name)] = Accuracy.of(right[name], plan.num_classes)
+        unadapted[f"{model.folder}, unadapted"] = Accuracy.of(right["unadapted"], plan.num_classes)
+    if len(models) > 1:
+        for name in shown:
+            label = f"mean of {len(models)} runs ± half their range, {name}"
+            rows[label] = over_runs(rows[_row(model, name)] for model in models)
+    if not request.baselines:
+        return rows
+    rows |= unadapted
+    tasks = plan.episodes(drawings)
+    for space, values in features.items():
+        for method in (baselines.prototypes, baselines.matching):
+            right_of = baselines.num_right(method, values, tasks)
+            rows[f"{method.__name__}, {space}"] = Accuracy.of(right_of, plan.num_classes)
+    return rows
+
+
+def _row(model: ClassifierModel, method: str) -> str:
+    return f"{model.folder} ({model.age}), {method}"
+
+
+def _facts(models: Sequence[ClassifierModel], dataset: Dataset, request: Request) -> dict[str, Any]:
+    return {
+        "num_tasks": request.num_tasks,
+        "seed": request.seed,
+        **dataset.facts(),
+        "runs": {
+            str(model.folder): {
+                "meta_step": model.meta_step,
+                "weights_sha256": model.weights_sha256,
+                "settings": model.settings.identity(),
+                "eval_batch_size": model.settings.eval_batch_size,
+                "eval_inner_steps": model.settings.eval_inner_steps,
+            }
+            for model in models
+        },
+    }

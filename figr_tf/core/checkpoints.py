@@ -1,0 +1,183 @@
+"""Save, find, restore, refuse.
+
+A checkpoint is in TensorFlow's own format: checksummed, the index last and in place, so that a kill in that moment can
+leave a torn one, which counts as damage. The newest is found by looking at the files: TensorFlow's
+`checkpoint` bookkeeping file can be torn as well, after which a run that trusts it would start over in silence.
+"""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from figr_tf.core.errors import RunError
+from figr_tf.core.reptile import Reptile
+from figr_tf.core.runs import checkpointed_steps, refuse_difference
+
+_KEPT = 3
+_ENDS = (".*", "_temp*")  # What may follow a checkpoint's prefix; the " (1)" of a copy does not.
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the names of variables
+
+
+def _all_objects(reptile: Reptile) -> dict[str, Any]:
+    """What a checkpoint holds, by name. Variables are matched by order, not by their Keras paths."""
+    objects: dict[str, Any] = dict(reptile.meta_weights)
+    for group, optimizer in reptile.optimizers.items():
+        objects[f"{group}_optimizer"] = list(optimizer.variables)
+    for group, variables in reptile.average.items():
+        objects[_average(group)] = variables
+    if reptile.carried:
+        objects["carried"] = list(reptile.carried)
+    return objects | {
+        "meta_step": reptile.meta_step,
+        "num_skipped": reptile.num_skipped,
+        "num_skipped_in_a_row": reptile.num_skipped_in_a_row,
+    }
+
+
+def _average(group: str) -> str:
+    return f"{group}_average"
+
+
+def state_variables(reptile: Reptile) -> list[tf.Variable]:
+    """All that a checkpoint holds, in a fixed order."""
+    return tf.nest.flatten(_all_objects(reptile))
+
+
+def _found(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Prefixes of complete checkpoints, newest first."""
+    return [_prefix(folder, step) for step in checkpointed_steps(folder)]
+
+
+def _prefix(folder: pathlib.Path, step: int) -> pathlib.Path:
+    return folder / f"ckpt-{step:09d}"
+
+
+def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
+    """Writes all state of meta-training, see `save_objects`.
+
+    The random state needs no entry of its own: every draw is a function of the seed (in `identity`) and `meta_step`.
+    """
+    return save_objects(folder, reptile.num_steps(), _all_objects(reptile), identity)
+
+
+def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path:
+    """Writes variables and lists of variables by name, then deletes all but the newest few checkpoints.
+
+    Args:
+        identity: JSON-able facts that must agree when the checkpoint is restored.
+
+    Raises:
+        RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
+    """
+    prefix = _prefix(folder, step)
+    record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
+    try:
+        tf.train.Checkpoint(**objects, identity=record).write(str(prefix))
+    except (tf.errors.OpError, OSError) as error:
+        _delete(prefix)
+        kept = _found(folder)
+        last = f"The last good checkpoint is {kept[0]}" if kept else "There is no earlier checkpoint"
+        reason = " ".join(str(getattr(error, "message", error)).split())
+        raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
+    for old in _found(folder)[_KEPT:]:
+        _delete(old)
+    return prefix
+
+
+def sweep(folder: pathlib.Path) -> None:
+    """Removes what a killed save left: temporary folders, and data files whose index was never written."""
+    complete = {prefix.name for prefix in _found(folder)}
+    ours = [path for end in _ENDS for path in folder.glob(f"ckpt-{'[0-9]' * 9}{end}")]
+    for path in ours:
+        if path.name.split(".")[0].removesuffix("_temp") not in complete or "temp" in path.name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _delete(prefix: pathlib.Path) -> None:
+    # The index goes first: without it the rest does not count as a checkpoint.
+    rest = [path for end in _ENDS for path in prefix.parent.glob(prefix.name + end)]
+    for path in [prefix.with_suffix(".index"), *rest]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(prefix: pathlib.Path) -> Iterator[Any]:
+    """TensorFlow's reader, which takes the path for a pattern: [v2] would stand for one of v and 2."""
+    with tempfile.TemporaryDirectory() as scratch:
+        link = pathlib.Path(scratch, "checkpoints")
+        link.symlink_to(prefix.parent.absolute(), target_is_directory=True)
+        yield tf.train.load_checkpoint(str(link / prefix.name))
+
+
+def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Assigns a checkpoint's values to `objects`, none before all of them have been read."""
+    keyed: dict[str, tf.Variable] = {}
+    for name, variables in objects.items():
+        if isinstance(variables, list):
+            keyed |= {f"{name}/{i}": variable for i, variable in enumerate(variables)}
+        else:
+            keyed[name] = variables
+    with _opened(prefix) as reader:
+        recorded = json.loads(reader.get_tensor("identity" + _VALUE))
+        refuse_difference(prefix, recorded, identity)
+        values = {key: reader.get_tensor(key + _VALUE) for key in keyed}
+    for key, variable in keyed.items():
+        variable.assign(values[key])
+
+
+def restore_objects(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Reads the newest checkpoint that is whole into the variables of `objects`; False if there is none yet.
+
+    Raises:
+        RunError: checkpoints are there but none can be read, or they are of other settings or another split.
+    """
+    prefixes = _found(folder)
+    for prefix in prefixes:
+        try:
+            _read(prefix, objects, identity)
+            return True
+        except RunError:
+            raise
+        except Exception as error:  # TensorFlow's reader reports damage as anything from DataLossError to IndexError
+            logging.warning("%s is damaged (%s); trying the one before", prefix, " ".join(str(error).split())[:200])
+    if prefixes:
+        raise RunError(f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed.")
+    return False
+
+
+def restore_training(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> bool:
+    """Brings all state of meta-training back, see `restore_objects`."""
+    return restore_objects(folder, _all_objects(reptile), identity)
+
+
+def restore_weights(
+    folder: pathlib.Path,
+    meta_weights: Mapping[str, Sequence[tf.Variable]],
+    identity: dict[str, Any],
+    carried: Sequence[tf.Variable] = (),
+) -> int:
+    """Brings back Φ, its average where the run keeps one, and returns its meta-step.
+
+    Args:
+        meta_weights: variables by group, to be overwritten.
+        identity: of the run; `meta_average` in it says whether there is an average.
+        carried: to be overwritten as well, if any.
+
+    Raises:
+        RunError: no checkpoint that fits and can be read.
+    """
+    meta_step = tf.Variable(0, dtype=tf.int64)
+    name = _average if identity.get("meta_average") else str
+    objects: dict[str, Any] = {name(group): list(v) for group, v in meta_weights.items()}
+    if carried:
+        objects["carried"] = list(carried)
+    if not restore_objects(folder, objects | {"meta_step": meta_step}, identity):
+        raise RunError(f"{folder}: no checkpoint there yet.")
+    return int(meta_step)

@@ -1,0 +1,277 @@
+"""What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
+
+import contextlib
+import ctypes
+import datetime
+import functools
+import logging as standard_logging
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tqdm
+from absl import app, flags, logging
+
+from figr_common import streams
+from figr_tf.core.errors import UserError
+from figr_tf.core.interruption import Interrupted
+
+T = TypeVar("T")
+
+
+class PlainFormatter(standard_logging.Formatter):
+    """Warnings as sentences, without the date, thread and source line that absl puts in front."""
+
+    def format(self, record: standard_logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
+class OwnFlags:
+    """absl's `flags` for one entry point: `flags = console.OwnFlags(__name__)`.
+
+    The module that runs as the program defines the flags of the process, for --help and --flagfile.
+    One that is imported gets a set of its own, `FLAGS`: absl refuses a second flag of the same name,
+    and the program that imports it may well have a --seed too.
+    """
+
+    def __init__(self, module_name: str):
+        self.FLAGS = flags.FLAGS if module_name == "__main__" else flags.FlagValues()
+
+    def __getattr__(self, name: str) -> Any:
+        """DEFINE_string and its like."""
+        return functools.partial(getattr(flags, name), flag_values=self.FLAGS)
+
+    @property
+    def DEFINE_path(self) -> Callable[..., Any]:
+        """For the name of a file or folder, in which ~ stands for the home folder."""
+        serializer: flags.ArgumentSerializer = flags.ArgumentSerializer()
+        return functools.partial(flags.DEFINE, _PathParser(), serializer=serializer, flag_values=self.FLAGS)
+
+
+class _PathParser(flags.ArgumentParser):
+    """Most shells leave the ~ of --flag=~/folder alone, so it is expanded here."""
+
+    def parse(self, argument: str) -> str:
+        path = os.path.expanduser(argument)
+        if path.startswith("~"):
+            raise ValueError("~ stands for a home folder, and there is none; give the path in full")
+        return path
+
+
+# Packages that some commands need and requirements.txt does not have → the extra that has them.
+_EXTRAS = {"aiohttp": "serving", "tensorflow_serving": "serving"}
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+_PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, calls `main`, turns a UserError into one line on stderr and status 1.
+
+    An Interrupted becomes its own status.
+    """
+
+    def guarded(argv: list[str]) -> None:
+        logging.use_absl_handler()
+        logging.get_absl_handler().setFormatter(PlainFormatter())
+        logging.set_verbosity(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise UserError(f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help")
+            main()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_status)
+        except Interrupted as stop:
+            streams.say(f"{stop}; the same command continues from there")
+            sys.exit(stop.exit_status)
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            place = f"pip install 'figr_tf[{extra}]', or in a checkout pip install -e '.[{extra}]'"
+            sys.exit(f"error: {error.name} is not installed; the extra {extra!r} has it: {place}")
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a folder that cannot be written, a full disk
+            place = f"{error.filename}: " if error.filename else ""
+            sys.exit(f"error: {place}{error.strerror or error}")
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+
+    with streams.tolerated():
+        app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """absl's own, for flagfiles with a byte-order mark, too, as Windows' editors leave one."""
+    try:
+        program, *arguments = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+    except UnicodeDecodeError:
+        sys.exit("error: --flagfile: not UTF-8. Save the file in that encoding.")
+    except flags.Error as error:
+        sys.exit(f"error: --flagfile: {error}")
+    unmarked = [argument.removeprefix("\ufeff") for argument in arguments]
+    given = [a for a, raw in zip(unmarked, arguments, strict=True) if a == raw or _is_setting(a)]
+    return app.parse_flags_with_usage([program, *given])
+
+
+def _is_setting(line: str) -> bool:
+    """Whether a flagfile's line is more than a comment or blank."""
+    return bool(line) and not line.startswith(("#", "//"))
+
+
+@contextlib.contextmanager
+def banner_held_back() -> Iterator[None]:
+    """For the import and the start of TensorFlow: keeps its unconditional lines off the terminal.
+
+    Each operation gets one CPU thread, and as many run at once as there are cores: an inner step is thousands of small
+    operations, most of them independent of each other. TF_NUM_INTRAOP_THREADS in the environment overrides it.
+
+    The lines come from C++ before any log level applies, hence the detour over the file descriptor; they are shown if
+    the start fails.
+    """
+    # Keras reads it once, when it is first imported.
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UserError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it.")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    # TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is
+    # raised as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as banner:
+        os.dup2(banner.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            banner.seek(0)
+            os.write(terminal, banner.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:
+    """Raises UserError if a result could not be written there: now rather than after minutes."""
+    if pathlib.Path(path).suffix.lower() not in suffixes:
+        raise UserError(f"{path}: give it a name that ends in {suffixes[0]}.")
+    if not pathlib.Path(path).resolve().parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist. Make it first.")
+
+
+def reuse_freed_memory() -> None:
+    """Makes C's allocator keep what TensorFlow frees; for programs that do the same thing over and over.
+
+    By default glibc hands large blocks back to Linux at once and gets them anew, page by page: with h = 64, whose
+    weights take 311 MB, 2.7 million page faults in one adaptation, a sixth of its time.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def start_tensorflow() -> str:
+    """Imports and starts TensorFlow without its banner, and names the device in use."""
+    with banner_held_back():
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices()
+    gpus = [device for device in devices if device.device_type == "GPU"]
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name"))
+
+
+def track(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
+    """Yields the items and shows how far it has come: a bar on a terminal, a plain line a minute elsewhere."""
+    start = printed = time.monotonic()
+    bar = tqdm.tqdm(items, desc=label, unit=f" {unit}", disable=None, leave=False)
+    for done, item in enumerate(bar):
+        now = time.monotonic()
+        if bar.disable and now - printed > _PLAIN_INTERVAL:
+            printed = now
+            eta = datetime.timedelta(seconds=round((now - start) / done * (len(items) - done)))
+            print(f"{label}: {done}/{len(items)} {unit}  ETA {eta}", flush=True)
+        yield item
+
+
+class Progress:
+    """Meta-steps taken, rate and time left: a bar on a terminal, plain lines elsewhere.
+
+    Attributes:
+        is_seen: False once the terminal, or whatever reads in its place, has gone.
+    """
+
+    def __init__(self, start: int, total: int, metric_labels: Mapping[str, str]):
+        """metric_labels: name of each metric to show → what to call it."""
+        self._labels = metric_labels
+        self._bar = tqdm.tqdm(initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True)
+        self._step, self._total = start, total
+        self._window: tuple[int, float] | None = None  # step and time since which the rate is taken
+        self._printed = time.monotonic()
+        self._shown: dict[str, Any] = {}
+        self.is_seen = True
+
+    def count_steps(self, times: int) -> None:
+        """Counts the meta-steps of one call as taken."""
+        self._step += times
+        if self._window is None:  # the first call holds the compilation and says nothing about the rate
+            self._window = (self._step, time.monotonic())
+
+    def steps_per_second(self) -> float | None:
+        """Rate since the last call; None until a step has been taken after the first."""
+        now = time.monotonic()
+        if self._window is None or self._window[0] == self._step:
+            return None
+        (step, then), self._window = self._window, (self._step, now)
+        return (self._step - step) / max(now - then, 1e-9)
+
+    def show(self, line: dict[str, Any] | None) -> None:
+        """Brings the terminal up to date; `line` holds new metrics, if there are any."""
+        self._shown = line or self._shown
+        if not self._bar.disable:
+            if line:
+                self._bar.set_postfix_str(self._summary(), refresh=False)
+            self._write(lambda: self._bar.update(self._step - self._bar.n))
+        elif line or time.monotonic() - self._printed > _PLAIN_INTERVAL:
+            self._printed = time.monotonic()
+            text = f"{self._summary()}  {self._rate_and_eta()}"
+            self._write(lambda: print(f"meta-step {self._step}/{self._total}  {text}", flush=True))
+
+    def note(self, text: str) -> None:
+        """Prints a line about held-out tasks, above the bar."""
+        self._write(lambda: self._bar.write(f"meta-step {self._step}: held-out {text}"))
+
+    def _write(self, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except OSError:
+            self.is_seen = False
+
+    def _summary(self) -> str:
+        parts = [
+            f"{label} {self._shown[name]:.3g}"
+            for name, label in self._labels.items()
+            if self._shown.get(name) is not None
+        ]
+        if self._shown.get("num_skipped"):
+            parts.append(f"skipped {self._shown['num_skipped']:.0f}")
+        return "  ".join(parts)
+
+    def _rate_and_eta(self) -> str:
+        rate = self._shown.get("meta_steps_per_second")
+        if not rate:
+            return ""
+        eta = datetime.timedelta(seconds=round((self._total - self._step) / rate))
+        return f"{rate:.3g} meta-steps/s  ETA {eta}"
+
+    def close(self) -> None:
+        self._write(self._bar.close)

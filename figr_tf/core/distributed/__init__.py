@@ -1,0 +1,1 @@
+"""Several devices and hosts: replicas of a meta-batch, and the workers they live in."""

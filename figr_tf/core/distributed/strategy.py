@@ -1,0 +1,276 @@
+"""Meta-training on several devices and hosts with tf.distribute: what is different there is here, and nowhere else.
+
+Each replica adapts to its share of the meta-batch, the means of Φ − W are averaged over the replicas by one all-reduce,
+and every replica takes the same Adam step. Nothing else is exchanged. Keras optimisers would sum what they are given
+over the replicas, and ours does not know of them: so `mean` is the one place where the meta-gradient is averaged.
+
+A strategy must be built before anything else is asked of TensorFlow.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+from tensorflow.python.eager import context
+
+from figr_common import proxies
+from figr_tf.core.distributed.cluster import Cluster, WorkerLost
+from figr_tf.core.distributed.supervision import SILENCE, Supervisor
+from figr_tf.core.errors import UserError
+from figr_tf.core.optimizers import replica_variable
+
+MODES = ("none", "mirrored", "multi_worker")
+# Seconds. One task takes that long only if some worker is stuck: with the first the graph is built and compiled, and a
+# chief that draws pictures lets the others wait.
+_TASK_DEADLINE = 900.0
+_OF_LOST_WORKERS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+_GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
+
+
+class Step(NamedTuple):
+    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested alike.
+
+    Attributes:
+        num_tasks: how many tasks it adapts to.
+    """
+
+    take: Callable[[Any], Any]
+    dtypes: Any
+    num_tasks: int
+
+
+def _repeat(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: int) -> Any:
+    """Calls `take` that often within a graph; its results stacked to [most], of which the first `times` count."""
+    rows = tf.nest.map_structure(lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes)
+
+    def body(i, rows):
+        return i + 1, tf.nest.map_structure(lambda row, value: row.write(i, value), rows, take())
+
+    # In order: each meta-step starts from the weights of the one before.
+    _, rows = tf.while_loop(lambda i, _: i < times, body, (tf.constant(0), rows), parallel_iterations=1)
+    return tf.nest.map_structure(lambda row: row.stack(), rows)
+
+
+def _first(times: int, rows: Any) -> Any:
+    return tf.nest.map_structure(lambda row: row[:times], rows)
+
+
+class OneDevice:
+    """No replicas: all that the loop asks of a distribution, answered without one.
+
+    Attributes:
+        num_replicas: devices that share a meta-batch.
+        supervisor: knows the other workers; there are none here.
+    """
+
+    num_replicas = 1
+
+    def __init__(self, supervisor: Supervisor | None = None):
+        self.supervisor = supervisor or Supervisor(Cluster(), 0.0)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self.supervisor.cluster.is_chief
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Where the variables of a run are made."""
+        return contextlib.nullcontext()
+
+    def share(self, meta_batch_size: int) -> int:
+        """How many tasks of a meta-batch fall to each replica.
+
+        Raises:
+            UserError: they cannot be shared evenly.
+        """
+        share, rest = divmod(meta_batch_size, self.num_replicas)
+        if rest:
+            raise UserError(
+                f"--meta_batch_size={meta_batch_size} is not a multiple of the {self.num_replicas} replicas, so the"
+                " tasks cannot be shared evenly."
+            )
+        return share
+
+    def first_task(self, share: int) -> int | tf.Tensor:
+        """Number within the meta-batch of the first task of this replica, for use in a replica's step."""
+        return 0
+
+    def place(self, value: np.ndarray) -> Any:
+        """A copy of a constant on the device of each replica."""
+        return tf.constant(value)
+
+    def local(self, value: Any) -> Any:
+        """What the first replica of this process has of a nested value that was placed or computed on all of them."""
+        return value
+
+    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
+        """What takes `step` up to `most` times on every replica, with its copy of what was placed, in one call.
+
+        Returns:
+            A function of how many times; it returns the first replica's results, scalars stacked to [times].
+        """
+        loop = tf.function(
+            lambda times: _repeat(lambda: step.take(placed), step.dtypes, times, most),
+            autograph=False,
+            jit_compile=jit_compile,
+        )
+        return lambda times: _first(times, loop(tf.constant(times)))
+
+    def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
+        """Compiles what a replica does alone, if it has to be apart from the rest of its step."""
+        return gradient
+
+    def mean(self, values: Any) -> Any:
+        """The mean over all replicas of nested float tensors, for use in a replica's step, once."""
+        return values
+
+    def broadcast(self, variables: list[tf.Variable]) -> None:
+        """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
+
+    def is_stopping(self, signals: list[int]) -> bool:
+        """Whether to stop after this meta-step: all workers answer alike. `signals` are those received so far."""
+        return bool(signals)
+
+    @contextlib.contextmanager
+    def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
+        """Around whatever waits for other workers: ends all of them if it takes too long or one is lost.
+
+        times: how many times as long it may take as one task.
+        """
+        yield
+
+
+class Replicated(OneDevice):
+    """The replicas of a tf.distribute strategy, of this process and, through TF_CONFIG, of others."""
+
+    def __init__(self, strategy: tf.distribute.Strategy, supervisor: Supervisor):
+        super().__init__(supervisor)
+        self._strategy = strategy
+        self.num_replicas = strategy.num_replicas_in_sync
+        with strategy.scope():
+            # A wish to stop travels with the means, so that all workers learn of it after the same meta-step.
+            self._wish, self._wishes = (replica_variable(0.0, tf.float32) for _ in range(2))
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        return self._strategy.scope()
+
+    def first_task(self, share: int) -> tf.Tensor:
+        return share * tf.cast(_replica().replica_id_in_sync_group, tf.int32)
+
+    def place(self, value: np.ndarray) -> Any:
+        devices = self._strategy.extended.worker_devices
+
+        def copy_to_device(context):
+            with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
+                return tf.constant(value)
+
+        return self._strategy.experimental_distribute_values_from_function(copy_to_device)
+
+    def local(self, value: Any) -> Any:
+        return tf.nest.map_structure(lambda x: self._strategy.experimental_local_results(x)[0], value)
+
+    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
+        def take() -> Any:
+            return self.local(self._strategy.run(step.take, (placed,)))
+
+        # Not jit-compiled as a whole: XLA cannot compile an all-reduce on CPUs.
+        loop = tf.function(lambda times: _repeat(take, step.dtypes, times, most), autograph=False)
+
+        def take_steps(times: int) -> Any:
+            with self.waiting_for(f"{times} × {step.num_tasks} tasks", times * step.num_tasks):
+                return _first(times, loop(tf.constant(times)))
+
+        return take_steps
+
+    def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
+        return tf.function(gradient, autograph=False, jit_compile=jit_compile)
+
+    def mean(self, values: Any) -> Any:
+        flat = [*tf.nest.flatten(values), self._wish.read_value()]
+        *means, wishes = _replica().all_reduce(tf.distribute.ReduceOp.MEAN, flat)
+        self._wishes.assign(wishes)
+        return tf.nest.pack_sequence_as(values, means)
+
+    def broadcast(self, variables: list[tf.Variable]) -> None:
+        if self.supervisor.cluster.size == 1:
+            return
+
+        def copy_from_chief() -> None:
+            is_source = tf.equal(_replica().replica_id_in_sync_group, 0)
+            for dtype in dict.fromkeys(variable.dtype for variable in variables):
+                group = [variable for variable in variables if variable.dtype == dtype]
+                values = [v.read_value() for v in group]
+                values = [tf.where(is_source, value, tf.zeros_like(value)) for value in values]
+                values = _replica().all_reduce(tf.distribute.ReduceOp.SUM, values)
+                for variable, value in zip(group, values, strict=True):
+                    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+        tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
+
+    def is_stopping(self, signals: list[int]) -> bool:
+        if self.supervisor.cluster.size == 1:
+            return super().is_stopping(signals)
+        if signals:
+            self._wish.assign(1.0)
+        return bool(self._wishes.numpy() > 0)
+
+    @contextlib.contextmanager
+    def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
+        seconds = _TASK_DEADLINE * times
+        sentence = f"waited {seconds:.0f} s for {what}; some worker is stuck or cannot reach another's address"
+        try:
+            with self.supervisor.within(seconds, sentence):
+                yield
+        except tf.errors.OpError as error:
+            is_loss = self.supervisor.cluster.size > 1 and isinstance(error, _OF_LOST_WORKERS)
+            self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
+            if not is_loss:
+                raise
+            raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
+
+
+def _replica() -> tf.distribute.ReplicaContext:
+    return tf.distribute.get_replica_context()
+
+
+def build(mode: str, supervisor: Supervisor) -> OneDevice:
+    """The distribution that --distribute asks for.
+
+    "mirrored" has a replica on every GPU of this host; without one, on every logical CPU device, of which there is one
+    unless configured otherwise. "multi_worker" has them on the devices of all hosts that TF_CONFIG names.
+    """
+    if mode == "none":
+        return OneDevice(supervisor)
+    if mode == "mirrored":
+        return Replicated(tf.distribute.MirroredStrategy(_local_devices()), supervisor)
+    proxies.bypass(supervisor.cluster.hosts())
+    _leave_waiting_to_us()
+    seconds = supervisor.start_timeout
+    what = f"waited {seconds:g} s for TensorFlow to start on all workers and to reach them"
+    with supervisor.within(seconds, what):
+        return Replicated(tf.distribute.MultiWorkerMirroredStrategy(), supervisor)
+
+
+def _leave_waiting_to_us() -> None:
+    """Turns off what TensorFlow has in the place of `supervision`; there is no public way to.
+
+    While its coordination service waits for the other workers it keeps Python's lock, so that no
+    thread of ours can end the waiting, and it takes SIGTERM for itself. Without it TensorFlow waits
+    in the collective operation that makes the first variable. Its health check would make every
+    process wait half a minute at its end.
+    """
+    context.context().configure_coordination_service(service_type="")
+    CollectiveAllReduceExtended._enable_check_health = False
+
+
+def _local_devices() -> list[str]:
+    devices: Iterable[Any] = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in devices]

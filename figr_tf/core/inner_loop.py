@@ -1,0 +1,33 @@
+"""The shape that all inner loops share: K steps, one after another, on weights that are nobody's variables."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import tensorflow as tf
+
+State = TypeVar("State")
+
+
+def repeat(
+    step: Callable[[tf.Tensor, State], State],
+    state: State,
+    count: int | tf.Tensor,
+    first: int | tf.Tensor = 0,
+) -> State:
+    """Takes the steps `first` … `first + count − 1`: state ← step(k, state).
+
+    Args:
+        step: called with int32 [] k and the state; it returns a state of the same structure.
+        state: nested tensors.
+        count: K ≥ 0; 0 returns `state`.
+    """
+    first = tf.convert_to_tensor(first, tf.int32)
+    last = first + tf.convert_to_tensor(count, tf.int32)
+    # One step at a time: its operations fill the cores, and order is part of the algorithm.
+    _, state = tf.while_loop(
+        lambda k, _: k < last,
+        lambda k, state: (k + 1, step(k, state)),
+        (first, state),
+        parallel_iterations=1,
+    )
+    return state

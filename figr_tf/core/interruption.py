@@ -1,0 +1,59 @@
+"""Ending a training run from outside without losing what it has done."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+from absl import logging
+
+
+class Interrupted(Exception):
+    """A signal, or a reader of the output that went away, ended a run after its state was saved.
+
+    Attributes:
+        exit_status: 128 + the signal's number, as shells have it.
+    """
+
+    def __init__(self, signal_number: int, where: str):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} at {where}")
+        self.exit_status = 128 + signal_number
+
+
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def endings() -> tuple[signal.Signals, ...]:
+    """The signals that ask a process to end: also that of a terminal that closes, unless it is
+    ignored, as under nohup."""
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGTERM, signal.SIGINT, *hangup)
+
+
+@contextlib.contextmanager
+def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
+    """Notes `endings` instead of dying in the middle of a step; a second one ends the process at once.
+
+    Outside of the main thread, where Python hears no signals, they stay what they were.
+
+    Args:
+        noted: list to note them in, to which others may add.
+    """
+    noted = [] if noted is None else noted
+    received: list[int] = []
+
+    def note(number, _frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        noted.append(number)
+        logging.warning("%s: finishing this step and saving; again to stop at once", signal.Signals(number).name)
+
+    heard = endings() if in_main_thread() else ()
+    previous = {number: signal.signal(number, note) for number in heard}
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,176 @@
+"""What a training writes: metrics, pictures, checkpoints, progress. Of several workers only the chief does."""
+
+import contextlib
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from figr_common import image_grid
+from figr_tf.core import checkpoints, console, reptile, runs
+from figr_tf.core.errors import RunError
+from figr_tf.core.runs import RunFolder
+from figr_tf.core.settings import TrainingSettings
+
+
+class HeldOut(Protocol):
+    """What can show how held-out tasks come out: the trainer."""
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """See `system.System.pictures`."""
+
+    def report(self) -> dict[str, float]:
+        """See `system.System.report`."""
+
+
+class Metrics:
+    """metrics.jsonl and TensorBoard: means over the meta-steps since the last line."""
+
+    def __init__(self, folder: RunFolder, meta_step: int):
+        self._path = folder.path / "metrics.jsonl"
+        self._forget_after(meta_step)
+        self._writer = tf.summary.create_file_writer(str(folder.tensorboard), filename_suffix=f".from-{meta_step}")
+        self._pending: list[dict[str, float]] = []
+
+    def _forget_after(self, meta_step: int) -> None:
+        """Drops lines of steps that a kill threw away and that will be taken again, and a line torn by it."""
+        text = self._path.read_text() if self._path.exists() else ""
+        kept = []
+        for line in text.splitlines(keepends=True):
+            with contextlib.suppress(ValueError):
+                if json.loads(line)["meta_step"] <= meta_step and line.endswith("\n"):
+                    kept.append(line)
+        if "".join(kept) != text:
+            runs.write_whole(self._path, "".join(kept))
+
+    def add(self, metrics: reptile.MetaStepMetrics) -> None:
+        """Notes meta-steps: `metrics` holds [times] of each."""
+        columns = {name: values.numpy().tolist() for name, values in metrics.values.items()}
+        rows = zip(*columns.values(), strict=True)
+        self._pending += [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, Any]:
+        """Appends one line of means; steps that were skipped count with what is finite of theirs."""
+        rows, self._pending = self._pending, []
+        line: dict[str, Any] = {"meta_step": meta_step}
+        for key in rows[0]:
+            finite = [row[key] for row in rows if np.isfinite(row[key])]
+            line[key] = float(np.mean(finite)) if finite else None
+        line |= {"num_skipped": num_skipped, "meta_steps_per_second": steps_per_second}
+        self._append(line)
+        return line
+
+    def write_report(self, meta_step: int, report: dict[str, float]) -> None:
+        """Appends a line about held-out tasks."""
+        self._append({"meta_step": meta_step} | {f"held_out_{k}": v for k, v in report.items()})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        with self._writer.as_default(step=line["meta_step"]):
+            for key, value in line.items():
+                if value is not None and key != "meta_step":
+                    tf.summary.scalar(key, value)
+        self._writer.flush()
+
+    def write_picture(self, meta_step: int, picture) -> None:
+        with self._writer.as_default(step=meta_step):
+            tf.summary.image("held_out", np.asarray(picture)[None])
+        self._writer.flush()
+
+
+class Bystander:
+    """Stands for the recorder in workers that write nothing."""
+
+    def restore(self) -> None:
+        """Brings back the newest checkpoint, if there is one."""
+
+    def begin(self, signals: list[int]) -> contextlib.AbstractContextManager:
+        """Around all meta-steps; what should stop them may be added to `signals`."""
+        return contextlib.nullcontext()
+
+    def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
+        """Notes the meta-steps of one call, the last of them number `step`, as taken; `metrics` holds [times] each."""
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+
+    def draw_if_due(self, held_out: HeldOut, step: int, signals: list[int]) -> None:
+        """Shows held-out tasks every `eval_every` meta-steps and at the end, unless that is done."""
+
+
+class Recorder(Bystander):
+    """Writes one run folder."""
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        folder: RunFolder,
+        state: reptile.Reptile,
+        identity: dict[str, Any],
+        metric_labels: Mapping[str, str],
+    ):
+        self._settings, self._folder, self._state = settings, folder, state
+        self._identity, self._metric_labels = identity, metric_labels
+
+    def restore(self) -> None:
+        checkpoints.sweep(self._folder.checkpoints)
+        if checkpoints.restore_training(self._folder.checkpoints, self._state, self._identity):
+            print(f"continuing at meta-step {self._state.num_steps()}", flush=True)
+
+    @contextlib.contextmanager
+    def begin(self, signals: list[int]) -> Iterator[None]:
+        self._signals = signals
+        step = self._state.num_steps()
+        if step < self._settings.num_meta_steps:
+            print("building the graph of the first meta-step, about ten seconds", flush=True)
+        total = self._settings.num_meta_steps
+        self._progress = console.Progress(step, total, self._metric_labels)
+        try:
+            with contextlib.closing(self._progress):
+                self._metrics = Metrics(self._folder, step)
+                yield
+        except OSError as error:
+            raise RunError(
+                f"{self._folder.path}: {error.strerror or error} while writing metrics or pictures. The last checkpoint"
+                f" is of meta-step {self._folder.num_checkpointed_steps()}; the same command continues from it."
+            ) from error
+
+    def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
+        self._metrics.add(metrics)
+        self._progress.count_steps(len(metrics.finite))
+        line = None
+        if step % self._settings.log_every == 0 or self._is_last(step):
+            num_skipped = int(self._state.num_skipped.numpy())
+            line = self._metrics.write(step, self._progress.steps_per_second(), num_skipped)
+        self._progress.show(line)
+        if not self._progress.is_seen and signal.SIGPIPE not in self._signals:
+            self._signals.append(signal.SIGPIPE)  # As any other command would end; but this one saves.
+
+    def save(self) -> None:
+        checkpoints.save(self._folder.checkpoints, self._state, self._identity)
+
+    def draw_if_due(self, held_out: HeldOut, step: int, signals: list[int]) -> None:
+        due = step and (step % self._settings.eval_every == 0 or self._is_last(step))
+        if not due or self._folder.grid(step).exists():
+            return
+        drawn = []
+        pictures = held_out.pictures()
+        # A large network needs minutes for all tasks; whoever stops the run will not wait for that.
+        while not signals and (picture := next(pictures, None)):
+            drawn.append(picture)
+        if signals:
+            return
+        if report := held_out.report():
+            self._metrics.write_report(step, report)
+            self._progress.note(", ".join(f"{k} {v:.4g}" for k, v in report.items()))
+        grid = image_grid.beside(drawn)
+        self._metrics.write_picture(step, grid)
+        grid.save(self._folder.grid(step))
+
+    def _is_last(self, step: int) -> bool:
+        return step == self._settings.num_meta_steps

@@ -1,0 +1,122 @@
+"""The trained weights of a run: from its checkpoints, or from the one file of a packaged model.
+
+A packaged model is a run folder without what only its training needs: settings.json, identity.json
+and the like, weights.npz, and weights.json, which holds the file's sha256.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from figr_tf.core import checkpoints
+from figr_tf.core.errors import RunError
+from figr_tf.core.runs import RunFolder, write_whole
+
+_WEIGHTS, _RECORD = "weights.npz", "weights.json"
+_KEPT = ("identity.json", "settings.json", "split.json", "network_spec.json", "flags.txt")
+
+Groups = Mapping[str, Sequence[tf.Variable]]
+
+
+def is_packaged(folder: pathlib.Path) -> bool:
+    """Whether the folder holds a packaged model."""
+    return (folder / _RECORD).exists()
+
+
+def restore(run: RunFolder, meta_weights: Groups, carried: Sequence[tf.Variable] = ()) -> int:
+    """Brings back Φ (its average, where the run keeps one) and returns its meta-step.
+
+    Args:
+        meta_weights: variables by group, to be overwritten.
+        carried: to be overwritten as well, if any.
+
+    Raises:
+        RunError: no weights there that fit and can be read, or a byte of a packaged file changed.
+    """
+    if not is_packaged(run.path):
+        identity = run.read_identity()
+        return checkpoints.restore_weights(run.checkpoints, meta_weights, identity, carried)
+    meta_step, arrays = _read(run.path)
+    keyed = _keyed({**meta_weights, "carried": carried})
+    shapes = {key: tuple(variable.shape) for key, variable in keyed.items()}
+    if shapes != {key: array.shape for key, array in arrays.items()}:
+        raise RunError(f"{run.path / _WEIGHTS}: holds other weights than its settings describe.")
+    for key, variable in keyed.items():
+        variable.assign(arrays[key].astype(np.float32))
+    return meta_step
+
+
+def package(
+    run: RunFolder,
+    out: pathlib.Path,
+    meta_weights: Groups,
+    carried: Sequence[tf.Variable] = (),
+    dtype: str = "float32",
+) -> int:
+    """Writes the packaged model of a run and returns its size in bytes.
+
+    Args:
+        out: a folder that does not exist yet.
+        meta_weights, carried: variables that the run's weights fit into; they are overwritten.
+        dtype: of the file, "float32" or "float16"; a model always computes in float32.
+
+    Raises:
+        RunError: `out` exists, or the run has no usable weights.
+    """
+    if out.exists():
+        raise RunError(f"{out}: exists. Choose another folder, or remove it first.")
+    meta_step = restore(run, meta_weights, carried)
+    out.mkdir(parents=True)
+    for name in _KEPT:
+        if (run.path / name).exists():
+            shutil.copyfile(run.path / name, out / name)
+    keyed = _keyed({**meta_weights, "carried": carried})
+    write(out, {key: v.numpy().astype(dtype) for key, v in keyed.items()}, meta_step)
+    return (out / _WEIGHTS).stat().st_size
+
+
+def write(folder: pathlib.Path, arrays: Mapping[str, np.ndarray], meta_step: int) -> None:
+    """Writes the weights of a packaged model and then its record, which makes it one."""
+    scratch = folder / f".new-{_WEIGHTS}"
+    np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
+    os.replace(scratch, folder / _WEIGHTS)
+    record = {"sha256": _sha256(folder / _WEIGHTS), "meta_step": meta_step}
+    write_whole(folder / _RECORD, json.dumps(record, indent=1))
+
+
+def weights_sha256(folder: pathlib.Path) -> str:
+    """Of a packaged model's file. Raises RunError if a byte of it has changed."""
+    return _checked_record(folder)["sha256"]
+
+
+def _checked_record(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+        recorded = record["sha256"], int(record["meta_step"])
+        found = _sha256(folder / _WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder}: its weights cannot be read ({error}).") from error
+    if found != recorded[0]:
+        raise RunError(f"{folder / _WEIGHTS}: does not match the sha256 in {_RECORD}. Copy the folder again.")
+    return record
+
+
+def _read(folder: pathlib.Path) -> tuple[int, dict[str, np.ndarray]]:
+    meta_step = _checked_record(folder)["meta_step"]
+    with np.load(folder / _WEIGHTS, allow_pickle=False) as arrays:
+        return meta_step, dict(arrays)
+
+
+def _keyed(groups: Mapping[str, Sequence[tf.Variable]]) -> dict[str, tf.Variable]:
+    return {f"{group}/{i}": v for group, vs in groups.items() for i, v in enumerate(vs)}
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,94 @@
+"""The embedded default data: an endless alphabet of procedurally drawn characters, no download.
+
+A class is a few smooth strokes through random control points. A drawing of it moves the points, the
+pen and the whole character a little, as a hand would. Coordinates (x, y) reach from −1 to 1 over
+the image, y downwards.
+"""
+
+import numpy as np
+
+_POINTS_PER_STROKE = 100
+
+
+def glyph_images(class_index: int, num_drawings: int, image_size: int, seed: int) -> np.ndarray:
+    """Drawings of one class, dark ink on light paper.
+
+    A drawing depends on the arguments alone, not on how many other classes or drawings are made.
+
+    Args:
+        class_index: which character, 0 or more; there is no last one.
+        num_drawings: at least 1.
+        image_size: height and width in pixels.
+        seed: of the whole alphabet, 0 or more.
+
+    Returns:
+        uint8 [num_drawings, image_size, image_size, 1], ink 0, paper 255.
+    """
+    strokes = _character(np.random.default_rng([seed, class_index]))
+    return np.stack(
+        [
+            _render(
+                *_by_hand(strokes, np.random.default_rng([seed, class_index, drawing])),
+                image_size,
+            )
+            for drawing in range(1, num_drawings + 1)
+        ]
+    )
+
+
+def _character(rng: np.random.Generator) -> list[np.ndarray]:
+    """One to three strokes of [2..4, 2] control points (x, y) in ±0.75.
+
+    Half of the later strokes start on the one before, as they do in most scripts.
+    """
+    strokes: list[np.ndarray] = []
+    for _ in range(rng.integers(1, 4)):
+        # Points of a coarse lattice: strokes are long, and classes differ by more than jitter.
+        lattice = np.stack(np.meshgrid(*[np.linspace(-0.75, 0.75, 4)] * 2), -1).reshape(-1, 2)
+        points = rng.permutation(lattice)[: rng.integers(2, 5)]
+        if strokes and rng.random() < 0.5:
+            points[0] = rng.permutation(strokes[-1])[0]
+        strokes.append(points)
+    return strokes
+
+
+def _by_hand(strokes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """One drawing: points [P, 2] along all strokes, and the pen's radius.
+
+    The spreads are set by eye, so that drawings of a class differ about as much as people's do.
+    """
+    angle, shear = rng.normal(0, 0.09, 2)
+    scale = rng.uniform(0.85, 1.1, 2)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    transform = rotation @ np.array([[scale[0], shear], [0, scale[1]]])
+    shift = rng.normal(0, 0.05, 2)
+    curves = [_smooth(points + rng.normal(0, 0.045, points.shape)) for points in strokes]
+    return np.concatenate(curves) @ transform.T + shift, rng.uniform(0.05, 0.08)
+
+
+def _smooth(points: np.ndarray) -> np.ndarray:
+    """A uniform Catmull-Rom spline through control points [k, 2] → [_POINTS_PER_STROKE, 2]."""
+    # Each end is continued by a mirrored point, since a segment needs a neighbour on either side.
+    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    position = np.linspace(0, len(points) - 1, _POINTS_PER_STROKE)
+    segment = np.minimum(position.astype(int), len(points) - 2)
+    t = (position - segment)[:, None]
+    a, b, c, d = (padded[segment + i] for i in range(4))
+    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+
+
+def _render(curve: np.ndarray, radius: float, image_size: int) -> np.ndarray:
+    """Ink within the pen's radius of the curve, with one pixel of antialiasing.
+
+    Args:
+        curve: [P, 2]. radius: of the pen. Both in units of half an image.
+
+    Returns:
+        uint8 [image_size, image_size, 1].
+    """
+    pixel = 2.0 / image_size
+    centres = np.linspace(-1 + pixel / 2, 1 - pixel / 2, image_size)
+    squared = (centres[:, None] - curve[:, 0]) ** 2, (centres[:, None] - curve[:, 1]) ** 2
+    distance = np.sqrt((squared[1][:, None, :] + squared[0][None, :, :]).min(-1))
+    ink = np.clip((radius - distance) / pixel + 0.5, 0, 1)
+    return np.rint(255 * (1 - ink)).astype(np.uint8)[..., None]

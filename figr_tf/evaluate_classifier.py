@@ -1,0 +1,110 @@
+"""Judges runs of figr_tf.train_classifier on held-out tasks: accuracies with 95 % intervals.
+
+  python -m figr_tf.evaluate_classifier --run RUN --shots 1,5 --num_tasks 10000 --json out.json
+  python -m figr_tf.evaluate_classifier --run RUN_OF_SEED_0,RUN_OF_SEED_1
+
+The same command again continues an interrupted evaluation. Below the runs stand what an unadapted Φ
+answers, and nearest prototypes and cosine matching on the same queries.
+"""
+
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from figr_tf.classifier.reporting import Request
+
+flags = console.OwnFlags(__name__)
+
+_RUN = flags.DEFINE_list("run", None, "Run folders of one setting, comma-separated.", required=True)
+_SHOTS = flags.DEFINE_list(
+    "shots",
+    ["1", "5"],
+    "Images per class that a task shows, one column each.",
+)
+_NUM_TASKS = flags.DEFINE_integer(
+    "num_tasks",
+    1_000,
+    "Held-out tasks, one query per class each.",
+    2,
+)
+_TRANSDUCTIVE = flags.DEFINE_bool(
+    "transductive", True, "Also classify all queries of a task in one forward pass, in own rows."
+)
+_BASELINES = flags.DEFINE_bool("baselines", True, "Add the rows that need no adaptation.")
+_EVAL_BATCH_SIZE = flags.DEFINE_integer(
+    "eval_batch_size",
+    None,
+    "Images of an inner step. Default: the run's.",
+    1,
+)
+_EVAL_INNER_STEPS = flags.DEFINE_integer(
+    "eval_inner_steps",
+    None,
+    "Inner steps. Default: the run's.",
+    1,
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the tasks.", 0, 2**31 - 1)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder with the data set's files, as in training.",
+)
+_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_JSON = flags.DEFINE_string("json", None, "Write all numbers here, with versions and hashes.")
+_MARKDOWN = flags.DEFINE_string("markdown", None, "Write the table here.")
+
+
+def _shots() -> list[int]:
+    try:
+        shots = sorted({int(text) for text in _SHOTS.value})
+    except ValueError as error:
+        raise UserError(f"--shots={','.join(_SHOTS.value)}: give whole numbers.") from error
+    if not shots or shots[0] < 1:
+        raise UserError(f"--shots={','.join(_SHOTS.value)}: give positive numbers.")
+    return shots
+
+
+def _request() -> "Request":
+    from figr_tf.classifier.reporting import Request
+
+    for path, suffix in ((_JSON.value, ".json"), (_MARKDOWN.value, ".md")):
+        if path:
+            console.check_output(path, [suffix])
+    return Request(
+        _shots(),
+        _NUM_TASKS.value,
+        _SEED.value,
+        _TRANSDUCTIVE.value,
+        _BASELINES.value,
+        _DATA_DIR.value,
+        _CACHE_DIR.value,
+    )
+
+
+def main() -> None:
+    # See figr_tf.train_classifier.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.start_tensorflow()
+    from figr_tf.classifier import reporting
+    from figr_tf.classifier.model import ClassifierModel
+    from figr_tf.evaluation.features import Critic
+    from figr_tf.models import find
+
+    request = _request()
+    sizes = _EVAL_BATCH_SIZE.value, _EVAL_INNER_STEPS.value
+    models = [ClassifierModel(find(name), *sizes) for name in dict.fromkeys(_RUN.value)]
+    report = reporting.run(models, request, Critic().embed)
+    print(report.text(), flush=True)
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
+    if _MARKDOWN.value:
+        pathlib.Path(_MARKDOWN.value).write_text(report.table.to_markdown() + "\n")
+
+
+if __name__ == "__main__":
+    console.run(main)

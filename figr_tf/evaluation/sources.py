@@ -1,0 +1,72 @@
+"""What real drawings are to be told from: the referee's decks and the stand-in draw on the same."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from figr_common.decks import REAL
+from figr_tf import models
+from figr_tf.core.errors import UserError
+from figr_tf.evaluation import reference_rows
+from figr_tf.evaluation.episodes import Episode
+
+DEFAULT_MODELS = ("omniglot-32", "omniglot-32-redraw")
+_KINDS = {
+    "gan": "FIGR, adapted to the four drawings in K = {k} inner steps",
+    "warp": "a network that redraws the four drawings; it does not adapt",
+}
+
+# All drawings of a class, uint8 [count, S, S, 1], the episode, m and a seed → uint8 [m, S, S, 1].
+Draw = Callable[[np.ndarray, Episode, int, int], np.ndarray]
+
+
+class Source(NamedTuple):
+    """draw: makes m drawings. about: what it is, for people, a phrase."""
+
+    draw: Draw
+    about: str
+
+
+def _real(drawings: np.ndarray, episode: Episode, m: int, _: int) -> np.ndarray:
+    """Held-out drawings H, without replacement; as many as there are, if there are not m."""
+    return drawings[episode.held_out[:m]]
+
+
+def _reference(make: Callable[..., np.ndarray]) -> Draw:
+    def draw(drawings: np.ndarray, episode: Episode, m: int, seed: int) -> np.ndarray:
+        return make(drawings[episode.support], m, np.random.default_rng(seed))
+
+    return draw
+
+
+def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
+    model, kind = models.load(name), models.system_of(models.find(name))
+
+    def draw(drawings: np.ndarray, episode: Episode, m: int, seed: int) -> np.ndarray:
+        return model.generate(drawings[episode.support], m, seed)
+
+    about = _KINDS.get(kind, f"a model of the kind {kind}").format(k=model.num_inner_steps)
+    try:
+        _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0)
+    except ValueError as error:
+        raise UserError(f"{name}: cannot draw from these drawings: {error}.") from error
+    return Source(draw, about)
+
+
+def choose(model_names: list[str], image_shape: tuple[int, ...]) -> Mapping[str, Source]:
+    """Source by name, in the order of every table: real, the models, small affine, copies.
+
+    Args:
+        model_names: shipped models or run folders. image_shape: S, S and C of the drawings.
+
+    Raises:
+        UserError: a model that cannot be loaded or takes no such drawings.
+    """
+    rows = {REAL: Source(_real, "other real drawings: nobody can tell them")}
+    for name in model_names:
+        rows[name.rstrip("/").rpartition("/")[2]] = _of_model(name, image_shape)
+    small, copies = reference_rows.small_affine, reference_rows.copies
+    rows["small affine"] = Source(_reference(small), "the four drawings, a little rotated, scaled, sheared and shifted")
+    rows["copies"] = Source(_reference(copies), "the four drawings themselves, drawn with replacement")
+    return rows

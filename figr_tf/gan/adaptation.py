@@ -1,0 +1,281 @@
+"""The inner loop of FIGR: Algorithm 1, lines "repeat K times", and Algorithm 2 (Clouâtre & Demers 2019).
+
+Weights go in, weights come out and no variable is touched, so any number of adaptations may run side by side.
+Training, generation, evaluation and export all call `adapt`; there is no other inner loop in the project.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from figr_tf.core import inner_loop, random
+from figr_tf.gan import losses
+from figr_tf.gan.networks import Networks, apply_network
+
+OPTIMIZERS = ("sgd", "adam")
+_ADAM_BETA_2, _ADAM_EPSILON = 0.99, 1e-8
+_CHOICE = 2  # Stream of an inner step's seed; splitting it in two takes what would be 0 and 1.
+
+
+class Weights(NamedTuple):
+    """The weights of both networks, in the order of `model.trainable_variables`."""
+
+    generator: tuple[tf.Tensor, ...]
+    discriminator: tuple[tf.Tensor, ...]
+
+
+class InnerLosses(NamedTuple):
+    """Of one inner step, [] each; the penalty is without its weight λ."""
+
+    discriminator: tf.Tensor
+    generator: tf.Tensor
+    gradient_penalty: tf.Tensor
+
+
+class InnerState(NamedTuple):
+    """All that an adaptation carries from one inner step to the next.
+
+    Attributes:
+        step: int32 [], inner steps taken so far.
+        weights: W as it is now.
+        second_moments: Adam's averages of squared gradients, nested like `weights`; empty with SGD.
+        averaged_generator: the average of the generator's weights over the steps; empty unless
+            `InnerStep.average_decay` asks for it.
+    """
+
+    step: tf.Tensor
+    weights: Weights
+    second_moments: Weights
+    averaged_generator: tuple[tf.Tensor, ...]
+
+    @property
+    def drawing_generator(self) -> tuple[tf.Tensor, ...]:
+        """The generator's weights that samples are drawn with."""
+        return self.averaged_generator or self.weights.generator
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerStep:
+    """How one inner step updates the weights.
+
+    Attributes:
+        learning_rate: of both networks; ≥ 0.
+        loss: "wasserstein", or "bce" (the paper's DCGAN ablation).
+        gradient_penalty_weight: λ; 0 leaves the penalty out of the graph.
+        gradient_penalty_norm: "image" (WGAN-GP) or "pixel" (the 2018 code), see
+            `losses.gradient_penalty`.
+        optimizer: "sgd" (the paper's), or "adam" without momentum (β1 = 0, β2 = 0.99), which starts
+            anew with every task.
+        batch_size: real images of one inner step, drawn anew from those at hand; None takes all of
+            them at every step, as the paper does.
+        average_decay: samples are drawn with the generator's weights averaged over the inner steps,
+            with this decay per step; 0 draws with the weights of the last step.
+
+    Raises:
+        ValueError: a value outside of what is given above.
+    """
+
+    learning_rate: float = 1e-4
+    loss: str = "wasserstein"
+    gradient_penalty_weight: float = 10.0
+    gradient_penalty_norm: str = "image"
+    optimizer: str = "sgd"
+    batch_size: int | None = None
+    average_decay: float = 0.0
+
+    def __post_init__(self):
+        for name, known in (
+            ("loss", losses.LOSSES),
+            ("gradient_penalty_norm", losses.GRADIENT_PENALTY_NORMS),
+            ("optimizer", OPTIMIZERS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}. Received: {getattr(self, name)!r}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be positive or None. Received: {self.batch_size}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1). Received: {self.average_decay}")
+
+
+def start(weights: Weights, step: InnerStep) -> InnerState:
+    """The state before the first inner step; `weights` are usually the meta-weights Φ."""
+    adam, averaged = step.optimizer == "adam", step.average_decay > 0
+    return InnerState(
+        tf.constant(0),
+        weights,
+        tf.nest.map_structure(tf.zeros_like, weights) if adam else Weights((), ()),
+        weights.generator if averaged else (),
+    )
+
+
+def weights_of(networks: Networks) -> Weights:
+    """The current values of the networks' variables (Φ)."""
+    return Weights(*(tuple(v.value.read_value() for v in model.trainable_variables) for model in networks))
+
+
+def generate_images(networks: Networks, generator_weights: tuple[tf.Tensor, ...], latents: tf.Tensor) -> tf.Tensor:
+    """Latents [B, latent_dim] → images [B, H, W, C] in (−1, 1)."""
+    return apply_network(networks.generator, generator_weights, latents)
+
+
+def _descend(
+    tape: tf.GradientTape,
+    loss: tf.Tensor,
+    weights: tuple[tf.Tensor, ...],
+    second_moments: tuple[tf.Tensor, ...],
+    rate: float,
+    step_number: tf.Tensor,
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """One step of SGD, or of Adam where there are second moments; step numbers begin at 1."""
+    if not second_moments:
+        # The rate enters where the gradient starts, and so costs nothing per weight.
+        updates = tape.gradient(loss, weights, output_gradients=tf.constant(rate))
+        return tuple(w - u for w, u in zip(weights, updates, strict=True)), ()
+    gradients = tape.gradient(loss, weights)
+    # Kingma & Ba 2015, algorithm 1 with β1 = 0: the first moment is the gradient itself.
+    correction = 1.0 / (1.0 - tf.pow(_ADAM_BETA_2, tf.cast(step_number, tf.float32)))
+    moments = tuple(
+        _ADAM_BETA_2 * v + (1.0 - _ADAM_BETA_2) * tf.square(g) for v, g in zip(second_moments, gradients, strict=True)
+    )
+    moved = tuple(
+        w - rate * g / (tf.sqrt(v * correction) + _ADAM_EPSILON)
+        for w, g, v in zip(weights, gradients, moments, strict=True)
+    )
+    return moved, moments
+
+
+class _Draws(NamedTuple):
+    """Random numbers of one inner step: latents [2n, latent_dim], first the discriminator's; mix [n, 1, 1, 1]."""
+
+    latents: tf.Tensor
+    mix: tf.Tensor
+
+
+def _draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> _Draws:
+    latent_seed, mix_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+    latents = random.standard_normal([2, n, networks.generator.input_shape[-1]], latent_seed)
+    mix = tf.random.stateless_uniform([n, 1, 1, 1], mix_seed, alg="philox")
+    return _Draws(tf.reshape(latents, [2 * n, latents.shape[-1]]), mix)
+
+
+def choose(images: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """`count` of the images [N, H, W, C] at random, none twice before all have been taken once."""
+    available = tf.shape(images)[0]
+    rounds = -(-count // available)
+    # The ranks of random numbers are a random order; images of a later round rank behind.
+    draw = tf.random.stateless_uniform([rounds, available], seed, alg="philox")
+    draw -= tf.cast(tf.range(rounds), tf.float32)[:, tf.newaxis]
+    chosen = tf.math.top_k(tf.reshape(draw, [-1]), count, sorted=False).indices
+    return tf.gather(images, chosen % available)
+
+
+def inner_step(
+    networks: Networks,
+    state: InnerState,
+    real_images: tf.Tensor,
+    step: InnerStep,
+    seed: tf.Tensor,
+) -> tuple[InnerState, InnerLosses]:
+    """One step of the discriminator, then one of the generator against it, each on fresh latents.
+
+    Args:
+        real_images: [N, H, W, C] in [−1, 1], of which `step.batch_size` are drawn.
+        seed: int32 [2]; a function of it alone decides the latents, the interpolation points and
+            which images are drawn.
+    """
+    if step.batch_size is not None:
+        choice_seed = tf.random.fold_in(seed, _CHOICE, alg="philox")
+        real_images = choose(real_images, step.batch_size, choice_seed)
+    n = tf.shape(real_images)[0]
+    latents, mix = _draw(networks, n, seed)
+    weights, moments, number = state.weights, state.second_moments, state.step + 1
+
+    def generate(generator_weights, latents):
+        return apply_network(networks.generator, generator_weights, latents)
+
+    def score(discriminator_weights, images):
+        return apply_network(networks.discriminator, discriminator_weights, images)
+
+    # Computed outside the tape: what the discriminator's loss would send into the generator is
+    # never used.
+    generated = generate(weights.generator, latents[:n])
+    with tf.GradientTape() as tape:
+        tape.watch(weights.discriminator)
+        scores = score(weights.discriminator, tf.concat([real_images, generated], 0))
+        discriminator_loss = losses.discriminator_loss(step.loss, scores[:n], scores[n:])
+        penalty = tf.constant(0.0)
+        if step.gradient_penalty_weight:
+            penalty = losses.gradient_penalty(
+                lambda images: score(weights.discriminator, images),
+                generated + mix * (real_images - generated),
+                step.gradient_penalty_norm,
+            )
+        total = discriminator_loss + step.gradient_penalty_weight * penalty
+    discriminator, discriminator_moments = _descend(
+        tape, total, weights.discriminator, moments.discriminator, step.learning_rate, number
+    )
+
+    with tf.GradientTape() as tape:
+        tape.watch(weights.generator)
+        generator_loss = losses.generator_loss(
+            step.loss, score(discriminator, generate(weights.generator, latents[n:]))
+        )
+    generator, generator_moments = _descend(
+        tape, generator_loss, weights.generator, moments.generator, step.learning_rate, number
+    )
+    after = InnerState(
+        number,
+        Weights(generator, discriminator),
+        Weights(generator_moments, discriminator_moments),
+        _averaged(state.averaged_generator, generator, state.step, step.average_decay),
+    )
+    return after, InnerLosses(discriminator_loss, generator_loss, penalty)
+
+
+def _averaged(
+    average: tuple[tf.Tensor, ...], weights: tuple[tf.Tensor, ...], steps_before: tf.Tensor, decay: float
+) -> tuple[tf.Tensor, ...]:
+    """The next average, if there is one. Its decay rises from 0.1: the start is soon forgotten."""
+    if not average:
+        return ()
+    count = tf.cast(steps_before, tf.float32)
+    decay = tf.minimum(decay, (count + 1.0) / (count + 10.0))
+    return tuple(a + (1.0 - decay) * (w - a) for a, w in zip(average, weights, strict=True))
+
+
+def adapt_with_losses(
+    networks: Networks,
+    state: InnerState,
+    real_images: tf.Tensor,
+    num_inner_steps: int | tf.Tensor,
+    step: InnerStep,
+    seed: tf.Tensor,
+) -> tuple[InnerState, InnerLosses]:
+    """As `adapt`, with the losses of the last inner step (zeros if there was none)."""
+
+    def one_step(k, carried):
+        step_seed = tf.random.fold_in(seed, k, alg="philox")
+        return inner_step(networks, carried[0], real_images, step, step_seed)
+
+    nothing_yet = InnerLosses(*[tf.constant(0.0)] * 3)
+    return inner_loop.repeat(one_step, (state, nothing_yet), num_inner_steps, state.step)
+
+
+def adapt(
+    networks: Networks,
+    state: InnerState,
+    real_images: tf.Tensor,
+    num_inner_steps: int | tf.Tensor,
+    step: InnerStep,
+    seed: tf.Tensor,
+) -> InnerState:
+    """Adapts to one class by `num_inner_steps` (K) inner steps; the arguments are left as they are.
+
+    Args:
+        state: from `start`, or from a call before: K1 steps and then K2 more are K1 + K2 at once.
+        real_images: [N, H, W, C] in [−1, 1]: the support set, or what augmentation made of it.
+        num_inner_steps: K ≥ 0; 0 returns `state`.
+        seed: int32 [2]. The same seed gives the same result on the same device.
+    """
+    return adapt_with_losses(networks, state, real_images, num_inner_steps, step, seed)[0]

@@ -1,0 +1,205 @@
+"""Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to a trained model."""
+
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from figr_common import images
+from figr_tf.core import runs, trained
+from figr_tf.core.errors import UserError
+from figr_tf.core.random import standard_normal, stateless_seed
+from figr_tf.data import support_sets
+from figr_tf.gan.adaptation import (
+    InnerState,
+    InnerStep,
+    Weights,
+    adapt,
+    generate_images,
+    start,
+    weights_of,
+)
+from figr_tf.gan.augmentation import Augmentation
+from figr_tf.gan.networks import Networks, build_networks, meta_weights
+from figr_tf.gan.settings import Settings
+
+# Streams of one user seed: the inner loop and the final latents never share random numbers.
+_ADAPTATION, _SAMPLES, _AUGMENTATION = 0, 1, 2
+
+
+def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
+    """int32 [2] seed of the inner loop for one user seed."""
+    return stateless_seed(seed, _ADAPTATION)
+
+
+def sample_latents(networks: Networks, num_samples: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+    """Latents [num_samples, latent_dim] for one user seed; the first ones do not depend on how many are drawn."""
+    latent_dim = networks.generator.input_shape[-1]
+    return standard_normal([num_samples, latent_dim], stateless_seed(seed, _SAMPLES))
+
+
+def images_to_adapt_to(
+    support_images: tf.Tensor, augmentation: Augmentation | None, seed: int | tf.Tensor
+) -> tf.Tensor:
+    """The support set, or what augmentation makes of it for one user seed."""
+    if augmentation is None:
+        return support_images
+    return augmentation.vary(support_images, stateless_seed(seed, _AUGMENTATION))
+
+
+def adapt_and_generate(
+    networks: Networks,
+    weights: Weights,
+    support_images: tf.Tensor,
+    num_inner_steps: int | tf.Tensor,
+    step: InnerStep,
+    num_samples: int | tf.Tensor,
+    seed: int | tf.Tensor,
+    augmentation: Augmentation | None = None,
+) -> tf.Tensor:
+    """Algorithm 2: support_images [n, H, W, C] in [−1, 1] → samples [num_samples, H, W, C] in (−1, 1)."""
+    images = images_to_adapt_to(support_images, augmentation, seed)
+    state = start(weights, step)
+    adapted = adapt(networks, state, images, num_inner_steps, step, adaptation_seed(seed))
+    latents = sample_latents(networks, num_samples, seed)
+    return generate_images(networks, adapted.drawing_generator, latents)
+
+
+def _on_its_own(function: Callable, signature: list) -> Callable:
+    return tf.function(function, signature, autograph=False, experimental_attributes={"_noinline": True})
+
+
+class FewShotModel:
+    """A trained meta-initialisation, ready to adapt. Made by `load_run`.
+
+    Attributes:
+        networks: they hold the meta-weights Φ, which nothing here changes.
+        settings: of the training run.
+        meta_step: meta-steps behind Φ.
+        augmentation: what the support is replaced by, if anything.
+        inner_steps: `adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1], number of inner
+            steps, user seed).
+        draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
+
+    TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an export: the inner loop
+    magnifies rounding until another picture comes out.
+    """
+
+    def __init__(
+        self, networks: Networks, settings: Settings, meta_step: int, augmentation: Augmentation | None = None
+    ):
+        self.augmentation = augmentation
+        self.networks = networks
+        self.settings = settings
+        self.meta_step = meta_step
+        spec = settings.network
+        support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
+        count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
+        state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), self.start(weights_of(networks)))
+        self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed])
+        latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
+        generator = state.drawing_generator
+        self.draw = _on_its_own(lambda *inputs: generate_images(networks, *inputs), [generator, latents])
+        self._generate = tf.function(self._generate_from_meta_weights, [support, count, count, seed], autograph=False)
+
+    def start(self, weights: Weights) -> InnerState:
+        """The state before the first inner step."""
+        return start(weights, self.settings.inner)
+
+    def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
+        state = self.start(weights_of(self.networks))
+        state = self.inner_steps(state, support_images, num_inner_steps, seed)
+        return self.draw(state.drawing_generator, sample_latents(self.networks, num_samples, seed))
+
+    def _inner_steps(self, state, support_images, count, seed):
+        images = images_to_adapt_to(support_images, self.augmentation, seed)
+        return adapt(self.networks, state, images, count, self.settings.inner, adaptation_seed(seed))
+
+    @property
+    def num_inner_steps(self) -> int:
+        """K where nobody says."""
+        return self.settings.num_test_inner_steps or self.settings.num_inner_steps
+
+    def meta_weights(self) -> dict[str, list[tf.Variable]]:
+        """Φ by group."""
+        return meta_weights(self.networks)
+
+    @property
+    def age(self) -> str:
+        """How long it was trained, for people."""
+        return f"meta-step {self.meta_step}"
+
+    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """See `support_sets.read`."""
+        spec = self.settings.network
+        return support_sets.read(folder, (spec.image_size, spec.channels), ink)
+
+    def generate(
+        self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
+    ) -> np.ndarray:
+        """Adapts to a support set and draws samples of its class; the same arguments give the same samples.
+
+        Args:
+            support_images: uint8 [n, S, S, C], dark ink on light paper.
+            seed: 0 ≤ seed < 2**53.
+            num_inner_steps: K; the training run's unless given. More of them follow the support more closely.
+
+        Returns:
+            uint8 [num_samples, S, S, C].
+
+        Raises:
+            ValueError: support images of another shape or type, or a number out of its range.
+            UserError: the adaptation diverged.
+        """
+        support = self._check_support(support_images)
+        if num_inner_steps is None:
+            num_inner_steps = self.num_inner_steps
+        support_sets.check_numbers(num_samples, seed)
+        if num_inner_steps < 0:
+            raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
+        samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
+        if not np.isfinite(samples).all():
+            raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
+        return images.to_uint8(samples)
+
+    def samples_along(
+        self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
+    ) -> Iterator[np.ndarray]:
+        """The samples of `generate` as they form, from the same latents: after each number of inner steps in `steps`.
+
+        Args:
+            steps: rising numbers of inner steps, such as range(11). The adaptation goes on from one to the next, so
+                that all of them together cost no more than the last alone.
+
+        Yields:
+            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`. Where the adaptation
+            has diverged the images are blank paper.
+        """
+        support = tf.constant(self._check_support(support_images))
+        state = self.start(weights_of(self.networks))
+        latents = sample_latents(self.networks, num_samples, seed)
+        user_seed, done = tf.constant(seed, tf.int64), 0
+        for step in steps:
+            if step > done:
+                count = tf.constant(step - done)
+                state, done = self.inner_steps(state, support, count, user_seed), step
+            yield images.to_uint8(self.draw(state.drawing_generator, latents).numpy())
+
+    def _check_support(self, support_images: np.ndarray) -> np.ndarray:
+        spec = self.settings.network
+        array = support_sets.check(support_images, (spec.image_size, spec.image_size, spec.channels))
+        return images.to_unit_range(array)
+
+
+def load_run(run: str | pathlib.Path, augmentation_of: Callable[[Settings], Augmentation | None]) -> FewShotModel:
+    """Loads the newest undamaged checkpoint of a run folder.
+
+    Raises:
+        RunError: not a run folder, or no usable checkpoint in it.
+    """
+    folder = runs.RunFolder(pathlib.Path(run))
+    settings = folder.read_settings(Settings)
+    networks = build_networks(settings.network)
+    meta_step = trained.restore(folder, meta_weights(networks))
+    return FewShotModel(networks, settings, meta_step, augmentation_of(settings))

@@ -1,0 +1,177 @@
+"""NetworkSpec and the generator and discriminator that it describes.
+
+"Discriminator" is the paper's word; under the Wasserstein loss it is what WGAN calls the critic.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from figr_tf.core import random
+from figr_tf.gan import layers
+
+ARCHITECTURES = ("resnet", "dcgan", "lean")
+NUM_STAGES = 4
+SIZE_MULTIPLE = 2**NUM_STAGES
+
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        f"figr_tf needs Keras on TensorFlow. Received: {keras.config.backend()}; set KERAS_BACKEND to"
+        " tensorflow before Keras is imported."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """Everything needed to rebuild the two networks; saved with every run.
+
+    Attributes:
+        architecture: "resnet" (3×3 units in residual blocks), "dcgan" (5×5 units, no residuals) or
+            "lean" (3×3 units, no residuals, nothing at full resolution; for CPUs, not the paper's).
+        image_size: height = width in pixels, a multiple of 16.
+        channels: 1 (grey) or 3 (colour).
+        hidden: h, the channels at full resolution; the deepest stage has 16 h.
+        latent_dim: length of one latent vector.
+        blocks_per_stage: residual blocks of a ResNet stage; 2 is the paper's, fewer are faster on a CPU.
+
+    Raises:
+        ValueError: if a field is outside the range given above.
+    """
+
+    architecture: str = "resnet"
+    image_size: int = 32
+    channels: int = 1
+    hidden: int = 64
+    latent_dim: int = 100
+    blocks_per_stage: int = 2
+
+    def __post_init__(self):
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}")
+        if self.image_size < SIZE_MULTIPLE or self.image_size % SIZE_MULTIPLE:
+            raise ValueError(
+                f"image_size must be a positive multiple of {SIZE_MULTIPLE}: the networks halve it {NUM_STAGES} times."
+                f" Received: {self.image_size}"
+            )
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (colour). Received: {self.channels}")
+        for name in ("hidden", "latent_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive integer. Received: {getattr(self, name)}")
+        if self.blocks_per_stage < 0:
+            raise ValueError(f"blocks_per_stage must not be negative. Received: {self.blocks_per_stage}")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "NetworkSpec":
+        """Raises ValueError if the text is not JSON of exactly these fields."""
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise ValueError(f"not a network spec: {error}") from error
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "NetworkSpec":
+        return cls.from_json(path.read_text())
+
+
+class Networks(NamedTuple):
+    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded scores [B, 1].
+
+    Both are sequences of `layers.PureLayer`.
+    """
+
+    generator: keras.Sequential
+    discriminator: keras.Sequential
+
+
+def build_networks(spec: NetworkSpec, seed: int = 0) -> Networks:
+    """Builds both networks with freshly initialised weights; the same seed gives the same weights."""
+    seeds = random.kernel_seeds(seed)
+    if spec.architecture == "lean":
+        return Networks(_build_lean_generator(spec, seeds), _build_lean_discriminator(spec, seeds))
+    return Networks(_build_generator(spec, seeds), _build_discriminator(spec, seeds))
+
+
+def apply_network(model: keras.Sequential, weights: layers.WeightList, inputs: tf.Tensor) -> tf.Tensor:
+    """`model` with `weights`, in the order of `trainable_variables`, in place of its variables."""
+    outputs = inputs
+    used = 0
+    for layer in model.layers:
+        first, used = used, used + len(layer.trainable_variables)
+        outputs = layer.apply(weights[first:used], outputs)
+    return outputs
+
+
+def _stage(spec: NetworkSpec, channels_in: int, channels_out: int, seeds: Iterator[int]) -> list[layers.PureLayer]:
+    """The residual blocks (ResNet pair only), then the transition unit that changes the channels."""
+    if spec.architecture == "dcgan":
+        return [layers.ConvUnit(channels_out, kernel_size=5, seed=next(seeds))]
+    blocks = [layers.ResidualBlock(channels_in, (next(seeds), next(seeds))) for _ in range(spec.blocks_per_stage)]
+    return [*blocks, layers.ConvUnit(channels_out, seed=next(seeds))]
+
+
+def _build_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
+    base = spec.image_size // SIZE_MULTIPLE
+    width = spec.hidden * 2**NUM_STAGES
+    stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
+    stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
+    for stage in reversed(range(NUM_STAGES)):
+        stack += _stage(spec, spec.hidden * 2 ** (stage + 1), spec.hidden * 2**stage, seeds)
+        stack.append(layers.NearestUpsample())
+    return keras.Sequential([*stack, layers.ToImage(spec.channels, next(seeds))], name="generator")
+
+
+def _build_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
+    stack = [keras.Input((spec.image_size, spec.image_size, spec.channels), dtype="float32", name="images")]
+    stack.append(layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds)))
+    for stage in range(NUM_STAGES):
+        stack += _stage(spec, spec.hidden * 2**stage, spec.hidden * 2 ** (stage + 1), seeds)
+        stack.append(layers.AveragePool())
+    return keras.Sequential([*stack, layers.ToScore(next(seeds))], name="discriminator")
+
+
+def meta_weights(networks: Networks) -> dict[str, list[tf.Variable]]:
+    """Φ by group: the variables of both networks."""
+    return {group: [v.value for v in model.trainable_variables] for group, model in networks._asdict().items()}
+
+
+def _lean_unit(channels: int, seeds: Iterator[int], strides: int = 1) -> layers.ConvUnit:
+    return layers.ConvUnit(channels, seed=next(seeds), strides=strides, affine_per_channel=True)
+
+
+def _lean_blocks(spec: NetworkSpec, seeds: Iterator[int]) -> list[layers.PureLayer]:
+    """The residual blocks, on the coarsest map."""
+    return [
+        layers.ResidualBlock(8 * spec.hidden, (next(seeds), next(seeds)), affine_per_channel=True)
+        for _ in range(spec.blocks_per_stage)
+    ]
+
+
+def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
+    base, width = spec.image_size // 8, 8 * spec.hidden
+    stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
+    stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
+    stack += _lean_blocks(spec, seeds)
+    for channels in (4 * spec.hidden, 2 * spec.hidden, spec.hidden):
+        stack += [layers.NearestUpsample(), _lean_unit(channels, seeds)]
+    return keras.Sequential([*stack, layers.ToImage(spec.channels, next(seeds))], name="generator")
+
+
+def _build_lean_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
+    image_shape = (spec.image_size, spec.image_size, spec.channels)
+    stack = [keras.Input(image_shape, dtype="float32", name="images"), layers.SpaceToDepth()]
+    stack += [_lean_unit(2 * spec.hidden, seeds), _lean_unit(4 * spec.hidden, seeds, strides=2)]
+    stack += [_lean_unit(8 * spec.hidden, seeds, strides=2), *_lean_blocks(spec, seeds)]
+    return keras.Sequential([*stack, layers.ToScoreByPlace(next(seeds))], name="discriminator")
+
+
+def parameter_count(model: keras.Model) -> int:
+    return sum(int(tf.size(variable.value)) for variable in model.trainable_variables)

@@ -1,0 +1,89 @@
+"""All that decides the outcome of a FIGR run."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.data.datasets import DataSettings
+from figr_tf.gan.adaptation import InnerStep
+from figr_tf.gan.networks import NetworkSpec
+
+GENERATED_INK = -1.0  # The value of ink in the networks' images, whatever the files held; paper is 1.
+
+AUGMENTATIONS = ("none", "jitter", "redraw")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(TrainingSettings):
+    """Attributes not explained here: see the types and the flags' help.
+
+    Attributes:
+        task_pool: drawings of its class that a training task draws from; None: n, as in the paper.
+        augment: what a support set is varied by before it is adapted to, one of `AUGMENTATIONS`.
+        augment_count: how many variations are made of it, once for each adaptation.
+        redraw_sha256: of the redrawing network, where `augment` is "redraw".
+        num_test_inner_steps: K of generation and export where none is given; None: as in training.
+
+    Raises:
+        ValueError: values that cannot work, or not together.
+    """
+
+    system: ClassVar[str] = "gan"
+    not_identity: ClassVar[tuple[str, ...]] = (
+        *TrainingSettings.not_identity,
+        "data.data_dir",
+        "data.cache_dir",
+        "num_test_inner_steps",
+    )
+
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    inner: InnerStep = dataclasses.field(default_factory=InnerStep)
+    num_shots: int = 4
+    num_inner_steps: int = 10
+    class_rotations: bool = False
+    task_pool: int | None = None
+    augment: str = "none"
+    augment_count: int = 64
+    redraw_sha256: str | None = None
+    num_test_inner_steps: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "num_shots", "augment_count")
+        for name in ("task_pool", "num_test_inner_steps"):
+            if getattr(self, name) is not None:
+                require_positive(self, name)
+        if self.augment not in AUGMENTATIONS:
+            raise ValueError(f"augment must be one of {AUGMENTATIONS}. Received: {self.augment!r}")
+        if self.data.image_size != self.network.image_size or self.data.channels != self.network.channels:
+            raise ValueError("data and network must agree on image_size and channels")
+
+    def identity(self) -> dict[str, Any]:
+        """As of any system, with the polarity of the generated images."""
+        return super().identity() | {"generated_ink": GENERATED_INK}
+
+    @classmethod
+    def complete(cls, identity: dict[str, Any]) -> dict[str, Any]:
+        """See `TrainingSettings.complete`."""
+        return super().complete(_without_former_settings(identity))
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Settings":
+        """Settings as a run recorded them."""
+        nested = {
+            "data": DataSettings.from_dict(fields["data"]),
+            "network": NetworkSpec(**fields["network"]),
+            "inner": InnerStep(**fields["inner"]),
+        }
+        return cls(**(_without_former_settings(fields) | nested))
+
+    @property
+    def name(self) -> str:
+        """Such as "omniglot-resnet-h64"."""
+        return f"{self.data.dataset}-{self.network.architecture}-h{self.network.hidden}"
+
+
+def _without_former_settings(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Without a setting of former versions that is gone, where it had the value of today."""
+    return {k: v for k, v in recorded.items() if (k, v) != ("tasks_at_once", 1)}

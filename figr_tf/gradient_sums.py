@@ -1,0 +1,89 @@
+"""Draws the plot of gradient sums of OpenAI's Reptile post (2018): which gradients make it learn?
+
+  python -m figr_tf.gradient_sums --out sums.png --data_dir=DIR
+
+Ten short runs of figr_tf.train_classifier, one after another, each in a folder below --runs_dir.
+The same command again goes on where it was.
+"""
+
+import os
+import pathlib
+
+from figr_tf.core import command, console
+from figr_tf.core.errors import UserError
+from figr_tf.data import datasets
+
+flags = console.OwnFlags(__name__)
+
+_OUT = flags.DEFINE_string("out", "gradient-sums.png", "Picture to write.")
+_DATASET = flags.DEFINE_enum("dataset", "omniglot", datasets.DATASETS, "What to train on.")
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    datasets.SPLITS,
+    "Default: random-1200 with omniglot, as published.",
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the data set's files.")
+_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
+_FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
+_RATE = flags.DEFINE_float("inner_learning_rate", 0.003, "Of the SGD steps; published: 0.003.", 0)
+_NUM_META_STEPS = flags.DEFINE_integer(
+    "num_meta_steps", 3_000, "Of each run; published: 40,000, some hours on one core.", 1
+)
+_EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Meta-steps between points of a line.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
+_RUNS_DIR = flags.DEFINE_string("runs_dir", "gradient-sums", "Folder of the ten run folders.")
+
+
+def _base():
+    from figr_tf.classifier import gradient_sums
+    from figr_tf.classifier.models import NetworkSpec
+
+    published = "random-1200" if _DATASET.value == "omniglot" else None
+    data = datasets.DataSettings(
+        dataset=_DATASET.value,
+        data_dir=_DATA_DIR.value,
+        image_size=_IMAGE_SIZE.value,
+        split=_SPLIT.value or published,
+        cache_dir=_CACHE_DIR.value,
+    )
+    return gradient_sums.base_settings(
+        _RATE.value,
+        data=data,
+        network=NetworkSpec(image_size=_IMAGE_SIZE.value, filters=_FILTERS.value),
+        num_meta_steps=_NUM_META_STEPS.value,
+        seed=_SEED.value,
+        log_every=_EVAL_EVERY.value,
+        eval_every=_EVAL_EVERY.value,
+        meta_steps_per_call=20,
+    )
+
+
+def main() -> None:
+    console.check_output(_OUT.value)
+    # See figr_tf.train_classifier.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    with command.devices() as devices:
+        from figr_tf.classifier import gradient_sums, system
+        from figr_tf.core.runs import RunFolder
+
+        try:
+            base = _base()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        below = pathlib.Path(_RUNS_DIR.value).expanduser()
+        for combination in gradient_sums.combinations():
+            print(combination.label, flush=True)
+            training = system.prepare(combination.settings(base))
+            command.run(training, command.Place(str(below / combination.folder), ""), devices)
+        gradient_sums.draw(
+            lambda combination: RunFolder(below / combination.folder),
+            f"5-way 5-shot, SGD {_RATE.value:g} on the sum of the losses, ε = 0.25",
+            pathlib.Path(_OUT.value),
+        )
+        print(f"look at {_OUT.value}", flush=True)
+
+
+if __name__ == "__main__":
+    console.run(main)

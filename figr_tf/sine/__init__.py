@@ -1,0 +1,1 @@
+"""Reptile on sine waves: the smallest system there is, and the one to read first."""

@@ -1,0 +1,193 @@
+"""Meta-trains a few-shot classifier with Reptile (Nichol et al. 2018, arXiv:1803.02999).
+
+  python -m figr_tf.train_classifier --flagfile flags/omniglot-5way.flags
+  python -m figr_tf.train_classifier --dataset=folder --data_dir=DIR --num_meta_steps=2000
+
+The same command again continues an unfinished run of the same settings. Results are in a numbered
+folder below --runs_dir; `figr_tf.evaluate_classifier` judges them (docs/reptile.md).
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from figr_tf.core import command, console
+from figr_tf.core.errors import UserError
+from figr_tf.data import datasets
+
+if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
+    from figr_tf.classifier.settings import ClassifierSettings
+
+flags = console.OwnFlags(__name__)
+
+_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder with the data set's files. Default: as tensorflow-datasets downloads."
+)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    datasets.SPLITS,
+    "Which classes are held out. Published is random-1200 (omniglot).",
+)
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
+_HELD_OUT = flags.DEFINE_list(
+    "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
+)
+_INK = flags.DEFINE_enum(
+    "ink",
+    "dark",
+    ["dark", "light"],
+    "Ink in the files of --dataset=folder; light is inverted.",
+)
+_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_ARCHITECTURE = flags.DEFINE_enum(
+    "architecture",
+    "strided",
+    ["strided", "pooled"],
+    "How the convolutions get smaller: by their stride (Omniglot), by max-pooling (mini-ImageNet).",
+)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
+_CHANNELS = flags.DEFINE_enum("channels", "1", ["1", "3"], "1: grey images, 3: colour.")
+_FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", 5, "Classes of a task.", 2)
+_NUM_SHOTS = flags.DEFINE_integer("num_shots", 5, "Images per class of a held-out task.", 1)
+_TRAIN_SHOTS = flags.DEFINE_integer(
+    "train_shots", None, "Images per class of a training task. Default: --num_shots.", 1
+)
+_TAIL_SHOTS = flags.DEFINE_integer(
+    "tail_shots", 0, "Of these, how many only the last inner step sees, all at once; for --foml.", 0
+)
+_CLASS_ROTATIONS = flags.DEFINE_bool(
+    "class_rotations", True, "In training a class turned by 90°, 180° or 270° is another class."
+)
+_INNER_OPTIMIZER = flags.DEFINE_enum(
+    "inner_optimizer", "adam", ["adam", "sgd"], "Adam with β1 = 0 and moments that go on, or SGD."
+)
+_INNER_LEARNING_RATE = flags.DEFINE_float(
+    "inner_learning_rate",
+    1e-3,
+    "Of a step down the sum of a batch's losses.",
+    0,
+)
+_INNER_BATCH_SIZE = flags.DEFINE_integer("inner_batch_size", 5, "Images of an inner step.", 1)
+_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 20, "Inner steps per task (K).", 1)
+_WEIGHT_DECAY = flags.DEFINE_float(
+    "weight_decay", 1.0, "What all weights are multiplied by before each inner step; 1: nothing."
+)
+_FOML = flags.DEFINE_bool("foml", False, "Move Φ by the last inner step's change alone.")
+_EVAL_BATCH_SIZE = flags.DEFINE_integer(
+    "eval_batch_size",
+    5,
+    "Images of an inner step on held-out tasks.",
+    1,
+)
+_EVAL_INNER_STEPS = flags.DEFINE_integer("eval_inner_steps", 50, "Inner steps on those.", 1)
+_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 0.1, "ε in Φ + ε(W − Φ).", 0)
+_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower ε linearly to 0.")
+_META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks of one meta-step.", 1)
+_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 400_000, "Meta-steps in all.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
+_LOG_EVERY = flags.DEFINE_integer("log_every", 1_000, "Meta-steps between lines of metrics.", 1)
+_EVAL_EVERY = flags.DEFINE_integer(
+    "eval_every", 10_000, "Meta-steps between rough accuracies and pictures of held-out tasks.", 1
+)
+_CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every",
+    1_000,
+    "Meta-steps between checkpoints.",
+    1,
+)
+_META_STEPS_PER_CALL = flags.DEFINE_integer(
+    "meta_steps_per_call", 20, "Meta-steps at a stretch; progress and Ctrl-C wait for them.", 1
+)
+_DISTRIBUTE = flags.DEFINE_enum(
+    "distribute",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "See figr_tf.train.",
+)
+_START_TIMEOUT = flags.DEFINE_float(
+    "start_timeout",
+    300.0,
+    "Seconds that workers wait for each other.",
+    1,
+)
+_RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "Folder of the numbered run folders.")
+_RUN = flags.DEFINE_string("run", None, "This very run folder instead of a numbered one.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data, print the plan, train nothing.")
+
+
+def _data() -> datasets.DataSettings:
+    return datasets.DataSettings(
+        dataset=_DATASET.value,
+        data_dir=_DATA_DIR.value,
+        image_size=_IMAGE_SIZE.value,
+        channels=int(_CHANNELS.value),
+        ink=_INK.value,
+        split=_SPLIT.value,
+        split_seed=_SPLIT_SEED.value,
+        held_out_classes=tuple(_HELD_OUT.value),
+        cache_dir=_CACHE_DIR.value,
+    )
+
+
+def _settings() -> "ClassifierSettings":
+    from figr_tf.classifier.adaptation import InnerLoop
+    from figr_tf.classifier.models import NetworkSpec
+    from figr_tf.classifier.settings import ClassifierSettings
+
+    data = _data()
+    return ClassifierSettings(
+        data=data,
+        network=NetworkSpec(
+            _ARCHITECTURE.value,
+            data.image_size,
+            data.channels,
+            _FILTERS.value,
+            _NUM_CLASSES.value,
+        ),
+        inner=InnerLoop(
+            _INNER_OPTIMIZER.value,
+            _INNER_LEARNING_RATE.value,
+            _INNER_BATCH_SIZE.value,
+            _NUM_INNER_STEPS.value,
+            _WEIGHT_DECAY.value,
+        ),
+        num_shots=_NUM_SHOTS.value,
+        train_shots=_TRAIN_SHOTS.value or _NUM_SHOTS.value,
+        tail_shots=_TAIL_SHOTS.value,
+        class_rotations=_CLASS_ROTATIONS.value,
+        foml=_FOML.value,
+        eval_batch_size=_EVAL_BATCH_SIZE.value,
+        eval_inner_steps=_EVAL_INNER_STEPS.value,
+        meta_learning_rate=_META_LEARNING_RATE.value,
+        anneal_meta_learning_rate=_ANNEAL.value,
+        meta_batch_size=_META_BATCH_SIZE.value,
+        num_meta_steps=_NUM_META_STEPS.value,
+        seed=_SEED.value,
+        log_every=_LOG_EVERY.value,
+        eval_every=_EVAL_EVERY.value,
+        checkpoint_every=_CHECKPOINT_EVERY.value,
+        meta_steps_per_call=_META_STEPS_PER_CALL.value,
+    )
+
+
+def main() -> None:
+    # An inner step is a chain of operations; a second thread between them makes it slower.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
+        from figr_tf.classifier.system import prepare
+
+        try:
+            settings = _settings()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        training = prepare(settings)
+        if _DRY_RUN.value:
+            command.show_plan(training, devices)
+        else:
+            command.run(training, command.Place(_RUN.value, _RUNS_DIR.value), devices)
+
+
+if __name__ == "__main__":
+    console.run(main)

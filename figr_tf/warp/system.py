@@ -1,0 +1,162 @@
+"""The redrawing network as the core sees it: a task is a batch of classes, the inner loop one step.
+
+With a single SGD step of rate 1, Φ − W is the gradient of the loss, so that Reptile is plain
+training by the outer optimiser. There is nothing to adapt to here; the loop is the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from figr_common import image_grid
+from figr_tf.core import system
+from figr_tf.core.optimizers import Adam
+from figr_tf.core.random import EVALUATION, split, stateless_seed
+from figr_tf.data.datasets import Dataset
+from figr_tf.warp import energy
+from figr_tf.warp.generator import random_draw
+from figr_tf.warp.settings import WarpSettings
+
+_GRADIENT_NORM = 5.0
+_EMBED_BATCH = 1000
+_BASELINE_TASKS = 400
+_SHOWN_TASKS, _SHOWN_SAMPLES = 6, 12
+
+
+class Batch(NamedTuple):
+    """T tasks: support ink [T, n, S, S], and features of the classes' other drawings [T, r, d]."""
+
+    support_ink: tf.Tensor
+    others: tf.Tensor
+
+
+class Drawings(NamedTuple):
+    """All training drawings in four turns, turn by turn.
+
+    Attributes:
+        pixels: uint8 [4 · classes, count, S, S].
+        features: float32 [4 · classes, count, d], the blur features of each.
+    """
+
+    pixels: np.ndarray
+    features: np.ndarray
+
+
+class WarpSystem:
+    """A network that redraws its support, for `core.training`; see `core.system.System`.
+
+    It learns from the energy distance of its samples to drawings of the class outside the support.
+
+    Attributes:
+        generator: holds the weights.
+    """
+
+    metric_labels: Mapping[str, str] = MappingProxyType({"skill_blur": "skill (blur)"})
+    carried: tuple[tf.Variable, ...] = ()
+
+    def __init__(self, settings: WarpSettings, dataset: Dataset):
+        self._settings = settings
+        self._space = energy.BlurSpace(settings.data.image_size)
+        upright = _drawings(dataset, dataset.split.training)
+        self._num_classes, self._count = upright.shape[:2]
+        turned = np.concatenate([np.rot90(upright, k, axes=(2, 3)) for k in range(4)])
+        self.constants = Drawings(turned, self._embed(turned))
+        self._held_out = _drawings(dataset, dataset.split.held_out)
+        real = self.draw_task(self.constants, stateless_seed(settings.seed), _BASELINE_TASKS, 0)
+        self._copying = energy.copying(real.others, settings.num_shots)
+        self.generator = settings.build_generator()
+        self.meta_weights = {"generator": [v.value for v in self.generator.trainable_variables]}
+
+    def make_optimizer(self) -> Adam:
+        """Adam with the shorter memory that 4,000 steps need."""
+        return Adam(self._settings.meta_learning_rate, beta_2=0.99)
+
+    def _embed(self, drawings: np.ndarray) -> np.ndarray:
+        flat = drawings.reshape(-1, *drawings.shape[2:])
+        embed = tf.function(lambda x: self._space(_ink(x)), autograph=False, reduce_retracing=True)
+        starts = range(0, len(flat), _EMBED_BATCH)
+        parts = [embed(tf.constant(flat[i : i + _EMBED_BATCH])).numpy() for i in starts]
+        return np.concatenate(parts).reshape(*drawings.shape[:2], -1)
+
+    def draw_task(
+        self,
+        constants: Drawings,
+        seed: tf.Tensor,
+        num_tasks: int | None = None,
+        num_shots: int | None = None,
+    ) -> Batch:
+        """A batch of random training classes; see `core.system.System.draw_task`."""
+        settings = self._settings
+        num_tasks = settings.num_tasks if num_tasks is None else num_tasks
+        num_shots = settings.num_shots if num_shots is None else num_shots
+        seeds = split(seed, 4)
+        turned = tf.random.stateless_uniform([num_tasks], seeds[0], alg="philox")
+        turns = tf.random.stateless_uniform([num_tasks], seeds[1], 1, 4, tf.int32, "philox")
+        turns = tf.where(turned >= settings.upright_share, turns, 0)
+        classes = tf.random.stateless_uniform([num_tasks], seeds[2], 0, self._num_classes, tf.int32, "philox")
+        classes += turns * self._num_classes
+        ranks = tf.random.stateless_uniform([num_tasks, self._count], seeds[3], alg="philox")
+        order = tf.argsort(ranks)
+        support, rest = order[:, :num_shots], order[:, num_shots:]
+        return Batch(
+            _ink(tf.gather(tf.gather(constants.pixels, classes), support, batch_dims=1)),
+            tf.gather(tf.gather(constants.features, classes), rest, batch_dims=1),
+        )
+
+    def adapt(
+        self,
+        weights: system.Weights,
+        carried: tuple[tf.Tensor, ...],
+        task: Batch,
+        seed: tf.Tensor,
+    ) -> system.Adapted:
+        """One step of plain SGD with rate 1 down the energy distance, as a share of copying's."""
+        settings = self._settings
+        shape = [settings.num_tasks, settings.num_samples]
+        draw = random_draw(shape, settings.latent_dim, settings.num_shots, seed)
+        with tf.GradientTape() as tape:
+            tape.watch(weights["generator"])
+            ink, _ = self.generator.stateless_call(
+                weights["generator"],
+                [],
+                (task.support_ink, draw),
+            )
+            embedded = self._space(tf.reshape(ink, [-1, *task.support_ink.shape[2:]]))
+            distance = energy.energy_distance(tf.reshape(embedded, [*shape, -1]), task.others)
+            loss = tf.reduce_mean(distance) / self._copying
+        gradients = tape.gradient(loss, weights["generator"])
+        gradients, _ = tf.clip_by_global_norm(gradients, _GRADIENT_NORM)
+        stepped = tuple(w - g for w, g in zip(weights["generator"], gradients, strict=True))
+        return system.Adapted({"generator": stepped}, carried, {"skill_blur": 1.0 - loss})
+
+    def pictures(self, constants: Any) -> Iterator[Image.Image]:
+        """Fixed held-out classes, redrawn with fixed seeds."""
+        settings = self._settings
+        shown = np.linspace(0, len(self._held_out) - 1, min(_SHOWN_TASKS, len(self._held_out)))
+        for index in shown.round().astype(int).tolist():
+            support = self._held_out[index, : settings.num_shots]
+            seed = stateless_seed(settings.seed, EVALUATION, index)
+            draw = random_draw([1, _SHOWN_SAMPLES], settings.latent_dim, settings.num_shots, seed)
+            ink = self.generator((_ink(support)[tf.newaxis], draw))[0].numpy()
+            samples = np.rint(255.0 * (1.0 - ink)).astype(np.uint8)
+            yield image_grid.task_picture(support[..., None], samples[..., None])
+
+    def report(self, constants: Any) -> dict[str, float]:
+        """None: `figr_tf.evaluate` judges it."""
+        return {}
+
+
+def _drawings(dataset: Dataset, class_names: tuple[str, ...]) -> np.ndarray:
+    """uint8 [classes, count, S, S]: of each class as many as the smallest has."""
+    data = dataset.data
+    starts, count = data.starts(), min(data.counts[name] for name in class_names)
+    return np.stack([data.images[starts[n] : starts[n] + count, ..., 0] for n in class_names])
+
+
+def _ink(pixels: tf.Tensor | np.ndarray) -> tf.Tensor:
+    """uint8, dark ink → float32 in [0, 1], ink 1."""
+    return 1.0 - tf.cast(pixels, tf.float32) / 255.0

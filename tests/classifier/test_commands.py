@@ -1,0 +1,234 @@
+"""The commands on tiny glyphs, in this process but for one; and what they refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from figr_tf import classify, evaluate_classifier, gradient_sums, models, train_classifier
+from figr_tf.classifier import evaluation, system
+from figr_tf.classifier import gradient_sums as sums
+from figr_tf.classifier.model import ClassifierModel
+from figr_tf.core.errors import UserError
+from figr_tf.core.interruption import Interrupted
+from figr_tf.data import glyphs
+from tests.conftest import ROOT
+
+TRAIN = [
+    "--dataset=glyphs",
+    "--image_size=14",
+    "--filters=4",
+    "--num_classes=3",
+    "--num_shots=2",
+    "--train_shots=4",
+    "--inner_batch_size=4",
+    "--num_inner_steps=2",
+    "--meta_batch_size=2",
+    "--eval_inner_steps=3",
+    "--num_meta_steps=20",
+    "--log_every=10",
+]
+
+
+def _run(command, *arguments):
+    """Runs a command's main in this process."""
+    command.flags.FLAGS.unparse_flags()
+    for name in command.flags.FLAGS:
+        command.flags.FLAGS[name].unparse()
+    command.flags.FLAGS(["command", *arguments])
+    command.main()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """As a user types it, in a process of its own."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    command = [sys.executable, "-m", "figr_tf.train_classifier", *TRAIN, f"--run={folder}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert "held-out accuracy" in result.stdout
+    return folder
+
+
+def test_training_leaves_a_run_with_finite_metrics_a_picture_and_its_flags(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite([line["loss"] for line in lines if "loss" in line]).all()
+    assert lines[-1].keys() >= {"held_out_accuracy", "held_out_accuracy_transductive"}
+    assert (run / "grids/step-000000020.png").exists()
+    assert "--num_classes=3" in (run / "flags.txt").read_text()
+
+
+def _evaluate(run, *arguments):
+    _run(evaluate_classifier, f"--run={run}", "--num_tasks=6", "--shots=1,2", *arguments)
+
+
+def test_an_evaluation_has_rows_with_intervals_and_goes_on_where_it_was(run, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    _evaluate(run, f"--json={out}")
+    table = capsys.readouterr().out
+    assert "| | 3-way 1-shot | 3-way 2-shot |" in table
+    numbers = json.loads(out.read_text())
+    names = list(numbers["rows"])
+    assert names[:2] == [f"{run} (20 meta-steps), {kind}" for kind in ("plain", "transductive")]
+    assert {"prototypes, pixels", "matching, evaluation's embedding"} <= set(names)
+    for cells in numbers["rows"].values():
+        for cell in cells.values():
+            assert 0 <= cell["mean"] <= 100
+            assert cell["margin"] >= 0
+
+    records = sorted((run / "evaluation").glob("classifier-*.jsonl"))
+    whole = [path.read_text() for path in records]
+    for path, text in zip(records, whole, strict=True):
+        path.write_text(text[: 3 * len(text) // 4])  # As a kill in the middle of a line leaves it.
+    _evaluate(run, f"--json={out}")
+    assert json.loads(out.read_text())["rows"] == numbers["rows"]
+    assert [path.read_text() for path in records] == whole
+
+
+def test_several_runs_stand_in_one_table_with_their_mean(run, tmp_path, capsys):
+    again = tmp_path / "again"
+    _run(train_classifier, *TRAIN, "--seed=1", f"--run={again}")
+    _evaluate(f"{run},{again}", "--notransductive", "--nobaselines")
+    table = capsys.readouterr().out
+    assert "| mean of 2 runs ± half their range, plain |" in table
+    assert ", transductive |" not in table
+    assert "pixels" not in table
+
+
+def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset):
+    model = ClassifierModel(run)
+    drawings = evaluation.Drawings(dataset.data.images, np.arange(10) * 6, np.full(10, 6))
+    plan = evaluation.Plan(3, 2, 5_000, seed=7)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(Interrupted, match="of 5000"):
+        evaluation.evaluate(model, drawings, plan)
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Three folders of two glyphs each, and a third drawing of each beside them."""
+    folder = tmp_path_factory.mktemp("drawings")
+    for number, name in enumerate("abc"):
+        (folder / name).mkdir()
+        *support, query = glyphs.glyph_images(number, 3, 40, seed=0)[..., 0]
+        for i, image in enumerate(support):
+            Image.fromarray(image).save(folder / name / f"{i}.png")
+        Image.fromarray(query).save(folder / f"{name}.png")
+    return folder
+
+
+def _classify(run, drawings, names):
+    listed = classify.spread(["--images", *(str(drawings / name) for name in names)])
+    _run(classify, f"--run={run}", *listed, f"--query={drawings / 'b.png'}")
+
+
+def test_a_query_is_told_the_classes_by_their_probabilities(run, drawings, capsys):
+    for names in ("abc", "ab"):
+        _classify(run, drawings, names)
+        line = capsys.readouterr().out.splitlines()[-1]
+        shares = [float(part.split()[-2]) for part in line.split(": ")[1].split(", ")]
+        assert len(shares) == len(names)
+        assert sum(shares) == pytest.approx(100, abs=0.3)
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_more_classes_than_the_run_knows_are_refused(run, drawings):
+    with pytest.raises(UserError, match=r"2 to 3 classes.*Received: 4"):
+        _classify(run, drawings, "abca")
+
+
+def test_images_of_another_size_are_refused_by_the_model(run):
+    support = np.zeros([3, 1, 28, 28, 1], np.uint8)
+    with pytest.raises(ValueError, match=r"14, 14, 1.*Received"):
+        ClassifierModel(run).classify(support, support[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shots=1,30"], "need 31 images"),
+        (["--shots=none"], "whole numbers"),
+        (["--json=out.txt"], "ends in .json"),
+        (["--data_dir=nowhere"], "data_dir"),
+    ],
+)
+def test_evaluations_that_cannot_be_are_refused(run, arguments, said):
+    with pytest.raises((UserError, ValueError), match=said):
+        _evaluate(run, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--num_classes=500"], "cannot be drawn from"),
+        (["--train_shots=21"], "classes have 21 images or more"),
+        (["--tail_shots=1"], "foml"),
+        (["--meta_batch_size=600"], "negative"),
+        (["--held_out_classes=glyph001,glyph002"], "from 2 held-out classes"),
+    ],
+)
+def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, arguments, said):
+    with pytest.raises(UserError, match=said):
+        _run(train_classifier, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_system_is_refused_by_name(run, run_folder):
+    with pytest.raises(UserError, match="is a run of 'gan'; a run of 'classifier' is needed"):
+        ClassifierModel(run_folder)
+    with pytest.raises(UserError, match="is a run of 'classifier', which draws no images"):
+        models.load(run)
+
+
+def test_a_damaged_run_is_refused(run, tmp_path):
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", run, copy], check=True)
+    for path in (copy / "checkpoints").glob("*.data*"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="none of its"):
+        ClassifierModel(copy)
+    (copy / "settings.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        ClassifierModel(copy)
+
+
+def test_ten_combinations_of_gradients_are_those_of_the_post():
+    labels = [combination.label for combination in sums.combinations()]
+    assert labels[:4] == ["g₁", "g₂", "g₁ + g₂", "(g₁ + g₂) / 2"]
+    assert labels[-1] == "(g₁ + g₂ + g₃ + g₄) / 4"
+    base = sums.base_settings(0.003)
+    last, average = (sums.Combination(kind, 4).settings(base) for kind in ("last", "average"))
+    assert (last.foml, average.foml) == (True, False)
+    assert average.meta_learning_rate == 0.25 / 4
+    # Four disjoint minibatches of 25.
+    assert (last.train_shots, last.inner.batch_size, last.inner.num_steps) == (20, 25, 4)
+
+
+def test_gradient_sums_makes_runs_and_a_plot_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(system, "_REPORT_TASKS", 2)
+    two = [sums.Combination("last", 1), sums.Combination("average", 2)]
+    monkeypatch.setattr(sums, "combinations", lambda: iter(two))
+    arguments = [
+        f"--out={tmp_path / 'sums.png'}",
+        f"--runs_dir={tmp_path / 'runs'}",
+        "--dataset=glyphs",
+        "--image_size=14",
+        "--filters=2",
+        "--num_meta_steps=2",
+        "--eval_every=1",
+    ]
+    _run(gradient_sums, *arguments)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"last-1", "average-2"}
+    with Image.open(tmp_path / "sums.png") as picture:
+        assert picture.size == (900, 500)
+    first = capsys.readouterr().out
+    assert first.count("building the graph") == 2
+    assert "(g₁ + g₂) / 2" in first
+    _run(gradient_sums, *arguments)
+    assert "building the graph" not in capsys.readouterr().out

@@ -1,0 +1,44 @@
+"""The flagfiles say what was published (arXiv:1803.02999, and openai/supervised-reptile)."""
+
+import pytest
+
+from figr_tf import train_classifier
+from tests.conftest import ROOT
+
+
+def _settings(name):
+    known = train_classifier.flags.FLAGS
+    known.unparse_flags()
+    for flag in known:
+        known[flag].unparse()
+    known(["train_classifier", f"--flagfile={ROOT / 'flags' / name}.flags"])
+    return train_classifier._settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "steps", "batch", "rate", "shots", "length", "eval_batch"),
+    [
+        ("omniglot-5way", 5, 5, 10, 1e-3, 10, 100_000, 5),
+        ("omniglot-20way", 20, 10, 20, 5e-4, 10, 200_000, 10),
+        ("mini-imagenet-5way", 5, 8, 10, 1e-3, 15, 100_000, 5),
+    ],
+)
+def test_published_settings_are_in_the_flagfiles(name, classes, steps, batch, rate, shots, length, eval_batch):
+    settings = _settings(name)
+    inner = settings.inner
+    assert settings.network.num_classes == classes
+    assert (inner.num_steps, inner.batch_size, inner.learning_rate) == (steps, batch, rate)
+    assert (settings.train_shots, settings.num_meta_steps) == (shots, length)
+    assert (settings.eval_batch_size, settings.eval_inner_steps) == (eval_batch, 50)
+    assert (settings.meta_learning_rate, settings.meta_batch_size) == (1, 5)
+    assert settings.anneal_meta_learning_rate
+    assert (inner.optimizer, settings.foml) == ("adam", False)
+
+
+def test_omniglot_is_split_and_turned_as_published_and_mini_imagenet_is_not_turned():
+    omniglot, imagenet = _settings("omniglot-5way"), _settings("mini-imagenet-5way")
+    assert (omniglot.data.split, omniglot.class_rotations) == ("random-1200", True)
+    assert (omniglot.network.architecture, omniglot.network.filters) == ("strided", 64)
+    assert imagenet.class_rotations is False
+    network = imagenet.network
+    assert (network.architecture, network.filters, network.image_size) == ("pooled", 32, 84)

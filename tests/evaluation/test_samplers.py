@@ -1,0 +1,91 @@
+"""What is judged: a run with its controls, whatever system it is of."""
+
+import dataclasses
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from figr_tf import models
+from figr_tf.core import runs, trained
+from figr_tf.core.errors import RunError
+from figr_tf.data import glyphs
+from figr_tf.evaluation import samplers
+from figr_tf.evaluation.episodes import Episode
+
+
+@pytest.fixture
+def run(run_folder, tmp_path) -> pathlib.Path:
+    """A copy of its own: judging keeps what was drawn in the run folder."""
+    return pathlib.Path(shutil.copytree(run_folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def support() -> np.ndarray:
+    return glyphs.glyph_images(7, 3, 16, seed=0)
+
+
+def _rows(run, support, steps, seed=0) -> dict[str, np.ndarray]:
+    judged = samplers.choose(str(run), None, None, None, num_samples=5, steps=steps)
+    nothing = np.zeros(0, int)
+    return judged.sampler(support, Episode("a", nothing, nothing, nothing), seed)
+
+
+def test_a_run_is_drawn_at_every_number_of_inner_steps_as_generate_draws_it(run, support):
+    rows = _rows(run, support, [1, 3])
+    model = models.load(run)
+    for k, name in ((0, "initialisation, 0 steps"), (1, "model, K = 1"), (3, "model, K = 3")):
+        np.testing.assert_array_equal(rows[name], model.generate(support, 5, 0, k))
+
+
+def test_the_untrained_control_adapts_as_long_as_the_model_where_that_draws_anything(run, support):
+    rows = _rows(run, support, [1, 50, 60])
+    controls = {name for name in rows if name.startswith("untrained")}
+    assert controls == {"untrained, K = 50", "untrained, K = 60"}
+    assert all(rows[name].shape == (5, 16, 16, 1) for name in controls)
+    assert "untrained, K = 3" in _rows(run, support, [1, 3])
+
+
+def test_the_untrained_control_is_drawn_with_the_first_seed_alone(run, support):
+    rows = _rows(run, support, [1, 3], seed=1)
+    assert list(rows) == ["initialisation, 0 steps", "model, K = 1", "model, K = 3"]
+
+
+def test_the_untrained_control_starts_from_the_weights_that_the_run_started_from(run, support):
+    """The run of these tests was not trained, so that both are the same."""
+    rows = _rows(run, support, [3])
+    np.testing.assert_array_equal(rows["untrained, K = 3"], rows["model, K = 3"])
+
+
+def test_judging_a_packaged_model_leaves_its_folder_as_it_is(run, support, tmp_path):
+    """It may lie in an installed package."""
+    packaged, cache = tmp_path / "packaged", tmp_path / "cache"
+    model = models.load(run)
+    trained.package(runs.RunFolder(run), packaged, model.meta_weights())
+    before = sorted(packaged.iterdir())
+    judged = samplers.choose(str(packaged), None, None, None, 5, [1], str(cache))
+    nothing = np.zeros(0, int)
+    judged.sampler(support, Episode("a", nothing, nothing, nothing), 0)
+    assert sorted(packaged.iterdir()) == before
+    assert len(list((cache / "evaluation").rglob("*.npz"))) == 1
+
+
+def test_a_run_of_another_split_is_refused_naming_both(run, tiny_dataset):
+    judged = samplers.choose(str(run), None, None, None, num_samples=5, steps=[1])
+    judged.check(tiny_dataset, None)
+    split = tiny_dataset.split
+    smaller = dataclasses.replace(split, training=split.training[1:])
+    with pytest.raises(RunError, match=r"split=test \(4 \+ 2 .* split=test \(3 \+ 2"):
+        judged.check(tiny_dataset._replace(split=smaller), None)
+
+
+def test_the_network_that_redraws_has_one_row_and_is_known_by_its_weights():
+    name = models.REDRAWING
+    judged = samplers.choose(name, None, None, None, num_samples=5, steps=[1, 50])
+    support = glyphs.glyph_images(7, 3, 32, seed=0)
+    model = models.load(name)
+    rows = judged.sampler(support, None, 4)
+    assert list(rows) == [judged.row] == ["model"]
+    np.testing.assert_array_equal(rows["model"], model.generate(support, 5, 4))
+    assert judged.facts == {"run": name, "weights_sha256": model.weights_sha256}

@@ -1,0 +1,85 @@
+"""The export of a pair that adapts to redrawings of its support: it holds the network that redraws."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import figr_tf
+from exporters import saved_model
+from figr_tf import models
+from figr_tf.data import datasets, glyphs, splits
+from figr_tf.data.image_trees import ClassImages
+from figr_tf.gan import adaptation, networks
+from figr_tf.gan.settings import Settings
+from tests.conftest import TINY, untrained_run
+from tests.exporters.conftest import REQUEST, serve
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """K = 2 in training and 3 afterwards; every inner step on five of nine redrawings."""
+    settings = Settings(
+        data=datasets.DataSettings(image_size=32),
+        network=dataclasses.replace(TINY, architecture="dcgan", image_size=32),
+        inner=adaptation.InnerStep(learning_rate=1e-3, batch_size=5, average_decay=0.5),
+        num_shots=3,
+        num_inner_steps=2,
+        num_test_inner_steps=3,
+        augment="redraw",
+        augment_count=9,
+        redraw_sha256=models.redraw_sha256(),
+    )
+    names = [f"glyph{c}" for c in range(3)]
+    data = np.concatenate([glyphs.glyph_images(c, 4, 32, seed=0) for c in range(3)])
+    split = splits.split_by("test", names, "glyph2".__eq__)
+    dataset = datasets.Dataset(ClassImages(data, dict.fromkeys(names, 4)), split)
+    return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, dataset)
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder, tmp_path_factory):
+    request = REQUEST._replace(run=run_folder, signature_names=("generate_tensor",))
+    return saved_model.export(request, tmp_path_factory.mktemp("models") / "figr", None)
+
+
+@pytest.fixture(scope="module")
+def model(run_folder):
+    return figr_tf.load(run_folder)
+
+
+@pytest.fixture(scope="module")
+def support():
+    return glyphs.glyph_images(7, 3, 32, seed=0)
+
+
+def test_a_server_draws_what_the_model_draws_and_as_long_adapted_where_nobody_says(
+    exported,
+    model,
+    support,
+):
+    server = serve(exported)
+    unit = support.astype(np.float32) / 255
+    assert exported.contract["defaults"]["num_inner_steps"] == model.num_inner_steps == 3
+    assert exported.contract["training"]["num_inner_steps"] == 2
+    by_default = server.predict("generate_tensor", support_images=unit, seed=2**40 + 1)["images"]
+    right = model.generate(support, 4, 2**40 + 1)
+    np.testing.assert_allclose(255 * by_default, right, atol=0.51)
+    asked = {"num_samples": 5, "num_inner_steps": 6, "seed": 7}
+    drawn = server.predict("generate_tensor", support_images=unit, **asked)["images"]
+    np.testing.assert_allclose(255 * drawn, model.generate(support, 5, 7, 6), atol=0.51)
+
+
+def test_the_reloaded_export_draws_what_the_model_draws(exported):
+    assert exported.difference < 1e-6
+
+
+def test_an_export_takes_the_room_of_both_networks_weights_and_of_those_that_redraw(
+    exported,
+    model,
+):
+    redrawing = figr_tf.load(models.REDRAWING).generator.get_weights()
+    weights = 4 * sum(networks.parameter_count(network) for network in model.networks)
+    weights += 4 * sum(weight.size for weight in redrawing)
+    data = exported.path / "variables/variables.data-00000-of-00001"
+    assert weights <= data.stat().st_size <= 1.1 * weights
