@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from serving import remote
+from serving import client, remote
 from serving.errors import ServingError
 from tests.conftest import ROOT
 from tests.serving import processes, stub_model
@@ -63,6 +64,19 @@ def test_a_request_is_stopped_at_its_deadline_and_frees_its_place(narrow, suppor
     code, seconds = _outcome(narrow.grpc, support, 0, processes.PATIENCE)  # waits for the only place
     assert code == "OK"
     assert seconds < 1.0 + 2 * step_seconds
+
+
+def test_the_client_command_says_that_the_answer_did_not_come_in_time(narrow, image_folder, capsys, monkeypatch):
+    # Of the slow model: the quick one may answer before the shortest of timers has rung.
+    arguments = ["--images", str(image_folder), "--num_inner_steps", "200", "--timeout", "0.05"]
+    monkeypatch.setattr(sys, "argv", ["client", "generate", *arguments, "--target", narrow.grpc, "--json"])
+    with pytest.raises(SystemExit, match="6"):
+        client.main()
+    output = capsys.readouterr()
+    assert output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    assert "in time" in output.err
+    assert json.loads(output.out)["error"] in output.err
 
 
 def test_a_rest_request_has_no_deadline_but_the_servers(slow_base, support):
