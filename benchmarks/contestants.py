@@ -33,7 +33,9 @@ class Ours:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker ended with status {self._process.wait()}; its error stands above")
+            raise RuntimeError(
+                f"a worker ended with status {self._process.wait()}; its error stands above"
+            )
         return json.loads(line)
 
     def run(self) -> None:
@@ -79,7 +81,9 @@ class Peer:
         """Runs the script once; its times join `seconds`."""
         # Without our settings of TensorFlow's threads.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
-        done = subprocess.run(self._command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = subprocess.run(
+            self._command, stdout=subprocess.PIPE, text=True, check=True, env=environment
+        )
         self.seconds += json.loads(done.stdout.splitlines()[-1])["seconds"]
 
 

@@ -30,7 +30,9 @@ def measure_rates(repeats: int = 5) -> Rates:
     target = np.empty_like(source)
     return Rates(
         2 * 2048**3 / min(_seconds(lambda: a @ b) for _ in range(repeats)),
-        2 * source.nbytes / min(_seconds(lambda: np.copyto(target, source)) for _ in range(repeats)),
+        2
+        * source.nbytes
+        / min(_seconds(lambda: np.copyto(target, source)) for _ in range(repeats)),
     )
 
 

@@ -88,7 +88,9 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
     def by_input(dy, kernel, shape):
         @tf.custom_gradient
         def of(dy, kernel):
-            return leave(tf.nn.conv2d_transpose(enter(dy), enter(kernel), shape, **same)), lambda v: (
+            return leave(
+                tf.nn.conv2d_transpose(enter(dy), enter(kernel), shape, **same)
+            ), lambda v: (
                 forward(v, kernel),
                 by_weights(v, dy, kernel.shape),
             )
@@ -133,9 +135,15 @@ def penalty_and_gradient(
     ):
         tape.watch(weights)
         penalty = losses.gradient_penalty(score, drawn + mix * (real - drawn))
-        loss = losses.discriminator_loss("wasserstein", score(real), score(drawn)) + _PENALTY_WEIGHT * penalty
+        loss = (
+            losses.discriminator_loss("wasserstein", score(real), score(drawn))
+            + _PENALTY_WEIGHT * penalty
+        )
         gradient = tape.gradient(loss, weights)
-    return [x.numpy().astype(np.float64) for x in (penalty, tf.concat([tf.reshape(g, [-1]) for g in gradient], 0))]
+    return [
+        x.numpy().astype(np.float64)
+        for x in (penalty, tf.concat([tf.reshape(g, [-1]) for g in gradient], 0))
+    ]
 
 
 def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
@@ -151,7 +159,10 @@ def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
     exact = penalty_and_gradient(networks, support, generated, mix, EXACT)
     for precision in PRECISIONS:
         found = penalty_and_gradient(networks, support, generated, mix, precision)
-        relative = [float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(found, exact, strict=True)]
+        relative = [
+            float(np.linalg.norm(a - b) / np.linalg.norm(b))
+            for a, b in zip(found, exact, strict=True)
+        ]
         yield precision.name, relative
 
 
@@ -169,7 +180,9 @@ def main() -> None:
     parser.add_argument("--run", help="run folder; measures its networks instead of untrained ones")
     run = parser.parse_args().run
     console.start_tensorflow()
-    print("| networks | convolutions in | error of the penalty | of the gradient |\n|---|---|---|---|")
+    print(
+        "| networks | convolutions in | error of the penalty | of the gradient |\n|---|---|---|---|"
+    )
     for name, networks in _networks(run):
         errors: dict[str, list[list[float]]] = {}
         for task in range(_NUM_TASKS):

@@ -54,7 +54,11 @@ _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 def _tasks_per_second(hidden: int, num_workers: int) -> float:
     """One task a worker and meta-step, without the first meta-step, which builds the graph."""
     steps = _META_STEPS.value + 1
-    command = ["figr_tf.train"] if num_workers == 1 else ["figr_tf.launch", f"--workers={num_workers}", "--"]
+    command = (
+        ["figr_tf.train"]
+        if num_workers == 1
+        else ["figr_tf.launch", f"--workers={num_workers}", "--"]
+    )
     with tempfile.TemporaryDirectory() as folder:
         sizes = [
             f"--hidden={hidden}",
@@ -118,7 +122,9 @@ def _work() -> None:
         with replicas.scope():
             messages = {"one number": [tf.Variable(0.0)]}
             messages |= {
-                f"Φ − W, h = {h}": tf.nest.flatten(weights_of(build_networks(NetworkSpec(hidden=int(h)), 0)))
+                f"Φ − W, h = {h}": tf.nest.flatten(
+                    weights_of(build_networks(NetworkSpec(hidden=int(h)), 0))
+                )
                 for h in _HIDDEN.value
             }
         for name, message in messages.items():

@@ -192,7 +192,9 @@ def _load(
 
 def _client_start() -> float:
     command = [sys.executable, "-m", "serving.client", "--help"]
-    return min(_seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7))
+    return min(
+        _seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7)
+    )
 
 
 def main() -> None:

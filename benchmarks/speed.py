@@ -101,7 +101,9 @@ def _time(name: str, work: Work, rates: floor.Rates) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    peer, ratio = (f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}") if "peer" in row else ("–", "–")
+    peer, ratio = (
+        (f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}") if "peer" in row else ("–", "–")
+    )
     least = f"{row['median_s'] / row['floor_s']:.1f}" if "floor_s" in row else "–"
     peak = f"{row['peak_mib']:.0f}" if row["peak_mib"] else "–"
     return (
@@ -114,10 +116,14 @@ def main() -> None:
     """Prints the table, row by row as it comes."""
     device = console.start_tensorflow()
     rates = floor.measure_rates()
-    print(f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products, {rates.bytes / 1e9:.1f} GB/s copied")
+    print(
+        f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products, {rates.bytes / 1e9:.1f} GB/s copied"
+    )
     if not (_PEER.value and _PEER_PYTHON.value):
         print("no peer: give --peer and --peer_python to compare with PyTorch")
-    print("| | ours, s | peer, s | peer / ours | ours / floor | first call, s | import, s | peak MiB |")
+    print(
+        "| | ours, s | peer, s | peer / ours | ours / floor | first call, s | import, s | peak MiB |"
+    )
     print("|---|---|---|---|---|---|---|---|", flush=True)
     results = []
     with tempfile.TemporaryDirectory() as folder:

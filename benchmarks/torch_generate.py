@@ -60,7 +60,9 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     peer = runpy.run_path(args.peer)
-    generator, discriminator = (peer[name](args.size, args.hidden) for name in ("Generator", "Discriminator"))
+    generator, discriminator = (
+        peer[name](args.size, args.hidden) for name in ("Generator", "Discriminator")
+    )
     support = torch.rand(args.shots, 1, args.size, args.size) * 2 - 1
     seconds = []
     for _ in range(args.steps + 1):

@@ -56,7 +56,9 @@ def _exported(work: Work) -> Callable[[], Any]:
         "num_samples": tf.constant(work.num_samples),
         "num_inner_steps": tf.constant(work.num_inner_steps),
     }
-    return lambda: generate(support_images=support, seed=tf.constant(0, tf.int64), **counts)["images"]
+    return lambda: generate(support_images=support, seed=tf.constant(0, tf.int64), **counts)[
+        "images"
+    ]
 
 
 def _dataset(work: Work):

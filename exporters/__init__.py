@@ -1,1 +1,3 @@
-"""Packages a trained run as a SavedModel that adapts: meta-weights, inner loop, guards, contract, warm-up requests."""
+"""Packages a trained run as a SavedModel that adapts: meta-weights, inner loop, guards, contract,
+warm-up requests.
+"""

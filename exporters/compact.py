@@ -85,7 +85,9 @@ def _rename_operations(function: function_pb2.FunctionDef) -> None:
         node.input[:] = [renamed(reference) for reference in node.input]
         if _COLOCATION in node.attr:
             places = node.attr[_COLOCATION].list.s
-            known = [name for p in places if (name := names.get(p.removeprefix(_SAME_PLACE).decode()))]
+            known = [
+                name for p in places if (name := names.get(p.removeprefix(_SAME_PLACE).decode()))
+            ]
             places[:] = [_SAME_PLACE + name.encode() for name in known]
     for returned in (function.ret, function.control_ret):
         for key in list(returned):

@@ -56,7 +56,9 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
         facts: what the SavedModel itself does not tell.
     """
     height, width, channels = facts.image_shape
-    signatures = {name: _signature(d, facts.ranges) for name, d in signature_defs(saved_model).items()}
+    signatures = {
+        name: _signature(d, facts.ranges) for name, d in signature_defs(saved_model).items()
+    }
     return {
         "format": FORMAT,
         "kind": kind,
@@ -70,7 +72,9 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
             "paper": 1.0,
             "png_bytes": SAMPLES_FORM,
         },
-        "limits": {name: {"minimum": low, "maximum": high} for name, (low, high) in facts.ranges.items()},
+        "limits": {
+            name: {"minimum": low, "maximum": high} for name, (low, high) in facts.ranges.items()
+        },
         "defaults": facts.defaults,
         "batching": "leading task axis" if kind == "tasks" else "off",
         "model": facts.model,
@@ -90,10 +94,16 @@ def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
     model = {
         "fingerprint": parts.fingerprint,
         "meta_step": parts.model.meta_step,
-        "network": {key.removeprefix("network."): v for key, v in identity.items() if key.startswith("network.")},
+        "network": {
+            key.removeprefix("network."): v
+            for key, v in identity.items()
+            if key.startswith("network.")
+        },
         "num_generator_parameters": parameter_count(networks.generator),
         "num_discriminator_parameters": parameter_count(networks.discriminator),
-        "inner": {key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")},
+        "inner": {
+            key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")
+        },
     }
     training = training_facts(run, settings.data.dataset, settings.num_shots)
     return Facts(

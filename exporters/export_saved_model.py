@@ -1,4 +1,5 @@
-"""Packages a trained run as a SavedModel that adapts, for TensorFlow Serving and for other TensorFlow code.
+"""Packages a trained run as a SavedModel that adapts, for TensorFlow Serving and for other
+TensorFlow code.
 
 python -m exporters.export_saved_model --run runs/00001-omniglot-resnet-h64 --export_dir models/figr
 """
@@ -16,30 +17,57 @@ _SIGNATURES = ("generate", "generate_tensor", "adapt", "sample")
 _DEFAULT = Limits()
 
 _RUN = flags.DEFINE_path(
-    "run", None, "Run folder of figr_tf.train or train_warp, or the name of a shipped model.", required=True
+    "run",
+    None,
+    "Run folder of figr_tf.train or train_warp, or the name of a shipped model.",
+    required=True,
 )
-_EXPORT_DIR = flags.DEFINE_path("export_dir", None, "Model folder; versions are its subfolders.", required=True)
-_VERSION = flags.DEFINE_integer("version", None, "Version to write. Default: one more than the highest there is.", 1)
-_KIND = flags.DEFINE_enum("kind", "generate", ["generate", "tasks"], "One class per request, or many (generate_tasks).")
+_EXPORT_DIR = flags.DEFINE_path(
+    "export_dir", None, "Model folder; versions are its subfolders.", required=True
+)
+_VERSION = flags.DEFINE_integer(
+    "version", None, "Version to write. Default: one more than the highest there is.", 1
+)
+_KIND = flags.DEFINE_enum(
+    "kind", "generate", ["generate", "tasks"], "One class per request, or many (generate_tasks)."
+)
 _NAMES = flags.DEFINE_list(
-    "signatures", [], f"Signatures to write, for --kind=generate: {', '.join(_SIGNATURES)}. Default: all it has."
+    "signatures",
+    [],
+    f"Signatures to write, for --kind=generate: {', '.join(_SIGNATURES)}. Default: all it has.",
 )
 _EVALUATION = flags.DEFINE_path(
-    "evaluation", None, "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there."
+    "evaluation",
+    None,
+    "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there.",
 )
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Samples where a request does not say; per task for tasks.", 1)
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", 16, "Samples where a request does not say; per task for tasks.", 1
+)
 _NUM_INNER_STEPS = flags.DEFINE_integer(
-    "num_inner_steps", None, "Inner-loop SGD steps (K) where a request does not say. Default: as trained.", 0
+    "num_inner_steps",
+    None,
+    "Inner-loop SGD steps (K) where a request does not say. Default: as trained.",
+    0,
 )
-_MAX_NUM_SHOTS = flags.DEFINE_integer("max_num_shots", _DEFAULT.max_num_shots, "Support images per class, at most.", 1)
+_MAX_NUM_SHOTS = flags.DEFINE_integer(
+    "max_num_shots", _DEFAULT.max_num_shots, "Support images per class, at most.", 1
+)
 _MAX_NUM_INNER_STEPS = flags.DEFINE_integer(
-    "max_num_inner_steps", _DEFAULT.max_num_inner_steps, "Inner-loop SGD steps per request, at most.", 1
+    "max_num_inner_steps",
+    _DEFAULT.max_num_inner_steps,
+    "Inner-loop SGD steps per request, at most.",
+    1,
 )
-_MAX_NUM_SAMPLES = flags.DEFINE_integer("max_num_samples", _DEFAULT.max_num_samples, "Samples per request, at most.", 1)
+_MAX_NUM_SAMPLES = flags.DEFINE_integer(
+    "max_num_samples", _DEFAULT.max_num_samples, "Samples per request, at most.", 1
+)
 _MAX_IMAGE_SIDE = flags.DEFINE_integer(
     "max_image_side", _DEFAULT.max_image_side, "Pixels of a PNG's longer side, at most.", 2, 8192
 )
-_MAX_PNG_BYTES = flags.DEFINE_integer("max_png_bytes", _DEFAULT.max_png_bytes, "Bytes of one PNG, at most.", 100)
+_MAX_PNG_BYTES = flags.DEFINE_integer(
+    "max_png_bytes", _DEFAULT.max_png_bytes, "Bytes of one PNG, at most.", 100
+)
 _MAX_NUM_TASKS = flags.DEFINE_integer(
     "max_num_tasks", _DEFAULT.max_num_tasks, "Classes per request of --kind=tasks, at most.", 1
 )
@@ -48,7 +76,9 @@ _MAX_NUM_TASKS = flags.DEFINE_integer(
 def _signature_names() -> tuple[str, ...]:
     unknown = sorted(set(_NAMES.value) - set(_SIGNATURES))
     if unknown:
-        raise UserError(f"--signatures={','.join(_NAMES.value)}: choose among {', '.join(_SIGNATURES)}.")
+        raise UserError(
+            f"--signatures={','.join(_NAMES.value)}: choose among {', '.join(_SIGNATURES)}."
+        )
     return tuple(_NAMES.value)
 
 
@@ -56,7 +86,13 @@ def _evaluation() -> pathlib.Path | None:
     from figr_tf import models
 
     default = models.find(_RUN.value) / "evaluation.json"
-    return pathlib.Path(_EVALUATION.value) if _EVALUATION.value else default if default.exists() else None
+    return (
+        pathlib.Path(_EVALUATION.value)
+        if _EVALUATION.value
+        else default
+        if default.exists()
+        else None
+    )
 
 
 def _limits() -> Limits:

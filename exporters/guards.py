@@ -1,11 +1,14 @@
-"""In-graph checks. A session checks neither the shape nor the value of what it is fed, so the graph has to.
+"""In-graph checks. A session checks neither the shape nor the value of what it is fed, so the graph
+has to.
 
-Every check is a data dependency: what it guards is only reachable through it. A control dependency beside the work
-would not stop the work. A failed check ends the request with INVALID_ARGUMENT and the sentence given here.
+Every check is a data dependency: what it guards is only reachable through it. A control dependency
+beside the work would not stop the work. A failed check ends the request with INVALID_ARGUMENT and
+the sentence given here.
 
-TensorFlow takes shapes for proven and folds away checks that they seem to answer: the declared shape of an input, and
-also what later operations ask of one (`tf.stack([m, 8])` makes m a scalar, as far as Grappler is concerned). Hence the
-operation without a shape before the checks of a shape, and the reshape or slice behind them.
+TensorFlow takes shapes for proven and folds away checks that they seem to answer: the declared
+shape of an input, and also what later operations ask of one (`tf.stack([m, 8])` makes m a scalar,
+as far as Grappler is concerned). Hence the operation without a shape before the checks of a shape,
+and the reshape or slice behind them.
 """
 
 from collections.abc import Sequence
@@ -14,7 +17,9 @@ import tensorflow as tf
 
 
 def require(condition: tf.Tensor, sentence: str | tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """`value`, which exists only where `condition` (bool []) holds; `sentence` is ASCII and holds no user bytes."""
+    """`value`, which exists only where `condition` (bool []) holds; `sentence` is ASCII and holds
+    no user bytes.
+    """
     with tf.control_dependencies([tf.debugging.Assert(condition, [sentence])]):
         return tf.identity(value)
 
@@ -31,28 +36,49 @@ def _received(sentence: str, number: tf.Tensor) -> tf.Tensor:
 def scalar(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
     """An integer [] of low … high."""
     value = as_fed(value)
-    value = tf.reshape(require(tf.equal(tf.rank(value), 0), f"{name} must be one number, without axes.", value), [])
-    return require((value >= low) & (value <= high), _received(f"{name} must be from {low} to {high}.", value), value)
+    value = tf.reshape(
+        require(tf.equal(tf.rank(value), 0), f"{name} must be one number, without axes.", value), []
+    )
+    return require(
+        (value >= low) & (value <= high),
+        _received(f"{name} must be from {low} to {high}.", value),
+        value,
+    )
 
 
 def vector(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
     """[length] of any type, low ≤ length ≤ high."""
     value = as_fed(value)
-    value = tf.reshape(require(tf.equal(tf.rank(value), 1), f"{name} must be a list, with one axis.", value), [-1])
+    value = tf.reshape(
+        require(tf.equal(tf.rank(value), 1), f"{name} must be a list, with one axis.", value), [-1]
+    )
     length = tf.size(value)
-    sentence = f"{name} must hold {low} to {high} items." if low != high else f"{name} must hold {low} items."
+    sentence = (
+        f"{name} must hold {low} to {high} items."
+        if low != high
+        else f"{name} must hold {low} items."
+    )
     return require((length >= low) & (length <= high), _received(sentence, length), value)[:high]
 
 
 def support_images(
-    images: tf.Tensor, image_shape: Sequence[int], max_num_shots: int, max_num_tasks: int | None = None
+    images: tf.Tensor,
+    image_shape: Sequence[int],
+    max_num_shots: int,
+    max_num_tasks: int | None = None,
 ) -> tf.Tensor:
-    """float32 [n, H, W, C], or [T, n, H, W, C] where `max_num_tasks` is given, all values in [0, 1]."""
-    leading = {"n": max_num_shots} if max_num_tasks is None else {"T": max_num_tasks, "n": max_num_shots}
+    """float32 [n, H, W, C], or [T, n, H, W, C] where `max_num_tasks` is given, all values in [0,
+    1].
+    """
+    leading = (
+        {"n": max_num_shots} if max_num_tasks is None else {"T": max_num_tasks, "n": max_num_shots}
+    )
     form = f"support_images must be [{', '.join([*leading, *map(str, image_shape)])}]"
     images = as_fed(images)
     num_axes = len(leading) + 3
-    images = require(tf.equal(tf.rank(images), num_axes), _received(form + " in axes.", tf.rank(images)), images)
+    images = require(
+        tf.equal(tf.rank(images), num_axes), _received(form + " in axes.", tf.rank(images)), images
+    )
     fits = tf.reduce_all(tf.equal(tf.shape(images)[-3:], tf.constant(image_shape, tf.int32)))
     images = require(fits, form + ": height, width or channels differ.", images)
     images = tf.reshape(images, tf.concat([tf.shape(images)[:-3], image_shape], 0))
@@ -65,7 +91,9 @@ def support_images(
     return require(in_range, "support_images must lie in [0, 1]: ink 0, paper 1.", images)
 
 
-def delta(values: tf.Tensor, length: int, fingerprint: tf.Tensor, expected_fingerprint: int) -> tf.Tensor:
+def delta(
+    values: tf.Tensor, length: int, fingerprint: tf.Tensor, expected_fingerprint: int
+) -> tf.Tensor:
     """float32 [length] of finite numbers that were made with this very model."""
     fingerprint = as_fed(fingerprint)
     matches = tf.reduce_all(tf.equal(fingerprint, tf.constant(expected_fingerprint, tf.int64)))

@@ -1,4 +1,6 @@
-"""The adapting model as a `tf.Module`: what `tf.saved_model.load` gives back, without this project's code."""
+"""The adapting model as a `tf.Module`: what `tf.saved_model.load` gives back, without this
+project's code.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,27 +17,34 @@ _SEED = tf.TensorSpec([], tf.int64, "seed")
 
 
 class SharedFunctions:
-    """What all functions and signatures have in common: in the SavedModel it stands once. Nothing here is checked.
+    """What all functions and signatures have in common: in the SavedModel it stands once. Nothing
+    here is checked.
 
-    Weights travel as one vector: a function of a SavedModel names each of its arguments several times over, and the two
-    hundred weights of the paper's networks took more room that way than all that is done with them.
+    Weights travel as one vector: a function of a SavedModel names each of its arguments several
+    times over, and the two hundred weights of the paper's networks took more room that way than all
+    that is done with them.
 
     Attributes:
         meta_weights: Φ, float32 [P]: the generator's weights, then the discriminator's.
         generator_size: P', how many of them are the generator's.
-        adapt: (support_images float32 [n, H, W, C] in [−1, 1], num_inner_steps int32 [], seed int64 []) → the adapted
-            generator's weights, float32 [P'].
-        generate: (weights float32 [P'], latents float32 [m, latent_dim]) → images float32 [m, H, W, C] in [0, 1].
+        adapt: (support_images float32 [n, H, W, C] in [−1, 1], num_inner_steps int32 [], seed int64
+            []) → the adapted generator's weights, float32 [P'].
+        generate: (weights float32 [P'], latents float32 [m, latent_dim]) → images float32 [m, H, W,
+            C] in [0, 1].
     """
 
     def __init__(self, model: FewShotModel):
         spec = model.settings.network
         like = weights_of(model.networks)
-        self.meta_weights = tf.Variable(_joined(tf.nest.flatten(like)), trainable=False, name="meta_weights")
+        self.meta_weights = tf.Variable(
+            _joined(tf.nest.flatten(like)), trainable=False, name="meta_weights"
+        )
         self.generator_size = sum(w.shape.num_elements() for w in like.generator)
 
         def adapt(support_images, num_inner_steps, seed):
-            phi = tf.nest.pack_sequence_as(like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like)))
+            phi = tf.nest.pack_sequence_as(
+                like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like))
+            )
             state = model.start(phi)
             state = model.inner_steps(state, support_images, num_inner_steps, seed)
             return _joined(state.drawing_generator)
@@ -66,16 +75,19 @@ def _parted(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 class AdaptingModel(tf.Module):
-    """Meta-weights Φ, stored once, and functions that adapt copies of them; no call changes anything.
+    """Meta-weights Φ, stored once, and functions that adapt copies of them; no call changes
+    anything.
 
     Attributes:
-        adapt: (support_images float32 [n, H, W, C] in [0, 1], num_inner_steps int32 [] = K, seed int64 [] = 0) →
-            adapted generator weights, float32 [P'].
-        generate: (weights from `adapt`, latents float32 [m, latent_dim], usually standard normal) → images float32
-            [m, H, W, C] in [0, 1]; differentiable in both.
+        adapt: (support_images float32 [n, H, W, C] in [0, 1], num_inner_steps int32 [] = K, seed
+            int64 [] = 0) → adapted generator weights, float32 [P'].
+        generate: (weights from `adapt`, latents float32 [m, latent_dim], usually standard normal) →
+            images float32 [m, H, W, C] in [0, 1]; differentiable in both.
     """
 
-    def __init__(self, shared: SharedFunctions, model: FewShotModel, limits: Limits, defaults: Defaults):
+    def __init__(
+        self, shared: SharedFunctions, model: FewShotModel, limits: Limits, defaults: Defaults
+    ):
         super().__init__(name="figr")
         self._meta_weights = shared.meta_weights
         # Tracked, so that a network that redraws the support is written as well.
@@ -89,14 +101,18 @@ class AdaptingModel(tf.Module):
             seed=tf.constant(0, tf.int64),
         ):
             support = guards.support_images(support_images, image_shape, limits.max_num_shots)
-            return shared.adapt(support * 2.0 - 1.0, *checked_steps_and_seed(num_inner_steps, seed, limits))
+            return shared.adapt(
+                support * 2.0 - 1.0, *checked_steps_and_seed(num_inner_steps, seed, limits)
+            )
 
         support_images = tf.TensorSpec([None, *image_shape], tf.float32, "support_images")
         self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
         self.generate = shared.generate
 
 
-def checked_steps_and_seed(num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tensor]:
+def checked_steps_and_seed(
+    num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: Limits
+) -> tuple[tf.Tensor, tf.Tensor]:
     return (
         guards.scalar(num_inner_steps, "num_inner_steps", 0, limits.max_num_inner_steps),
         guards.scalar(seed, "seed", 0, MAX_SEED),

@@ -1,7 +1,8 @@
-"""PNG bytes → images, in the graph, equal to `figr_common.images.decode_image`; sizes are checked before decoding.
+"""PNG bytes → images, in the graph, equal to `figr_common.images.decode_image`; sizes are checked
+before decoding.
 
-Pillow's steps are repeated in whole numbers (its conversion to grey, alpha compositing and bilinear resize), so that a
-server's users get what users of `figr_tf.generate` get.
+Pillow's steps are repeated in whole numbers (its conversion to grey, alpha compositing and bilinear
+resize), so that a server's users get what users of `figr_tf.generate` get.
 """
 
 import tensorflow as tf
@@ -23,11 +24,15 @@ _ALPHA_BITS = 7
 _GREY_WEIGHTS = (19595, 38470, 7471)  # ITU-R 601 in sixteenths of a bit, Pillow's "L"
 
 
-def decode_images(image_bytes: tf.Tensor, image_size: int, channels: int, limits: Limits) -> tf.Tensor:
-    """string [n] of PNG files → uint8 [n, image_size, image_size, channels], dark ink on light paper.
+def decode_images(
+    image_bytes: tf.Tensor, image_size: int, channels: int, limits: Limits
+) -> tf.Tensor:
+    """string [n] of PNG files → uint8 [n, image_size, image_size, channels], dark ink on light
+    paper.
 
-    16-bit values are scaled to 8, palettes expanded, transparent pixels become paper, the shorter side is padded with
-    paper, and the square is resized bilinearly. Anything but a whole PNG within `limits` ends the request.
+    16-bit values are scaled to 8, palettes expanded, transparent pixels become paper, the shorter
+    side is padded with paper, and the square is resized bilinearly. Anything but a whole PNG within
+    `limits` ends the request.
     """
     files = guards.vector(image_bytes, "image_bytes", 1, limits.max_num_shots)
     files = _check_bytes(files, limits)
@@ -39,7 +44,9 @@ def decode_images(image_bytes: tf.Tensor, image_size: int, channels: int, limits
         return _prepare(tf.cast(pixels, tf.int32), item[1], item[2], image_size, channels)
 
     # One at a time: a megapixel takes about 60 MB on its way.
-    return tf.map_fn(decode, (files, bit_depths, colour_types), fn_output_signature=image, parallel_iterations=1)
+    return tf.map_fn(
+        decode, (files, bit_depths, colour_types), fn_output_signature=image, parallel_iterations=1
+    )
 
 
 def encode_images(images: tf.Tensor) -> tf.Tensor:
@@ -49,17 +56,23 @@ def encode_images(images: tf.Tensor) -> tf.Tensor:
 
 def _check_each(ok: tf.Tensor, sentence: str, files: tf.Tensor) -> tf.Tensor:
     first = tf.argmin(tf.cast(ok, tf.int32)) + 1
-    return guards.require(tf.reduce_all(ok), tf.strings.join(["image ", tf.strings.as_string(first), sentence]), files)
+    return guards.require(
+        tf.reduce_all(ok), tf.strings.join(["image ", tf.strings.as_string(first), sentence]), files
+    )
 
 
 def _check_bytes(files: tf.Tensor, limits: Limits) -> tf.Tensor:
     files = _check_each(tf.strings.length(files) > 0, " is empty.", files)
     files = _check_each(
-        tf.strings.length(files) <= limits.max_png_bytes, f" has more than {limits.max_png_bytes} bytes.", files
+        tf.strings.length(files) <= limits.max_png_bytes,
+        f" has more than {limits.max_png_bytes} bytes.",
+        files,
     )
     is_png = tf.equal(tf.strings.substr(files, 0, len(_SIGNATURE)), _SIGNATURE)
     files = _check_each(is_png, " is not a PNG file.", files)
-    is_whole = (tf.strings.length(files) >= _SMALLEST_FILE) & tf.strings.regex_full_match(files, _LAST_CHUNK)
+    is_whole = (tf.strings.length(files) >= _SMALLEST_FILE) & tf.strings.regex_full_match(
+        files, _LAST_CHUNK
+    )
     files = _check_each(is_whole, " is a PNG file cut short.", files)
     has_header = tf.equal(tf.strings.substr(files, 0, len(_HEADER)), _HEADER)
     return _check_each(has_header, " is a damaged PNG file.", files)
@@ -67,7 +80,9 @@ def _check_bytes(files: tf.Tensor, limits: Limits) -> tf.Tensor:
 
 def _check_header(files: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The files, and bit depth and colour type of each, int32 [n]."""
-    sides = tf.io.decode_raw(tf.strings.substr(files, len(_HEADER), 8), tf.int32, little_endian=False)
+    sides = tf.io.decode_raw(
+        tf.strings.substr(files, len(_HEADER), 8), tf.int32, little_endian=False
+    )
     # A length of 2³¹ or more is negative here, and no PNG.
     fits = tf.reduce_all((sides >= _MIN_SIDE) & (sides <= limits.max_image_side), 1)
     sentence = f" must be {_MIN_SIDE} to {limits.max_image_side} pixels wide and high."
@@ -76,13 +91,19 @@ def _check_header(files: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tenso
     return files, tf.cast(header[:, 0], tf.int32), tf.cast(header[:, 1], tf.int32)
 
 
-def _prepare(pixels: tf.Tensor, bit_depth: tf.Tensor, colour_type: tf.Tensor, image_size: int, channels: int):
+def _prepare(
+    pixels: tf.Tensor, bit_depth: tf.Tensor, colour_type: tf.Tensor, image_size: int, channels: int
+):
     """int32 [h, w, 4] of 16-bit red, green, blue, alpha → uint8 [image_size, image_size, channels]."""
-    # As figr_common: 16-bit grey is rounded and its transparent value ignored; Pillow cuts other 16-bit files off.
+    # As figr_common: 16-bit grey is rounded and its transparent value ignored; Pillow cuts other
+    # 16-bit files off.
     is_grey_16 = tf.equal(bit_depth, 16) & tf.equal(colour_type, _GREY)
-    colours = tf.where(is_grey_16, (pixels[..., :3] + 128) // 257, tf.bitwise.right_shift(pixels[..., :3], 8))
+    colours = tf.where(
+        is_grey_16, (pixels[..., :3] + 128) // 257, tf.bitwise.right_shift(pixels[..., :3], 8)
+    )
     alpha = tf.bitwise.right_shift(pixels[..., 3:], 8)
-    # Where a file says nothing of transparency, decode_png fills in the largest value of its bit depth, not of 8 bits.
+    # Where a file says nothing of transparency, decode_png fills in the largest value of its bit
+    # depth, not of 8 bits.
     opaque = tf.bitwise.left_shift(1, tf.minimum(bit_depth, 8)) - 1
     is_opaque = is_grey_16 | tf.reduce_all(tf.equal(alpha, opaque))
     colours = _on_paper(colours, tf.where(is_opaque, 255, alpha))
@@ -93,7 +114,9 @@ def _prepare(pixels: tf.Tensor, bit_depth: tf.Tensor, colour_type: tf.Tensor, im
 
 
 def _on_paper(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
-    """Composites over white with Pillow's rounding, so that a half transparent pixel gives the same byte."""
+    """Composites over white with Pillow's rounding, so that a half transparent pixel gives the same
+    byte.
+    """
     opacity = alpha * 2**_ALPHA_BITS
     blended = colours * opacity + _PAPER * (255 * 2**_ALPHA_BITS - opacity) + (128 << _ALPHA_BITS)
     return tf.bitwise.right_shift(tf.bitwise.right_shift(blended, 8) + blended, 8 + _ALPHA_BITS)
@@ -108,11 +131,17 @@ def _pad_to_square(pixels: tf.Tensor) -> tf.Tensor:
         before = tf.cast(tf.round(tf.cast(side - length, tf.float32) * 0.5), tf.int32)
         return tf.stack([before, side - length - before])
 
-    return tf.pad(pixels, tf.stack([around(height), around(width), tf.constant([0, 0])]), constant_values=_PAPER)
+    return tf.pad(
+        pixels,
+        tf.stack([around(height), around(width), tf.constant([0, 0])]),
+        constant_values=_PAPER,
+    )
 
 
 def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
-    """int32 [side, side, c] of bytes → int32 [image_size, image_size, c]: columns first, rounded, then rows."""
+    """int32 [side, side, c] of bytes → int32 [image_size, image_size, c]: columns first, rounded,
+    then rows.
+    """
     coefficients = _resize_coefficients(tf.shape(pixels)[0], image_size)
     columns = _to_bytes(tf.einsum("ox,yxc->yoc", coefficients, tf.cast(pixels, tf.float64)))
     rows = _to_bytes(tf.einsum("oy,yxc->oxc", coefficients, columns))
@@ -124,12 +153,16 @@ def _to_bytes(sums: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_coefficients(side: tf.Tensor, image_size: int) -> tf.Tensor:
-    """float64 [image_size, side] of whole numbers: Pillow's bilinear weights, a triangle as wide as what it shrinks."""
+    """float64 [image_size, side] of whole numbers: Pillow's bilinear weights, a triangle as wide as
+    what it shrinks.
+    """
     scale = tf.cast(side, tf.float64) / image_size
     support = tf.maximum(scale, 1.0)
     centre = (tf.range(image_size, dtype=tf.float64)[:, None] + 0.5) * scale
     position = tf.range(tf.cast(side, tf.float64), dtype=tf.float64)[None]
-    inside = (position >= tf.floor(centre - support + 0.5)) & (position < tf.floor(centre + support + 0.5))
+    inside = (position >= tf.floor(centre - support + 0.5)) & (
+        position < tf.floor(centre + support + 0.5)
+    )
     triangle = tf.maximum(1.0 - tf.abs((position - centre + 0.5) / support), 0.0)
     weights = tf.where(inside, triangle, 0.0)
     return tf.floor(weights / tf.reduce_sum(weights, 1, keepdims=True) * 2**_RESIZE_BITS + 0.5)

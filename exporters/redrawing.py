@@ -1,4 +1,6 @@
-"""The export of a warp generator: `generate` and `generate_tensor` as of an adapting model, without inner steps."""
+"""The export of a warp generator: `generate` and `generate_tensor` as of an adapting model, without
+inner steps.
+"""
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +25,8 @@ class RedrawingModel(tf.Module):
     """A warp generator's weights and the one function that every signature shares.
 
     Attributes:
-        generate: (support_images float32 [n, S, S, 1] in [0, 1], ink 0; num_samples int32 []; seed int64 [] = 0) →
-            images float32 [num_samples, S, S, 1] in [0, 1].
+        generate: (support_images float32 [n, S, S, 1] in [0, 1], ink 0; num_samples int32 []; seed
+            int64 [] = 0) → images float32 [num_samples, S, S, 1] in [0, 1].
     """
 
     def __init__(self, model: warp_model.WarpModel, limits: Limits, num_samples: int):
@@ -47,7 +49,9 @@ class RedrawingModel(tf.Module):
 
 
 class Parts(NamedTuple):
-    """What signatures are made of; `make_parts` makes it. num_samples: where a request does not say."""
+    """What signatures are made of; `make_parts` makes it. num_samples: where a request does not
+    say.
+    """
 
     model: warp_model.WarpModel
     module: RedrawingModel
@@ -75,7 +79,9 @@ def _generate(parts: Parts) -> Callable:
         }
 
     return tf.function(
-        generate, [tf.TensorSpec([None], tf.string, "image_bytes"), _NUM_SAMPLES, _SEED], autograph=False
+        generate,
+        [tf.TensorSpec([None], tf.string, "image_bytes"), _NUM_SAMPLES, _SEED],
+        autograph=False,
     )
 
 
@@ -109,14 +115,19 @@ def facts(parts: Parts) -> contract.Facts:
             "meta_step": model.meta_step,
             "num_generator_parameters": parameter_count(model.generator),
         },
-        contract.training_facts(runs.RunFolder(model.folder), settings.data.dataset, settings.num_shots),
+        contract.training_facts(
+            runs.RunFolder(model.folder), settings.data.dataset, settings.num_shots
+        ),
     )
 
 
 def _support_images(parts: Parts) -> np.ndarray:
     """float32 [n, S, S, 1] of whole bytes over 255, n as trained: bars, one a drawing."""
     size = parts.image_shape[0]
-    support = np.ones((min(parts.model.settings.num_shots, parts.limits.max_num_shots), *parts.image_shape), np.float32)
+    support = np.ones(
+        (min(parts.model.settings.num_shots, parts.limits.max_num_shots), *parts.image_shape),
+        np.float32,
+    )
     for i, image in enumerate(support):
         image[size // 4 : -size // 4, size // 4 + i % (size // 2)] = 0.0
     return support
@@ -134,12 +145,26 @@ def warm_up(parts: Parts, signature_names: list[str]) -> Iterator[warmup.Request
             yield warmup.Request(name, {"image_bytes": files} | numbers, ("png_bytes",))
 
 
-def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]) -> float:
+def largest_difference(
+    saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
+) -> float:
     """Answers the warm-up requests with the reloaded export; see `verification.largest_difference`."""
-    right = parts.model.generate(np.rint(255 * _support_images(parts)).astype(np.uint8), parts.num_samples) / 255.0
+    right = (
+        parts.model.generate(
+            np.rint(255 * _support_images(parts)).astype(np.uint8), parts.num_samples
+        )
+        / 255.0
+    )
     loaded = tf.saved_model.load(str(saved_model))
-    answers = {r.signature: verification.answered_images(loaded, r) for r in logged if r.signature != "serving_default"}
+    answers = {
+        r.signature: verification.answered_images(loaded, r)
+        for r in logged
+        if r.signature != "serving_default"
+    }
     # Of numbers against rounded bytes: half a step of rounding is no difference.
     return verification.refuse_difference(
-        {name: verification.difference(verification.in_bytes(drawn), right) for name, drawn in answers.items()}
+        {
+            name: verification.difference(verification.in_bytes(drawn), right)
+            for name, drawn in answers.items()
+        }
     )

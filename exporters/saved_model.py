@@ -30,7 +30,8 @@ class Request(NamedTuple):
         run: folder of a training run, or the name of a shipped model.
         kind: one of `KINDS`.
         signature_names: of the kind "generate"; empty: all that the model has.
-        num_samples, num_inner_steps: where a request does not say; of the kind "tasks" always. None: as trained.
+        num_samples, num_inner_steps: where a request does not say; of the kind "tasks" always.
+            None: as trained.
         evaluation: report of `figr_tf.evaluate --json` for the model card, or None.
     """
 
@@ -44,7 +45,9 @@ class Request(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What came out: where, the contract, and the largest difference to the model in this process, in [0, 1]."""
+    """What came out: where, the contract, and the largest difference to the model in this process,
+    in [0, 1].
+    """
 
     path: pathlib.Path
     contract: dict[str, Any]
@@ -56,7 +59,8 @@ class Package(NamedTuple):
 
     Attributes:
         facts: for the contract. warm_up: requests for the server to run first.
-        difference: of the SavedModel in a folder to the model in this process, in [0, 1]; raises UserError above 1/255.
+        difference: of the SavedModel in a folder to the model in this process, in [0, 1]; raises
+            UserError above 1/255.
     """
 
     module: tf.Module
@@ -70,7 +74,8 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
     """Writes `export_dir`/<version>, by default one more than the highest there is.
 
     Raises:
-        UserError: the version exists, another process exports there, or the export does not draw what the model does.
+        UserError: the version exists, another process exports there, or the export does not draw
+            what the model does.
     """
     model = models.load(request.run)
     package = _package(model, request)
@@ -89,9 +94,13 @@ def _package(model: models.FewShotGenerator, request: Request) -> Package:
 
 
 def _adapting(model: FewShotModel, request: Request) -> Package:
-    num_inner_steps = model.num_inner_steps if request.num_inner_steps is None else request.num_inner_steps
+    num_inner_steps = (
+        model.num_inner_steps if request.num_inner_steps is None else request.num_inner_steps
+    )
     defaults = Defaults(num_inner_steps, request.num_samples)
-    _check_defaults(request.limits, num_inner_steps=num_inner_steps, num_samples=request.num_samples)
+    _check_defaults(
+        request.limits, num_inner_steps=num_inner_steps, num_samples=request.num_samples
+    )
     parts = signatures.make_parts(model, request.limits, defaults)
     if request.kind == "tasks":
         functions = signatures.build_tasks(parts)
@@ -109,7 +118,11 @@ def _adapting(model: FewShotModel, request: Request) -> Package:
 
 def _redrawing(model: WarpModel, request: Request) -> Package:
     names = request.signature_names or redrawing.NAMES
-    if request.kind != "generate" or request.num_inner_steps is not None or not set(names) <= set(redrawing.NAMES):
+    if (
+        request.kind != "generate"
+        or request.num_inner_steps is not None
+        or not set(names) <= set(redrawing.NAMES)
+    ):
         raise UserError(
             f"{request.run}: has no inner loop, so no inner steps, no adapt, sample or tasks. Its signatures are"
             f" {', '.join(redrawing.NAMES)}."
@@ -131,12 +144,18 @@ def _check_defaults(limits: Limits, **defaults: int) -> None:
     for name, value in defaults.items():
         most = getattr(limits, f"max_{name}")
         if value > most:
-            raise UserError(f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the other.")
+            raise UserError(
+                f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the other."
+            )
 
 
-def _write(folder: pathlib.Path, package: Package, request: Request) -> tuple[dict[str, Any], float]:
+def _write(
+    folder: pathlib.Path, package: Package, request: Request
+) -> tuple[dict[str, Any], float]:
     without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(package.module, str(folder), signatures=package.functions, options=without_gradients)
+    tf.saved_model.save(
+        package.module, str(folder), signatures=package.functions, options=without_gradients
+    )
     compact.compact(folder)
     described = contract.describe(folder, request.kind, package.facts)
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None
@@ -149,14 +168,20 @@ def _write(folder: pathlib.Path, package: Package, request: Request) -> tuple[di
 
 
 @contextlib.contextmanager
-def _new_version(export_dir: pathlib.Path, version: int | None) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """A scratch folder and the version folder that it shall become; leftovers of killed exports are removed."""
+def _new_version(
+    export_dir: pathlib.Path, version: int | None
+) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """A scratch folder and the version folder that it shall become; leftovers of killed exports are
+    removed.
+    """
     export_dir.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(export_dir / ".lock", blocking=False)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise UserError(f"{export_dir}: another process is exporting there. Wait for it.") from error
+        raise UserError(
+            f"{export_dir}: another process is exporting there. Wait for it."
+        ) from error
     try:
         for leftover in export_dir.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(leftover)

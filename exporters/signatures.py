@@ -1,7 +1,7 @@
 """The signatures of the contract: guards around the shared inner loop.
 
-Optional inputs have eager tensors as Python defaults, which TensorFlow writes to `SignatureDef.defaults` and a server
-fills in.
+Optional inputs have eager tensors as Python defaults, which TensorFlow writes to
+`SignatureDef.defaults` and a server fills in.
 """
 
 from collections.abc import Callable
@@ -42,12 +42,14 @@ class Parts(NamedTuple):
     def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_common.images.to_unit_range`.
 
-        By its table: Grappler would replace the division by a product with 1 / 127.5, rounded, and the inner loop
-        magnifies rounding.
+        By its table: Grappler would replace the division by a product with 1 / 127.5, rounded, and
+        the inner loop magnifies rounding.
         """
         size, _, channels = self.image_shape
         table = tf.constant(images.to_unit_range(np.arange(256, dtype=np.uint8)))
-        return tf.gather(table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32))
+        return tf.gather(
+            table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32)
+        )
 
     def draw(self, weights: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Images [num_samples, H, W, C] in [0, 1], all finite, of generator weights [P']."""
@@ -76,7 +78,9 @@ def _generate(parts: Parts) -> Callable:
         weights = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
         return {"png_bytes": png.encode_images(parts.draw(weights, num_samples, seed))}
 
-    return tf.function(generate, [_IMAGE_BYTES, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False)
+    return tf.function(
+        generate, [_IMAGE_BYTES, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False
+    )
 
 
 def _generate_tensor(parts: Parts) -> Callable:
@@ -88,20 +92,28 @@ def _generate_tensor(parts: Parts) -> Callable:
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         num_samples = parts.checked_num_samples(num_samples)
-        support = guards.support_images(support_images, parts.image_shape, parts.limits.max_num_shots)
+        support = guards.support_images(
+            support_images, parts.image_shape, parts.limits.max_num_shots
+        )
         weights = parts.shared.adapt(support * 2.0 - 1.0, num_inner_steps, seed)
         return {"images": parts.draw(weights, num_samples, seed)}
 
     support = tf.TensorSpec([None, *parts.image_shape], tf.float32, "support_images")
-    return tf.function(generate_tensor, [support, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False)
+    return tf.function(
+        generate_tensor, [support, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False
+    )
 
 
 def _adapt(parts: Parts) -> Callable:
-    def adapt(image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0):
+    def adapt(
+        image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0
+    ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
         return {
-            "generator_delta": guards.finite_result(adapted - parts.shared.generator_meta_weights()),
+            "generator_delta": guards.finite_result(
+                adapted - parts.shared.generator_meta_weights()
+            ),
             "fingerprint": tf.constant(parts.fingerprint, tf.int64),
         }
 
@@ -111,7 +123,12 @@ def _adapt(parts: Parts) -> Callable:
 def _sample(parts: Parts) -> Callable:
     size = parts.shared.generator_size
 
-    def sample(generator_delta, fingerprint, num_samples=tf.constant(parts.defaults.num_samples), seed=_SEED_0):
+    def sample(
+        generator_delta,
+        fingerprint,
+        num_samples=tf.constant(parts.defaults.num_samples),
+        seed=_SEED_0,
+    ):
         num_samples = parts.checked_num_samples(num_samples)
         seed = guards.scalar(seed, "seed", 0, MAX_SEED)
         delta = guards.delta(generator_delta, size, fingerprint, parts.fingerprint)
@@ -120,25 +137,37 @@ def _sample(parts: Parts) -> Callable:
 
     delta = tf.TensorSpec([size], tf.float32, "generator_delta")
     return tf.function(
-        sample, [delta, tf.TensorSpec([], tf.int64, "fingerprint"), _NUM_SAMPLES, _SEED], autograph=False
+        sample,
+        [delta, tf.TensorSpec([], tf.int64, "fingerprint"), _NUM_SAMPLES, _SEED],
+        autograph=False,
     )
 
 
 def _generate_tasks(parts: Parts) -> Callable:
-    """A server may batch this one: all inputs and outputs have the leading task axis, so K and m are the export's."""
+    """A server may batch this one: all inputs and outputs have the leading task axis, so K and m
+    are the export's.
+    """
 
     def generate_tasks(support_images, seed):
         limits = parts.limits
-        support = guards.support_images(support_images, parts.image_shape, limits.max_num_shots, limits.max_num_tasks)
+        support = guards.support_images(
+            support_images, parts.image_shape, limits.max_num_shots, limits.max_num_tasks
+        )
         seed = guards.vector(seed, "seed", 1, limits.max_num_tasks)
-        seed = guards.require(tf.equal(tf.size(seed), tf.shape(support)[0]), "seed must hold one item per task.", seed)
         seed = guards.require(
-            tf.reduce_all((seed >= 0) & (seed <= MAX_SEED)), f"each seed must be from 0 to {MAX_SEED}.", seed
+            tf.equal(tf.size(seed), tf.shape(support)[0]), "seed must hold one item per task.", seed
+        )
+        seed = guards.require(
+            tf.reduce_all((seed >= 0) & (seed <= MAX_SEED)),
+            f"each seed must be from 0 to {MAX_SEED}.",
+            seed,
         )
         return {"images": _adapt_and_draw_tasks(parts, support * 2.0 - 1.0, seed)}
 
     support = tf.TensorSpec([None, None, *parts.image_shape], tf.float32, "support_images")
-    return tf.function(generate_tasks, [support, tf.TensorSpec([None], tf.int64, "seed")], autograph=False)
+    return tf.function(
+        generate_tasks, [support, tf.TensorSpec([None], tf.int64, "seed")], autograph=False
+    )
 
 
 def _adapt_and_draw_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
@@ -150,14 +179,23 @@ def _adapt_and_draw_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Ten
         return parts.draw(weights, tf.constant(num_samples), task[1])
 
     images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)
-    return tf.map_fn(one_task, (support_images, seeds), fn_output_signature=images, parallel_iterations=1)
+    return tf.map_fn(
+        one_task, (support_images, seeds), fn_output_signature=images, parallel_iterations=1
+    )
 
 
-_BUILDERS = {"generate": _generate, "generate_tensor": _generate_tensor, "adapt": _adapt, "sample": _sample}
+_BUILDERS = {
+    "generate": _generate,
+    "generate_tensor": _generate_tensor,
+    "adapt": _adapt,
+    "sample": _sample,
+}
 
 
 def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
-    """Signatures of the kind "generate" by name; "serving_default" is `generate`, where that is among them."""
+    """Signatures of the kind "generate" by name; "serving_default" is `generate`, where that is
+    among them.
+    """
     built = {name: _BUILDERS[name](parts) for name in names}
     return built | ({"serving_default": built["generate"]} if "generate" in built else {})
 

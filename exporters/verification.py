@@ -1,8 +1,9 @@
 """Loads an export again and compares what it draws with what `adapt` draws in this process.
 
-Graph with graph, both optimised: the inner loop magnifies rounding, so that another order of a sum or a fused kernel
-may move a pixel by a twentieth. Grappler must stay on here: a reloaded function is optimised as it was when it was
-saved, whatever this process says, and would be compared with one that is not.
+Graph with graph, both optimised: the inner loop magnifies rounding, so that another order of a sum
+or a fused kernel may move a pixel by a twentieth. Grappler must stay on here: a reloaded function
+is optimised as it was when it was saved, whatever this process says, and would be compared with one
+that is not.
 """
 
 import math
@@ -22,14 +23,19 @@ TOLERANCE = 1 / 255
 
 
 class _Expected(NamedTuple):
-    """Samples [m, H, W, C] in [0, 1] of the warm-up requests' support set, and of the meta-weights as they are."""
+    """Samples [m, H, W, C] in [0, 1] of the warm-up requests' support set, and of the meta-weights
+    as they are.
+    """
 
     adapted: np.ndarray
     unadapted: np.ndarray
 
 
-def largest_difference(saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]) -> float:
-    """Answers the warm-up requests with the reloaded export; the largest difference of any pixel, in [0, 1].
+def largest_difference(
+    saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
+) -> float:
+    """Answers the warm-up requests with the reloaded export; the largest difference of any pixel,
+    in [0, 1].
 
     Raises:
         UserError: it is above `TOLERANCE`.
@@ -62,7 +68,10 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
             continue  # the same function as another one
         answer = _call(loaded, request.signature, request.inputs)
         if "support_images" in request.inputs and "num_samples" not in request.inputs:
-            drawn, right = answer["images"][0], _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps))
+            drawn, right = (
+                answer["images"][0],
+                _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps)),
+            )
         elif "generator_delta" in answer:
             weights = parts.shared.generator_meta_weights() + answer["generator_delta"]
             drawn, right = _draw(parts, weights), expected.adapted
@@ -71,7 +80,9 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
             if "png_bytes" in request.output_filter:
                 right = in_bytes(right)
-        differences[request.signature] = max(differences.get(request.signature, 0.0), difference(drawn, right))
+        differences[request.signature] = max(
+            differences.get(request.signature, 0.0), difference(drawn, right)
+        )
     return differences
 
 
@@ -83,23 +94,31 @@ def _expected(parts: Parts) -> _Expected:
 def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
     """By the typed methods of a module, loaded or not."""
     weights = module.adapt(tf.constant(warmup.support_images(parts)), num_inner_steps)
-    return module.generate(weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0))
+    return module.generate(
+        weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0)
+    )
 
 
 def _draw(parts: Parts, weights: tf.Tensor) -> tf.Tensor:
-    return parts.shared.generate(weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0))
+    return parts.shared.generate(
+        weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0)
+    )
 
 
 def _call(loaded, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
     function = loaded.signatures[signature]
     specs = function.structured_input_signature[1]
-    return function(**{name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()})
+    return function(
+        **{name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
+    )
 
 
 def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.ndarray:
     if "images" in output_filter:
         return answer["images"].numpy()
-    return np.stack([tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()])
+    return np.stack(
+        [tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()]
+    )
 
 
 def in_bytes(images: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ def split(address: str) -> tuple[str, int]:
     bare = host.removeprefix("[").removesuffix("]")
     bracketed = host == f"[{bare}]"
     if not (colon and bare and port.isascii() and port.isdecimal() and (":" in bare) == bracketed):
-        raise ValueError(f"give host:port, with an IPv6 address in brackets: [::1]:8500. Received: {address!r}")
+        raise ValueError(
+            f"give host:port, with an IPv6 address in brackets: [::1]:8500. Received: {address!r}"
+        )
     return bare, int(port)
 
 

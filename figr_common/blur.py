@@ -6,11 +6,15 @@ _SIGMA = 1.5  # Pixels.
 
 
 def blur_features(images: np.ndarray) -> np.ndarray:
-    """uint8 [B, S, S, 1] → float32 [B, (S/2)²]: a Gaussian of σ = 1.5 pixels, then 2×2 means, in [0, 1]."""
+    """uint8 [B, S, S, 1] → float32 [B, (S/2)²]: a Gaussian of σ = 1.5 pixels, then 2×2 means, in
+    [0, 1].
+    """
     offsets = np.arange(-5, 6)
     kernel = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     kernel /= kernel.sum()
-    grey = np.pad(images[..., 0].astype(np.float32) / 255.0, ((0, 0), (5, 5), (5, 5)), constant_values=1.0)
+    grey = np.pad(
+        images[..., 0].astype(np.float32) / 255.0, ((0, 0), (5, 5), (5, 5)), constant_values=1.0
+    )
     size = images.shape[1]
     rows = sum(k * grey[:, i : i + size, :] for i, k in enumerate(kernel))
     blurred = sum(k * rows[:, :, i : i + size] for i, k in enumerate(kernel))

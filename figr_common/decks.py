@@ -33,8 +33,8 @@ class Deck:
         groups: uint8 [T, 2, m, S, S], left and right; one is real, the other generated.
         sources: T names of what generated it. classes: T names of the characters.
         answers: uint8 [T], the side that is generated, 0 left and 1 right.
-        facts: data (where the drawings come from, a sentence), demonstration (whether nothing can be
-            learned from it about a model on its own data), sources (name → a sentence), seed.
+        facts: data (where the drawings come from, a sentence), demonstration (whether nothing can
+            be learned from it about a model on its own data), sources (name → a sentence), seed.
         digest: sha256 of the file it was read from, in short; empty before.
     """
 
@@ -80,11 +80,15 @@ def read(path: pathlib.Path) -> Deck:
     except OSError as error:
         raise DeckError(f"{path}: cannot be read ({error.strerror}).") from error
     except DeckError as error:
-        raise DeckError(f"{path}: not a deck: {error}. Write one with figr_tf.evaluate --write_deck.") from error
+        raise DeckError(
+            f"{path}: not a deck: {error}. Write one with figr_tf.evaluate --write_deck."
+        ) from error
     # Damaged zip entries and arrays raise whatever their decoders do.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DeckError(f"{path}: not a deck ({reason}). Write one with figr_tf.evaluate --write_deck.") from error
+        raise DeckError(
+            f"{path}: not a deck ({reason}). Write one with figr_tf.evaluate --write_deck."
+        ) from error
     return deck
 
 
@@ -101,7 +105,10 @@ def _check(deck: Deck) -> None:
         raise DeckError("drawings and answers must be of the type uint8")
     if deck.groups.shape[1] != 2 or not all(array.size for array in drawings):
         raise DeckError(f"groups has the shape {list(deck.groups.shape)}")
-    if deck.support.shape[2:] != deck.groups.shape[3:] or deck.support.shape[2] != deck.support.shape[3]:
+    if (
+        deck.support.shape[2:] != deck.groups.shape[3:]
+        or deck.support.shape[2] != deck.support.shape[3]
+    ):
         raise DeckError("the drawings are not squares of one size")
     if (deck.answers > 1).any():
         raise DeckError("an answer is neither left (0) nor right (1)")

@@ -1,5 +1,5 @@
-"""Files that people drop on the page as drawings like those that a model was trained on: in any ink,
-of any size and place on their paper."""
+"""Files that people drop on the page as drawings like those that a model was trained on: in any
+ink, of any size and place on their paper."""
 
 from typing import NamedTuple
 

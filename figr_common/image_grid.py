@@ -23,10 +23,14 @@ def _rows(images: np.ndarray, columns: int, frame: tuple[int, int, int], scale: 
     cells = [_to_rgb(image, frame, scale) for image in images]
     empty = np.full_like(cells[0], _BACKGROUND)
     cells += [empty] * (-len(cells) % columns)
-    return np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)])
+    return np.concatenate(
+        [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+    )
 
 
-def task_picture(support: np.ndarray, samples: np.ndarray, columns: int | None = None, scale: int = 2) -> Image.Image:
+def task_picture(
+    support: np.ndarray, samples: np.ndarray, columns: int | None = None, scale: int = 2
+) -> Image.Image:
     """The support set in an orange frame above its samples.
 
     Args:

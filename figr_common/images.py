@@ -16,7 +16,8 @@ _READABLE = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
-# What people take for an image, too: such a file is looked for, so that it can be named as left out.
+# What people take for an image, too: such a file is looked for, so that it can be named as left
+# out.
 SUFFIXES = (
     *_READABLE,
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".svgz", ".eps", ".pdf", ".ai", ".psd"),
@@ -42,28 +43,33 @@ def decode_drawing(data: bytes, image_size: int, channels: int, ink: str = "dark
 def decode_image(data: bytes, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
     """Decodes one image file to uint8 [image_size, image_size, channels], dark ink on light paper.
 
-    The first frame of an animation is used, 16-bit values are scaled to 8, palettes are expanded, transparent
-    pixels become paper, the shorter side is padded with paper, and the square is resized bilinearly.
+    The first frame of an animation is used, 16-bit values are scaled to 8, palettes are expanded,
+    transparent pixels become paper, the shorter side is padded with paper, and the square is
+    resized bilinearly.
 
     Args:
         data: the file's bytes, at most `MAX_FILE_BYTES`.
-        ink: what the file holds, "dark" ink on light paper or "light" on dark; light is inverted (grey only).
+        ink: what the file holds, "dark" ink on light paper or "light" on dark; light is inverted
+            (grey only).
 
     Raises:
-        ImageError: not an image of a known format, damaged, larger than `MAX_PIXELS` or smaller than 2×2.
+        ImageError: not an image of a known format, damaged, larger than `MAX_PIXELS` or smaller
+            than 2×2.
     """
     return _decoded(data, image_size, channels, ink, white_paper=False)
 
 
-def _decoded(data: bytes, image_size: int, channels: int, ink: str, white_paper: bool) -> np.ndarray:
+def _decoded(
+    data: bytes, image_size: int, channels: int, ink: str, white_paper: bool
+) -> np.ndarray:
     with opened(data) as image:
         return prepare_image(image, image_size, channels, ink, white_paper)
 
 
 @contextlib.contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """The image of a file's bytes, upright. What goes wrong in the block is an ImageError too, since
-    Pillow decodes when pixels are asked for."""
+    """The image of a file's bytes, upright. What goes wrong in the block is an ImageError too,
+    since Pillow decodes when pixels are asked for."""
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}")
     try:
@@ -73,7 +79,9 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        reason = " ".join(str(error).split()) if not isinstance(error, OSError) or error.args else ""
+        reason = (
+            " ".join(str(error).split()) if not isinstance(error, OSError) or error.args else ""
+        )
         if "cannot identify" in reason:
             reason = "not an image of a kind that can be read here; save it as PNG"
         raise ImageError(reason or f"damaged ({type(error).__name__})") from error
@@ -110,7 +118,9 @@ def grey_or_colour(image: Image.Image, channels: int, ink: str = "dark") -> Imag
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*[background] * 3, 255)), image)
+        image = Image.alpha_composite(
+            Image.new("RGBA", image.size, (*[background] * 3, 255)), image
+        )
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -118,7 +128,9 @@ def _squared(image: Image.Image, image_size: int, channels: int, ink: str) -> np
     background = 255 if ink == "dark" else 0
     if image.width != image.height:
         side = max(image.size)
-        image = ImageOps.pad(image, (side, side), color=background if channels == 1 else (background,) * 3)
+        image = ImageOps.pad(
+            image, (side, side), color=background if channels == 1 else (background,) * 3
+        )
     if image.width != image_size:
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     array = np.asarray(image).reshape(image_size, image_size, channels)
@@ -136,7 +148,8 @@ def read_images(
     ink: str = "dark",
     warn: Callable[[str], None] = _warn,
 ) -> np.ndarray:
-    """Reads a folder of images (or one image) as a support set: uint8 [n, image_size, image_size, channels].
+    """Reads a folder of images (or one image) as a support set: uint8 [n, image_size, image_size,
+    channels].
 
     Args:
         warn: gets a sentence on files that are left out, since they cannot be read or show no ink,
@@ -152,7 +165,9 @@ def read_images(
     if not files:
         inside = sum(p.is_dir() for p in path.iterdir())
         hint = f" Choose one of its {inside} folders." if inside else ""
-        raise ImageError(f"{path}: no images in this folder (looked for {', '.join(_READABLE)}).{hint}")
+        raise ImageError(
+            f"{path}: no images in this folder (looked for {', '.join(_READABLE)}).{hint}"
+        )
     support, left_out = [], []
     for file in files:
         try:
@@ -176,7 +191,11 @@ def read_images(
 
 def _check_ink(drawing: np.ndarray, ink: str) -> None:
     if not paper.has_ink(drawing):
-        hint = f"; if its ink is {_other(ink)}, give --ink={_other(ink)}" if drawing.shape[-1] == 1 else ""
+        hint = (
+            f"; if its ink is {_other(ink)}, give --ink={_other(ink)}"
+            if drawing.shape[-1] == 1
+            else ""
+        )
         raise ImageError(f"shows no {ink} ink{hint}")
 
 

@@ -1,7 +1,9 @@
-"""Draws new images of a class from a few of its images, with a model that ships with the package or one of your own.
+"""Draws new images of a class from a few of its images, with a model that ships with the package or
+one of your own.
 
 python -m figr_tf.generate --images my_drawings/ --out out.png
-python -m figr_tf.generate --run runs/00001-omniglot-resnet-h64 --images my_drawings/ --num_inner_steps 50 --out out.png
+python -m figr_tf.generate --run runs/00001-omniglot-resnet-h64 --images my_drawings/
+--num_inner_steps 50 --out out.png
 """
 
 import numpy as np
@@ -14,17 +16,32 @@ from figr_tf.core.errors import UserError
 flags = console.OwnFlags(__name__)
 
 _RUN = flags.DEFINE_path(
-    "run", "omniglot-32", "Name of a shipped model, or run folder of figr_tf.train or figr_tf.train_warp."
+    "run",
+    "omniglot-32",
+    "Name of a shipped model, or run folder of figr_tf.train or figr_tf.train_warp.",
 )
-_IMAGES = flags.DEFINE_path("images", None, "Folder with the support set's images, or one image.", required=True)
-_OUT = flags.DEFINE_path("out", "out.png", "Picture to write: the support set framed, samples below.")
+_IMAGES = flags.DEFINE_path(
+    "images", None, "Folder with the support set's images, or one image.", required=True
+)
+_OUT = flags.DEFINE_path(
+    "out", "out.png", "Picture to write: the support set framed, samples below."
+)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_bound=1)
 _NUM_INNER_STEPS = flags.DEFINE_integer(
-    "num_inner_steps", None, "Inner-loop SGD steps (K) of a figr_tf.train run. Default: as trained.", 0
+    "num_inner_steps",
+    None,
+    "Inner-loop SGD steps (K) of a figr_tf.train run. Default: as trained.",
+    0,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**53 - 1)
-_INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in.")
-_NPZ = flags.DEFINE_path("npz", None, "Also write support_images and images as uint8 arrays to this .npz file.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "The same seed draws the same images.", lower_bound=0, upper_bound=2**53 - 1
+)
+_INK = flags.DEFINE_enum(
+    "ink", "dark", ["dark", "light"], "Ink in the given images; light is inverted on the way in."
+)
+_NPZ = flags.DEFINE_path(
+    "npz", None, "Also write support_images and images as uint8 arrays to this .npz file."
+)
 _GIF = flags.DEFINE_path(
     "gif", None, "Also write the samples along the inner steps as an animation, 41 frames at most."
 )
@@ -43,14 +60,18 @@ def _check_outputs() -> None:
 
 def _check_inner_loop(model) -> None:
     if model.num_inner_steps is None and (_GIF.value or _NUM_INNER_STEPS.value is not None):
-        raise UserError(f"--run={_RUN.value}: has no inner loop. Leave --num_inner_steps and --gif away.")
+        raise UserError(
+            f"--run={_RUN.value}: has no inner loop. Leave --num_inner_steps and --gif away."
+        )
 
 
 def _save_animation(path: str, model, support: np.ndarray, num_inner_steps: int) -> None:
     steps = np.unique(np.linspace(0, num_inner_steps, _GIF_MAX_FRAMES, dtype=int)).tolist()
     along = model.samples_along(support, steps, _NUM_SAMPLES.value, _SEED.value)
     frames = [image_grid.result_picture(support, images) for images in along]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=_GIF_MILLISECONDS, loop=0)
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=_GIF_MILLISECONDS, loop=0
+    )
 
 
 def main() -> None:
@@ -61,7 +82,9 @@ def main() -> None:
     model = models.load(_RUN.value)
     _check_inner_loop(model)
     support = model.read_support(_IMAGES.value, _INK.value)
-    num_inner_steps = model.num_inner_steps if _NUM_INNER_STEPS.value is None else _NUM_INNER_STEPS.value
+    num_inner_steps = (
+        model.num_inner_steps if _NUM_INNER_STEPS.value is None else _NUM_INNER_STEPS.value
+    )
     if num_inner_steps is not None:
         print(f"adapting to {len(support)} images in {num_inner_steps} inner steps", flush=True)
     samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, num_inner_steps)

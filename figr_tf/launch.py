@@ -1,13 +1,16 @@
-"""Starts all workers of a training on this host: for tests, for CPUs, and for GPUs that TF_CONFIG should tell apart.
+"""Starts all workers of a training on this host: for tests, for CPUs, and for GPUs that TF_CONFIG
+should tell apart.
 
-  python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --data_dir=DIR --meta_batch_size=2
+  python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --data_dir=DIR
+  --meta_batch_size=2
 
-What follows `--` are flags of figr_tf.train. The GPUs in CUDA_VISIBLE_DEVICES, if it is set, are shared out evenly.
-SIGTERM, SIGHUP and Ctrl-C go to all workers, which save and stop. Once one fails, the others end
-by themselves, or are ended after a minute.
+What follows `--` are flags of figr_tf.train. The GPUs in CUDA_VISIBLE_DEVICES, if it is set, are
+shared out evenly. SIGTERM, SIGHUP and Ctrl-C go to all workers, which save and stop. Once one
+fails, the others end by themselves, or are ended after a minute.
 
-Exit status: 0 if all workers finished, otherwise that of the first to fail: 128 + signal number after SIGTERM or Ctrl-C
-(143, 130) and for a killed worker (137), 75 after the loss of a worker, 1 for an error that will come again.
+Exit status: 0 if all workers finished, otherwise that of the first to fail: 128 + signal number
+after SIGTERM or Ctrl-C (143, 130) and for a killed worker (137), 75 after the loss of a worker, 1
+for an error that will come again.
 """
 
 import argparse
@@ -37,7 +40,9 @@ _POLL = 0.1
 
 
 def free_ports(count: int) -> list[int]:
-    """Below those that the system gives to outgoing connections, any of which could take one before its worker does."""
+    """Below those that the system gives to outgoing connections, any of which could take one before
+    its worker does.
+    """
     ports: list[int] = []
     for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -48,19 +53,27 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def environments(num_workers: int, ports: list[int], base: Mapping[str, str]) -> list[dict[str, str]]:
+def environments(
+    num_workers: int, ports: list[int], base: Mapping[str, str]
+) -> list[dict[str, str]]:
     """The environment of each worker: its place in the cluster, its share of cores and GPUs."""
     named = (name.strip() for name in base.get("CUDA_VISIBLE_DEVICES", "").split(","))
     # CUDA counts what comes before the first name of no device: -1, NoDevFiles or void hide all.
     gpus = list(itertools.takewhile(_GPU.match, named))
     if len(gpus) % num_workers:
-        sys.exit(f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among {num_workers} workers")
+        sys.exit(
+            f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among {num_workers} workers"
+        )
     threads = max(1, (os.cpu_count() or 1) // num_workers)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     workers = []
     for index in range(num_workers):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {"TF_NUM_INTEROP_THREADS": str(threads)} | dict(base) | {"TF_CONFIG": json.dumps(config)}
+        environment = (
+            {"TF_NUM_INTEROP_THREADS": str(threads)}
+            | dict(base)
+            | {"TF_CONFIG": json.dumps(config)}
+        )
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index::num_workers])
         workers.append(environment)
@@ -75,7 +88,9 @@ def _copy_lines(index: int, source: IO[str], target: IO[str]) -> None:
             target.flush()
 
 
-def _start(train_flags: list[str], environment: dict[str, str], index: int) -> tuple[subprocess.Popen, list]:
+def _start(
+    train_flags: list[str], environment: dict[str, str], index: int
+) -> tuple[subprocess.Popen, list]:
     process = subprocess.Popen(
         [sys.executable, "-m", "figr_tf.train", "--distribute=multi_worker", *train_flags],
         env=environment,
@@ -100,7 +115,9 @@ def _signal_all(workers: list[subprocess.Popen], number: int) -> None:
 
 
 def _wait(workers: list[subprocess.Popen]) -> int:
-    """Until all have ended, which those that do not do by themselves are made to; the launcher's own exit status."""
+    """Until all have ended, which those that do not do by themselves are made to; the launcher's
+    own exit status.
+    """
     first_failure, deadlines = 0, [(_GRACE, signal.SIGTERM), (_GRACE + _LAST_GRACE, signal.SIGKILL)]
     failed_at = 0.0
     while True:
@@ -108,7 +125,10 @@ def _wait(workers: list[subprocess.Popen]) -> int:
         failures = [status for status in statuses if status]
         if failures and not first_failure:
             # Of two in one poll the loss of a worker is the consequence, the other the cause.
-            first_failure, failed_at = min(failures, key=lambda status: status == LOST), time.monotonic()
+            first_failure, failed_at = (
+                min(failures, key=lambda status: status == LOST),
+                time.monotonic(),
+            )
         if None not in statuses:
             return first_failure if first_failure >= 0 else 128 - first_failure
         if first_failure and deadlines and time.monotonic() - failed_at > deadlines[0][0]:
@@ -122,8 +142,12 @@ def main() -> None:
 
 
 def _launch() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, required=True, help="how many processes share each meta-batch")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workers", type=int, required=True, help="how many processes share each meta-batch"
+    )
     parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="flags of figr_tf.train")
     arguments = parser.parse_args()
     if arguments.workers < 1:

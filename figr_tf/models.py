@@ -75,7 +75,10 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
         )
 
     def redraw(support_images, seed):
-        return 2.0 * model.redraw_from((support_images + 1.0) / 2.0, settings.augment_count, seed) - 1.0
+        return (
+            2.0 * model.redraw_from((support_images + 1.0) / 2.0, settings.augment_count, seed)
+            - 1.0
+        )
 
     return Augmentation(redraw, tuple(v for vs in model.meta_weights().values() for v in vs))
 

@@ -3,8 +3,8 @@
   python -m figr_tf.train --flagfile omniglot.flags
   python -m figr_tf.train --flagfile omniglot.flags --data_dir=DIR --hidden=16 --num_meta_steps=2000
 
-The same command again continues an unfinished run of the same settings. Results are in a numbered folder below
---runs_dir.
+The same command again continues an unfinished run of the same settings. Results are in a numbered
+folder below --runs_dir.
 """
 
 from typing import TYPE_CHECKING
@@ -18,9 +18,13 @@ if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt fla
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download.")
+_DATASET = flags.DEFINE_enum(
+    "dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download."
+)
 _DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder with the data set's files. Default: what tensorflow-datasets downloads."
+    "data_dir",
+    None,
+    "Folder with the data set's files. Default: what tensorflow-datasets downloads.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split", None, datasets.SPLITS, "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist,"
@@ -30,76 +34,143 @@ _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits."
 _HELD_OUT = flags.DEFINE_list(
     "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
 )
-_INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted.")
-_CACHE_DIR = flags.DEFINE_path("cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf")
-_ARCHITECTURE = flags.DEFINE_enum(
-    "architecture", "resnet", ["resnet", "dcgan", "lean"], "The paper's, its ablation, or one for CPUs."
+_INK = flags.DEFINE_enum(
+    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
 )
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width in pixels, a multiple of 16.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
+_ARCHITECTURE = flags.DEFINE_enum(
+    "architecture",
+    "resnet",
+    ["resnet", "dcgan", "lean"],
+    "The paper's, its ablation, or one for CPUs.",
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 32, "Height and width in pixels, a multiple of 16."
+)
 _CHANNELS = flags.DEFINE_integer("channels", 1, "1 for grey images, 3 for colour.")
-_HIDDEN = flags.DEFINE_integer("hidden", 64, "Channels at full resolution (h); the deepest stage has 16 times as many.")
+_HIDDEN = flags.DEFINE_integer(
+    "hidden", 64, "Channels at full resolution (h); the deepest stage has 16 times as many."
+)
 _LATENT_DIM = flags.DEFINE_integer("latent_dim", 100, "Length of a latent vector.")
 _BLOCKS = flags.DEFINE_integer(
-    "blocks_per_stage", 2, "Residual blocks before each change of size (resnet), or on the coarsest map (lean).", 0
+    "blocks_per_stage",
+    2,
+    "Residual blocks before each change of size (resnet), or on the coarsest map (lean).",
+    0,
 )
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).")
 _CLASS_ROTATIONS = flags.DEFINE_bool(
-    "class_rotations", False, "Turn each training task by a random multiple of 90°: four times the classes."
+    "class_rotations",
+    False,
+    "Turn each training task by a random multiple of 90°: four times the classes.",
 )
 _TASK_POOL = flags.DEFINE_integer(
-    "task_pool", None, "Drawings of the class that a training task draws from. Default: --num_shots.", lower_bound=1
+    "task_pool",
+    None,
+    "Drawings of the class that a training task draws from. Default: --num_shots.",
+    lower_bound=1,
 )
 _INNER_BATCH = flags.DEFINE_integer(
-    "inner_batch", None, "Drawings of one inner step, anew at each. Default: all at hand.", lower_bound=1
+    "inner_batch",
+    None,
+    "Drawings of one inner step, anew at each. Default: all at hand.",
+    lower_bound=1,
 )
 _AUGMENT = flags.DEFINE_enum(
-    "augment", "none", ["none", "jitter", "redraw"], "What a support set is varied by before it is adapted to."
+    "augment",
+    "none",
+    ["none", "jitter", "redraw"],
+    "What a support set is varied by before it is adapted to.",
 )
-_AUGMENT_COUNT = flags.DEFINE_integer("augment_count", 64, "Variations of a support set, made once per task.", 1)
-_NUM_INNER_STEPS = flags.DEFINE_integer("num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1)
-_INNER_LEARNING_RATE = flags.DEFINE_float("inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0)
-_INNER_OPTIMIZER = flags.DEFINE_enum("inner_optimizer", "sgd", ["sgd", "adam"], "Of the inner loop.")
+_AUGMENT_COUNT = flags.DEFINE_integer(
+    "augment_count", 64, "Variations of a support set, made once per task.", 1
+)
+_NUM_INNER_STEPS = flags.DEFINE_integer(
+    "num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1
+)
+_INNER_LEARNING_RATE = flags.DEFINE_float(
+    "inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0
+)
+_INNER_OPTIMIZER = flags.DEFINE_enum(
+    "inner_optimizer", "sgd", ["sgd", "adam"], "Of the inner loop."
+)
 _INNER_AVERAGE = flags.DEFINE_float(
-    "inner_average", 0.0, "Decay per inner step of the averaged generator that samples are drawn with; 0: none.", 0
+    "inner_average",
+    0.0,
+    "Decay per inner step of the averaged generator that samples are drawn with; 0: none.",
+    0,
 )
 _NUM_TEST_INNER_STEPS = flags.DEFINE_integer(
-    "num_test_inner_steps", None, "Inner steps where a trained model is not told. Default: --num_inner_steps.", 1
+    "num_test_inner_steps",
+    None,
+    "Inner steps where a trained model is not told. Default: --num_inner_steps.",
+    1,
 )
-_META_AVERAGE = flags.DEFINE_float("meta_average", 0.0, "Decay of the averaged meta-weights; 0: none.", 0)
+_META_AVERAGE = flags.DEFINE_float(
+    "meta_average", 0.0, "Decay of the averaged meta-weights; 0: none.", 0
+)
 _LOSS = flags.DEFINE_enum("loss", "wasserstein", ["wasserstein", "bce"], "Adversarial loss.")
 _PENALTY_WEIGHT = flags.DEFINE_float(
-    "gradient_penalty_weight", None, "λ. Default: 10 with --loss=wasserstein, 0 (no penalty) with bce.", lower_bound=0
+    "gradient_penalty_weight",
+    None,
+    "λ. Default: 10 with --loss=wasserstein, 0 (no penalty) with bce.",
+    lower_bound=0,
 )
 _PENALTY_NORM = flags.DEFINE_enum(
-    "gradient_penalty_norm", "image", ["image", "pixel"], "Gradient norm per image (WGAN-GP) or pixel (2018 code)."
+    "gradient_penalty_norm",
+    "image",
+    ["image", "pixel"],
+    "Gradient norm per image (WGAN-GP) or pixel (2018 code).",
 )
-_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0)
-_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run.")
+_META_LEARNING_RATE = flags.DEFINE_float(
+    "meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0
+)
+_ANNEAL = flags.DEFINE_bool(
+    "anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run."
+)
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in one meta-step.")
 _NUM_META_STEPS = flags.DEFINE_integer(
     "num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
+)
 _LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
-_EVAL_EVERY = flags.DEFINE_integer("eval_every", 10_000, "Meta-steps between pictures of held-out classes.")
-_CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Meta-steps between checkpoints.")
+_EVAL_EVERY = flags.DEFINE_integer(
+    "eval_every", 10_000, "Meta-steps between pictures of held-out classes."
+)
+_CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every", 1_000, "Meta-steps between checkpoints."
+)
 _META_STEPS_PER_CALL = flags.DEFINE_integer(
     "meta_steps_per_call", 1, "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for"
     " Python. Progress and Ctrl-C wait for them; what comes out is the same."
 )  # fmt: skip
 _JIT_COMPILE = flags.DEFINE_enum(
-    "jit_compile", "auto", ["auto", "on", "off"], "XLA for the meta-step; auto: on a GPU (on CPUs it is slower)."
+    "jit_compile",
+    "auto",
+    ["auto", "on", "off"],
+    "XLA for the meta-step; auto: on a GPU (on CPUs it is slower).",
 )
 _DISTRIBUTE = flags.DEFINE_enum(
     "distribute", "none", ["none", "mirrored", "multi_worker"], "Share each meta-batch among the GPUs of this host, or"
     " among the workers that TF_CONFIG names. Worker 0 writes the run folder."
 )  # fmt: skip
 _START_TIMEOUT = flags.DEFINE_float(
-    "start_timeout", 300.0, "Seconds that the workers of --distribute=multi_worker wait for each other.", lower_bound=1
+    "start_timeout",
+    300.0,
+    "Seconds that the workers of --distribute=multi_worker wait for each other.",
+    lower_bound=1,
 )
 _RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_path("run", None, "This very run folder, made if need be, instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data (into --cache_dir), print the plan, train nothing.")
+_RUN = flags.DEFINE_path(
+    "run", None, "This very run folder, made if need be, instead of a numbered one."
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Load the data (into --cache_dir), print the plan, train nothing."
+)
 
 
 _OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam"}
@@ -114,7 +185,12 @@ def _settings() -> "Settings":
     if penalty_weight is None:
         penalty_weight = 10.0 if _LOSS.value == "wasserstein" else 0.0
     spec = networks.NetworkSpec(
-        _ARCHITECTURE.value, _IMAGE_SIZE.value, _CHANNELS.value, _HIDDEN.value, _LATENT_DIM.value, _BLOCKS.value
+        _ARCHITECTURE.value,
+        _IMAGE_SIZE.value,
+        _CHANNELS.value,
+        _HIDDEN.value,
+        _LATENT_DIM.value,
+        _BLOCKS.value,
     )
     return Settings(
         data=datasets.DataSettings(
@@ -182,7 +258,9 @@ def main() -> None:
         except ValueError as error:
             raise UserError(str(error)) from error
         devices.replicas.share(settings.meta_batch_size)
-        dataset = datasets.load_dataset(settings.data, max(settings.num_shots, settings.task_pool or 0))
+        dataset = datasets.load_dataset(
+            settings.data, max(settings.num_shots, settings.task_pool or 0)
+        )
         from figr_tf import models
         from figr_tf.gan.system import FigrSystem
 
@@ -194,7 +272,9 @@ def main() -> None:
                 "split.json": dataset.split.to_json(),
             },
             _plan(settings, dataset),
-            lambda compiled: FigrSystem(settings, dataset, compiled, models.augmentation_of(settings)),
+            lambda compiled: FigrSystem(
+                settings, dataset, compiled, models.augmentation_of(settings)
+            ),
         )
         place = command.Place(_RUN.value, _RUNS_DIR.value)
         if _DRY_RUN.value:

@@ -12,18 +12,34 @@ from figr_tf.data import datasets
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download.")
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder with the data set's files. Default: what tensorflow-datasets downloads."
+_DATASET = flags.DEFINE_enum(
+    "dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download."
 )
-_SPLIT = flags.DEFINE_enum("split", None, datasets.SPLITS, "Which classes are held out; see figr_tf.train.")
-_INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted.")
-_CACHE_DIR = flags.DEFINE_path("cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf")
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width in pixels, a multiple of 16.", lower_bound=16)
+_DATA_DIR = flags.DEFINE_path(
+    "data_dir",
+    None,
+    "Folder with the data set's files. Default: what tensorflow-datasets downloads.",
+)
+_SPLIT = flags.DEFINE_enum(
+    "split", None, datasets.SPLITS, "Which classes are held out; see figr_tf.train."
+)
+_INK = flags.DEFINE_enum(
+    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
+)
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 32, "Height and width in pixels, a multiple of 16.", lower_bound=16
+)
 _RUN = flags.DEFINE_path("run", None, "Folder to train in.", required=True)
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 4_000, "Training steps; the rate falls over the last 40 %.", 1)
+_NUM_STEPS = flags.DEFINE_integer(
+    "num_steps", 4_000, "Training steps; the rate falls over the last 40 %.", 1
+)
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).", lower_bound=2)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
+)
 
 
 def main() -> None:

@@ -1,1 +1,3 @@
-"""Exported models over the network: a client without TensorFlow, an embedded server, files for TensorFlow Serving."""
+"""Exported models over the network: a client without TensorFlow, an embedded server, files for
+TensorFlow Serving.
+"""

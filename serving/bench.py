@@ -1,4 +1,6 @@
-"""Load on a server: closed loop (a new request when one is answered) or open loop (requests at a fixed rate)."""
+"""Load on a server: closed loop (a new request when one is answered) or open loop (requests at a
+fixed rate).
+"""
 
 import collections
 import concurrent.futures
@@ -16,7 +18,8 @@ class Load(NamedTuple):
 
     Attributes:
         num_requests: in all. concurrency: requests under way at once, at most.
-        rate: requests a second, sent whether or not earlier ones are answered; None for a closed loop.
+        rate: requests a second, sent whether or not earlier ones are answered; None for a closed
+            loop.
         num_samples, num_inner_steps: of each request; None for the export's default.
     """
 
@@ -28,7 +31,9 @@ class Load(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """One request: seconds from when it was due until its answer, the error's code or None, and the samples."""
+    """One request: seconds from when it was due until its answer, the error's code or None, and the
+    samples.
+    """
 
     seconds: float
     error: str | None
@@ -39,8 +44,9 @@ def run(model: RemoteModel, support_images: np.ndarray, load: Load) -> dict:
     """Sends the load, every request with the same seed, and sums up.
 
     Returns:
-        requests, seconds, rate (answers a second), errors (code → count), differing (answers that are not the first
-        one to the byte; must be 0) and latency percentiles p50, p95, p99, max in seconds (None without an answer).
+        requests, seconds, rate (answers a second), errors (code → count), differing (answers that
+        are not the first one to the byte; must be 0) and latency percentiles p50, p95, p99, max in
+        seconds (None without an answer).
     """
     start = time.monotonic()
 
@@ -48,7 +54,9 @@ def run(model: RemoteModel, support_images: np.ndarray, load: Load) -> dict:
         due = time.monotonic() if load.rate is None else start + index / load.rate
         time.sleep(max(due - time.monotonic(), 0.0))
         try:
-            samples = model.generate(support_images, load.num_samples, seed=0, num_inner_steps=load.num_inner_steps)
+            samples = model.generate(
+                support_images, load.num_samples, seed=0, num_inner_steps=load.num_inner_steps
+            )
         except ServingError as error:
             return Outcome(time.monotonic() - due, error.code, None)
         return Outcome(time.monotonic() - due, None, samples)

@@ -1,6 +1,7 @@
 """Few-shot generation by a server: adapts a served model to a few images and writes its samples.
 
-python -m serving.client generate --images my_drawings/ --num_samples 64 --seed 7 --target localhost:8500 --out out.png
+python -m serving.client generate --images my_drawings/ --num_samples 64 --seed 7 --target
+localhost:8500 --out out.png
 """
 
 import argparse
@@ -62,7 +63,11 @@ def _adapt(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
             np.savez(file, support_images=support, **adapted._asdict())
     except OSError as error:
         raise _FileError(f"{options.out}: {error.strerror or error}") from error
-    return {"weights": len(adapted.generator_delta), "fingerprint": adapted.fingerprint, "out": options.out}
+    return {
+        "weights": len(adapted.generator_delta),
+        "fingerprint": adapted.fingerprint,
+        "out": options.out,
+    }
 
 
 def _sample(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
@@ -89,7 +94,11 @@ def _status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
 
 def _bench(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     load = bench.Load(
-        options.num_requests, options.concurrency, options.rate, options.num_samples, options.num_inner_steps
+        options.num_requests,
+        options.concurrency,
+        options.rate,
+        options.num_samples,
+        options.num_inner_steps,
     )
     return bench.run(model, _read_support(model, options), load)
 
@@ -133,16 +142,29 @@ def _count(text: str) -> int:
 
 def _common() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--target", default="localhost:8500", help="host:port, or http://host:port for REST")
+    parser.add_argument(
+        "--target", default="localhost:8500", help="host:port, or http://host:port for REST"
+    )
     parser.add_argument("--rest", action="store_true", help="speak REST to host:port")
     parser.add_argument(
-        "--tls_ca", type=os.path.expanduser, help="PEM file of the authority that signed the gRPC server's certificate"
+        "--tls_ca",
+        type=os.path.expanduser,
+        help="PEM file of the authority that signed the gRPC server's certificate",
     )
     parser.add_argument("--model", default="figr", help="name of the model on the server (figr)")
     parser.add_argument("--version", type=int, help="version of the model; the newest unless given")
-    parser.add_argument("--timeout", type=_positive, default=60.0, help="seconds for a request (60)")
-    parser.add_argument("--retry_for", type=float, default=5.0, help="seconds to try again while no server answers (5)")
-    parser.add_argument("--json", action="store_true", help="print the result, or the error, as one JSON object")
+    parser.add_argument(
+        "--timeout", type=_positive, default=60.0, help="seconds for a request (60)"
+    )
+    parser.add_argument(
+        "--retry_for",
+        type=float,
+        default=5.0,
+        help="seconds to try again while no server answers (5)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the result, or the error, as one JSON object"
+    )
     return parser
 
 
@@ -155,31 +177,71 @@ def _parser() -> argparse.ArgumentParser:
     )
     support, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     support.add_argument(
-        "--images", type=os.path.expanduser, required=True, help="folder with the support set's images, or one image"
+        "--images",
+        type=os.path.expanduser,
+        required=True,
+        help="folder with the support set's images, or one image",
     )
-    support.add_argument("--ink", default="dark", choices=images.INKS, help="ink in the given images")
-    inner.add_argument("--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given")
-    samples.add_argument("--num_samples", type=int, help="images to draw; the export's default unless given")
+    support.add_argument(
+        "--ink", default="dark", choices=images.INKS, help="ink in the given images"
+    )
+    inner.add_argument(
+        "--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given"
+    )
+    samples.add_argument(
+        "--num_samples", type=int, help="images to draw; the export's default unless given"
+    )
     seed = argparse.ArgumentParser(add_help=False)
     seed.add_argument("--seed", type=int, default=0, help="the same seed draws the same images (0)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, call, text: str, *parents: argparse.ArgumentParser, out: str | None = None):
-        command = commands.add_parser(name, help=text, description=text, parents=[*parents, _common()])
+        command = commands.add_parser(
+            name, help=text, description=text, parents=[*parents, _common()]
+        )
         command.set_defaults(call=call)
         if out:
-            command.add_argument("--out", type=os.path.expanduser, default=out, help=f"file to write ({out})")
+            command.add_argument(
+                "--out", type=os.path.expanduser, default=out, help=f"file to write ({out})"
+            )
         return command
 
-    add("generate", _generate, "adapt and write samples", support, inner, samples, seed, out="out.png")
-    add("adapt", _adapt, "adapt and keep the adapted generator", support, inner, seed, out="adapted.npz")
-    sample = add("sample", _sample, "write samples of an adapted generator", samples, seed, out="out.png")
-    sample.add_argument("--adapted", type=os.path.expanduser, required=True, help=".npz file of `adapt`")
+    add(
+        "generate",
+        _generate,
+        "adapt and write samples",
+        support,
+        inner,
+        samples,
+        seed,
+        out="out.png",
+    )
+    add(
+        "adapt",
+        _adapt,
+        "adapt and keep the adapted generator",
+        support,
+        inner,
+        seed,
+        out="adapted.npz",
+    )
+    sample = add(
+        "sample", _sample, "write samples of an adapted generator", samples, seed, out="out.png"
+    )
+    sample.add_argument(
+        "--adapted", type=os.path.expanduser, required=True, help=".npz file of `adapt`"
+    )
     add("status", _status, "state of the model's versions")
     load = add("bench", _bench, "measure latency and rate under load", support, inner, samples)
     load.add_argument("--num_requests", type=_count, default=32, help="requests in all (32)")
-    load.add_argument("--concurrency", type=_count, default=1, help="requests under way at once, at most (1)")
-    load.add_argument("--rate", type=_positive, help="requests a second; unless given, as fast as they are answered")
+    load.add_argument(
+        "--concurrency", type=_count, default=1, help="requests under way at once, at most (1)"
+    )
+    load.add_argument(
+        "--rate",
+        type=_positive,
+        help="requests a second; unless given, as fast as they are answered",
+    )
     return parser
 
 
@@ -206,7 +268,10 @@ def _as_text(result: dict) -> str:
 
 def _row(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_row(item)}" for name, item in value.items() if item != "") or "none"
+        return (
+            ", ".join(f"{name} {_row(item)}" for name, item in value.items() if item != "")
+            or "none"
+        )
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -20,10 +20,16 @@ from serving.demo_app.link import ModelLink
 
 flags = console.OwnFlags(__name__)
 
-_MODEL_BASE_PATH = flags.DEFINE_path("model_base_path", None, "Folder with the version folders. Default: models/figr")
-_TARGET = flags.DEFINE_string("target", None, "host:port of a server's gRPC; then TensorFlow is not loaded here.")
+_MODEL_BASE_PATH = flags.DEFINE_path(
+    "model_base_path", None, "Folder with the version folders. Default: models/figr"
+)
+_TARGET = flags.DEFINE_string(
+    "target", None, "host:port of a server's gRPC; then TensorFlow is not loaded here."
+)
 _MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name of the model at --target.")
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local.")
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local."
+)
 _PORT = flags.DEFINE_integer("port", 8080, "Port of the page; 0 takes a free one.", 0, 65535)
 _DATASET = flags.DEFINE_enum(
     "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
@@ -31,9 +37,15 @@ _DATASET = flags.DEFINE_enum(
 )  # fmt: skip
 _LIMITS: dict[str, FlagHolder[Any]] = {
     "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
-    "max_queued": flags.DEFINE_integer("max_queued", 8, "Requests that wait; more are turned away.", 0, 1024),
-    "deadline": flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1),
-    "per_second": flags.DEFINE_float("requests_per_second", 2.0, "Of one client, on average.", 0.001),
+    "max_queued": flags.DEFINE_integer(
+        "max_queued", 8, "Requests that wait; more are turned away.", 0, 1024
+    ),
+    "deadline": flags.DEFINE_float(
+        "max_seconds", 60.0, "Longest a request may take, waiting included.", 0.1
+    ),
+    "per_second": flags.DEFINE_float(
+        "requests_per_second", 2.0, "Of one client, on average.", 0.001
+    ),
     "burst": flags.DEFINE_integer("request_burst", 40, "Of one client, at once.", 1),
 }
 
@@ -42,13 +54,17 @@ _LIMITS: dict[str, FlagHolder[Any]] = {
 def _link(limits: Limits) -> Iterator[ModelLink]:
     """To the server that --target names, or to a model in this process."""
     if _TARGET.value:
-        yield ModelLink(remote.Endpoint(_TARGET.value, _MODEL_NAME.value), limits, None, _DATASET.value)
+        yield ModelLink(
+            remote.Endpoint(_TARGET.value, _MODEL_NAME.value), limits, None, _DATASET.value
+        )
         return
     base_path = pathlib.Path(_MODEL_BASE_PATH.value or "models/figr")
     in_process.check(base_path)
     print(f"loading {base_path} and warming it up; this takes a while", flush=True)
     with in_process.running(base_path, limits) as address:
-        yield ModelLink(remote.Endpoint(address, in_process.MODEL_NAME), limits, base_path, _DATASET.value)
+        yield ModelLink(
+            remote.Endpoint(address, in_process.MODEL_NAME), limits, base_path, _DATASET.value
+        )
 
 
 def main() -> None:

@@ -20,10 +20,26 @@ HTTP_STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# gRPC's numbers, https://grpc.github.io/grpc/core/md_doc_statuscodes.html; TensorFlow's are the same.
+# gRPC's numbers, https://grpc.github.io/grpc/core/md_doc_statuscodes.html; TensorFlow's are the
+# same.
 CODES = (
-    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
-    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *(
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+    ),
+    *(
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+    ),
     *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
 )
 
@@ -51,7 +67,9 @@ def code_for_http(status: int) -> str:
 
 
 def plain_sentence(message: str) -> str:
-    """A runtime's error message without the names of graph nodes, on one line; an assertion's own sentence alone."""
+    """A runtime's error message without the names of graph nodes, on one line; an assertion's own
+    sentence alone.
+    """
     text = _NODE.sub("", _FIRST_OF_MANY.sub("", message)).strip()
     asserted = _ASSERTION.search(text)
     return " ".join((asserted.group(1) if asserted else text).split())

@@ -28,7 +28,9 @@ def _host(address: str) -> str:
     try:
         return addresses.split(address)[0]
     except ValueError as error:
-        raise ServingError("INVALID_ARGUMENT", f"{address}: no address of a server; {error}") from error
+        raise ServingError(
+            "INVALID_ARGUMENT", f"{address}: no address of a server; {error}"
+        ) from error
 
 
 class GrpcTransport:
@@ -39,7 +41,9 @@ class GrpcTransport:
         self._host = _host(endpoint.address)
         self._channel = self._connect(endpoint)
         self._predict = self._method(protocol.PREDICT, protocol.PredictResponse)
-        self._metadata = self._method(protocol.GET_MODEL_METADATA, protocol.GetModelMetadataResponse)
+        self._metadata = self._method(
+            protocol.GET_MODEL_METADATA, protocol.GetModelMetadataResponse
+        )
         self._status = self._method(protocol.GET_MODEL_STATUS, protocol.GetModelStatusResponse)
 
     def _connect(self, endpoint: Endpoint) -> grpc.Channel:
@@ -49,12 +53,18 @@ class GrpcTransport:
         try:
             certificate = pathlib.Path(endpoint.tls_ca).read_bytes()
         except OSError as error:
-            raise ServingError("INVALID_ARGUMENT", f"{endpoint.tls_ca}: {error.strerror}") from error
-        return grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(certificate), options)
+            raise ServingError(
+                "INVALID_ARGUMENT", f"{endpoint.tls_ca}: {error.strerror}"
+            ) from error
+        return grpc.secure_channel(
+            endpoint.address, grpc.ssl_channel_credentials(certificate), options
+        )
 
     def _method(self, path: str, reply: Any) -> grpc.UnaryUnaryMultiCallable:
         return self._channel.unary_unary(
-            path, request_serializer=lambda message: message.SerializeToString(), response_deserializer=reply.FromString
+            path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=reply.FromString,
         )
 
     def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any, timeout: float) -> Any:
@@ -88,7 +98,9 @@ class GrpcTransport:
     def signatures(self, timeout: float) -> Any:
         request = protocol.GetModelMetadataRequest(metadata_field=["signature_def"])
         reply = self._call(self._metadata, request, timeout)
-        return protocol.SignatureDefMap.FromString(reply.metadata["signature_def"].value).signature_def
+        return protocol.SignatureDefMap.FromString(
+            reply.metadata["signature_def"].value
+        ).signature_def
 
     def versions(self, timeout: float) -> list[VersionStatus]:
         reply = self._call(self._status, protocol.GetModelStatusRequest(), timeout)

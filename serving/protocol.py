@@ -1,9 +1,10 @@
 """The messages of TensorFlow Serving's public protocol that a client needs, without TensorFlow.
 
-The published stubs (`tensorflow-serving-api`) import TensorFlow, which takes seconds and half a gigabyte. Messages are
-defined by their field numbers on the wire, so those are all that stands here: of tensorflow_serving/apis/{predict,
-model, get_model_metadata, get_model_status}.proto and tensorflow/core/{framework, protobuf}. Fields left out pass
-through as unknown ones. They live in a pool of their own, beside the real ones where a process has both.
+The published stubs (`tensorflow-serving-api`) import TensorFlow, which takes seconds and half a
+gigabyte. Messages are defined by their field numbers on the wire, so those are all that stands
+here: of tensorflow_serving/apis/{predict, model, get_model_metadata, get_model_status}.proto and
+tensorflow/core/{framework, protobuf}. Fields left out pass through as unknown ones. They live in a
+pool of their own, beside the real ones where a process has both.
 """
 
 from typing import Any
@@ -29,14 +30,25 @@ _ENUMS = {
         "DT_INT64": 9,
         "DT_BOOL": 10,
     },
-    "State": {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50},
+    "State": {
+        "UNKNOWN": 0,
+        "START": 10,
+        "LOADING": 20,
+        "AVAILABLE": 30,
+        "UNLOADING": 40,
+        "END": 50,
+    },
 }
 
 # message → field → (number, type); "repeated T" and "map T" (string → T) as in a .proto file.
 _MESSAGES = {
     "Int64Value": {"value": (1, "int64")},
     "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
-    "ModelSpec": {"name": (1, "string"), "version": (2, "Int64Value"), "signature_name": (3, "string")},
+    "ModelSpec": {
+        "name": (1, "string"),
+        "version": (2, "Int64Value"),
+        "signature_name": (3, "string"),
+    },
     "Dim": {"size": (1, "int64"), "name": (2, "string")},
     "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
     "TensorProto": {
@@ -56,9 +68,16 @@ _MESSAGES = {
         "output_filter": (3, "repeated string"),
     },
     "PredictResponse": {"outputs": (1, "map TensorProto"), "model_spec": (2, "ModelSpec")},
-    "GetModelMetadataRequest": {"model_spec": (1, "ModelSpec"), "metadata_field": (2, "repeated string")},
+    "GetModelMetadataRequest": {
+        "model_spec": (1, "ModelSpec"),
+        "metadata_field": (2, "repeated string"),
+    },
     "GetModelMetadataResponse": {"model_spec": (1, "ModelSpec"), "metadata": (2, "map Any")},
-    "TensorInfo": {"name": (1, "string"), "dtype": (2, "DataType"), "tensor_shape": (3, "TensorShapeProto")},
+    "TensorInfo": {
+        "name": (1, "string"),
+        "dtype": (2, "DataType"),
+        "tensor_shape": (3, "TensorShapeProto"),
+    },
     "SignatureDef": {
         "inputs": (1, "map TensorInfo"),
         "outputs": (2, "map TensorInfo"),
@@ -68,7 +87,11 @@ _MESSAGES = {
     "SignatureDefMap": {"signature_def": (1, "map SignatureDef")},
     "GetModelStatusRequest": {"model_spec": (1, "ModelSpec")},
     "StatusProto": {"error_message": (2, "string")},
-    "ModelVersionStatus": {"version": (1, "int64"), "state": (2, "State"), "status": (3, "StatusProto")},
+    "ModelVersionStatus": {
+        "version": (1, "int64"),
+        "state": (2, "State"),
+        "status": (3, "StatusProto"),
+    },
     "GetModelStatusResponse": {"model_version_status": (1, "repeated ModelVersionStatus")},
 }
 
@@ -78,7 +101,9 @@ def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, 
     label, _, kind = kind.rpartition(" ")
     field.label = field.LABEL_REPEATED if label else field.LABEL_OPTIONAL
     if label == "map":
-        entry = message.nested_type.add(name="".join(part.capitalize() for part in name.split("_")) + "Entry")
+        entry = message.nested_type.add(
+            name="".join(part.capitalize() for part in name.split("_")) + "Entry"
+        )
         entry.options.map_entry = True
         _add_field(entry, "key", 1, "string")
         _add_field(entry, "value", 2, kind)
@@ -91,7 +116,9 @@ def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, 
 
 
 def _message_classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="figr_serving.proto", package=_PACKAGE, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="figr_serving.proto", package=_PACKAGE, syntax="proto3"
+    )
     for name, values in _ENUMS.items():
         enum = file.enum_type.add(name=name)
         for value_name, number in values.items():
@@ -103,7 +130,10 @@ def _message_classes() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     descriptors = {name: pool.FindMessageTypeByName(f"{_PACKAGE}.{name}") for name in _MESSAGES}
-    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in descriptors.items()}
+    return {
+        name: message_factory.GetMessageClass(descriptor)
+        for name, descriptor in descriptors.items()
+    }
 
 
 _CLASSES = _message_classes()

@@ -1,4 +1,5 @@
-"""A model on a server, with the methods of `figr_tf.gan.generation.FewShotModel` and no TensorFlow here.
+"""A model on a server, with the methods of `figr_tf.gan.generation.FewShotModel` and no TensorFlow
+here.
 
 from serving import remote
 with remote.RemoteModel(remote.Endpoint("localhost:8500")) as model:
@@ -37,10 +38,12 @@ class Adapted(NamedTuple):
 
 
 class RemoteModel:
-    """A model behind an endpoint. Every method raises `ServingError`; UNAVAILABLE is tried again first.
+    """A model behind an endpoint. Every method raises `ServingError`; UNAVAILABLE is tried again
+    first.
 
     Args:
-        timeout: seconds for one call with all its tries. retry_for: seconds within which another try may begin.
+        timeout: seconds for one call with all its tries. retry_for: seconds within which another
+            try may begin.
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float = 60.0, retry_for: float = 5.0):
@@ -70,8 +73,13 @@ class RemoteModel:
         """(S, S, C) of the model's images, from its `generate_tensor` signature."""
         signature = self._retrying(self._transport.signatures).get("generate_tensor")
         if signature is None or "support_images" not in signature.inputs:
-            raise ServingError("FAILED_PRECONDITION", "the model has no generate_tensor signature that tells its size")
-        _, height, width, channels = (dim.size for dim in signature.inputs["support_images"].tensor_shape.dim)
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                "the model has no generate_tensor signature that tells its size",
+            )
+        _, height, width, channels = (
+            dim.size for dim in signature.inputs["support_images"].tensor_shape.dim
+        )
         return height, width, channels
 
     def defaults(self) -> dict[str, int]:
@@ -105,7 +113,8 @@ class RemoteModel:
         seed: int | None = None,
         num_inner_steps: int | None = None,
     ) -> np.ndarray:
-        """Adapts to a support set and draws samples of its class; what is None is the export's default.
+        """Adapts to a support set and draws samples of its class; what is None is the export's
+        default.
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
@@ -114,19 +123,30 @@ class RemoteModel:
             uint8 [num_samples, S, S, C].
         """
         scalars = {"num_samples": num_samples, "num_inner_steps": num_inner_steps, "seed": seed}
-        reply = self._predict("generate", {"image_bytes": _encode(support_images), **_numbers(scalars)}, ["png_bytes"])
+        reply = self._predict(
+            "generate", {"image_bytes": _encode(support_images), **_numbers(scalars)}, ["png_bytes"]
+        )
         return _decode(reply["png_bytes"])
 
-    def adapt(self, support_images: np.ndarray, seed: int | None = None, num_inner_steps: int | None = None) -> Adapted:
+    def adapt(
+        self,
+        support_images: np.ndarray,
+        seed: int | None = None,
+        num_inner_steps: int | None = None,
+    ) -> Adapted:
         """Adapts to a support set as `generate` does; `sample` draws from the result."""
         if isinstance(self._transport, RestTransport):
-            raise ServingError("UNIMPLEMENTED", "adapt needs gRPC: its result is megabytes of floats")
+            raise ServingError(
+                "UNIMPLEMENTED", "adapt needs gRPC: its result is megabytes of floats"
+            )
         scalars = {"num_inner_steps": num_inner_steps, "seed": seed}
         inputs = {"image_bytes": _encode(support_images), **_numbers(scalars)}
         reply = self._predict("adapt", inputs, ["generator_delta", "fingerprint"])
         return Adapted(reply["generator_delta"], int(reply["fingerprint"]))
 
-    def sample(self, adapted: Adapted, num_samples: int | None = None, seed: int | None = None) -> np.ndarray:
+    def sample(
+        self, adapted: Adapted, num_samples: int | None = None, seed: int | None = None
+    ) -> np.ndarray:
         """uint8 [num_samples, S, S, C] from an adapted generator."""
         inputs: dict[str, np.ndarray] = {
             "generator_delta": np.asarray(adapted.generator_delta, np.float32),
@@ -135,22 +155,38 @@ class RemoteModel:
         }
         return _decode(self._predict("sample", inputs, ["png_bytes"])["png_bytes"])
 
-    def _predict(self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
-        return self._retrying(lambda left: self._transport.predict(signature, inputs, outputs, left))
+    def _predict(
+        self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str]
+    ) -> dict[str, np.ndarray]:
+        return self._retrying(
+            lambda left: self._transport.predict(signature, inputs, outputs, left)
+        )
 
 
 def _numbers(scalars: dict[str, int | None]) -> dict[str, np.ndarray]:
     try:
-        return {name: np.asarray(value, _SCALARS[name]) for name, value in scalars.items() if value is not None}
+        return {
+            name: np.asarray(value, _SCALARS[name])
+            for name, value in scalars.items()
+            if value is not None
+        }
     except OverflowError as error:
-        raise ServingError("INVALID_ARGUMENT", f"a number is out of range. Received: {scalars}") from error
+        raise ServingError(
+            "INVALID_ARGUMENT", f"a number is out of range. Received: {scalars}"
+        ) from error
 
 
 def _encode(support_images: np.ndarray) -> np.ndarray:
     """uint8 [n, S, S, C] → PNG files, byte strings [n]."""
-    if support_images.ndim != 4 or support_images.dtype != np.uint8 or support_images.shape[-1] not in (1, 3):
+    if (
+        support_images.ndim != 4
+        or support_images.dtype != np.uint8
+        or support_images.shape[-1] not in (1, 3)
+    ):
         shape = f"{support_images.dtype} {list(support_images.shape)}"
-        raise ServingError("INVALID_ARGUMENT", f"support images must be uint8 [n, S, S, 1 or 3]. Received: {shape}")
+        raise ServingError(
+            "INVALID_ARGUMENT", f"support images must be uint8 [n, S, S, 1 or 3]. Received: {shape}"
+        )
     files = []
     for image in support_images:
         file = io.BytesIO()
@@ -162,8 +198,12 @@ def _encode(support_images: np.ndarray) -> np.ndarray:
 def _decode(png_bytes: np.ndarray) -> np.ndarray:
     """PNG files, byte strings [m] → uint8 [m, S, S, C]."""
     try:
-        arrays = [np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) for data in png_bytes.tolist()]
+        arrays = [
+            np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) for data in png_bytes.tolist()
+        ]
     except OSError as error:
-        raise ServingError("INTERNAL", f"the server sent something that is not a PNG: {error}") from error
+        raise ServingError(
+            "INTERNAL", f"the server sent something that is not a PNG: {error}"
+        ) from error
     stacked = np.stack(arrays)
     return stacked[..., None] if stacked.ndim == 3 else stacked

@@ -41,25 +41,33 @@ class RestTransport:
 
     def _call(self, path: str, body: dict | None, timeout: float) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self._url + path, data, {"Content-Type": "application/json"}
+        )
         try:
             with self._opener.open(request, timeout=timeout) as reply:
                 return json.loads(reply.read(MAX_MESSAGE_BYTES))
         except urllib.error.HTTPError as error:
             raise ServingError(code_for_http(error.code), self._error_text(error)) from error
         except TimeoutError as error:
-            raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
+            raise ServingError(
+                "DEADLINE_EXCEEDED", f"no answer from {self._address} in time"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._address} in time") from error
+                raise ServingError(
+                    "DEADLINE_EXCEEDED", f"no answer from {self._address} in time"
+                ) from error
             way = proxies.on_way_of_url(self._address)
             text = f"no server answers at {self._address}{way} ({reason})"
             if isinstance(error, http.client.BadStatusLine):
                 text = f"{self._address} does not speak HTTP; if this is the gRPC port, leave http:// away"
             raise ServingError("UNAVAILABLE", text) from error
         except ValueError as error:
-            raise ServingError("INTERNAL", f"{self._address} did not answer in JSON; is it the REST port?") from error
+            raise ServingError(
+                "INTERNAL", f"{self._address} did not answer in JSON; is it the REST port?"
+            ) from error
 
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
@@ -82,13 +90,17 @@ class RestTransport:
     def signatures(self, timeout: float) -> Any:
         reply = self._call("/metadata", None, timeout)
         message = protocol.SignatureDefMap()
-        json_format.ParseDict(reply["metadata"]["signature_def"], message, ignore_unknown_fields=True)
+        json_format.ParseDict(
+            reply["metadata"]["signature_def"], message, ignore_unknown_fields=True
+        )
         return message.signature_def
 
     def versions(self, timeout: float) -> list[VersionStatus]:
         reply = self._call("", None, timeout)
         return [
-            VersionStatus(int(v["version"]), v["state"], v.get("status", {}).get("error_message", ""))
+            VersionStatus(
+                int(v["version"]), v["state"], v.get("status", {}).get("error_message", "")
+            )
             for v in reply["model_version_status"]
         ]
 
@@ -99,6 +111,11 @@ class RestTransport:
         try:
             body = json.loads(error.read(MAX_MESSAGE_BYTES))
             return plain_sentence(str(body["error"]))
-        except (ValueError, KeyError, TypeError, OSError):  # Not of the server, but of one before it.
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            OSError,
+        ):  # Not of the server, but of one before it.
             way = proxies.on_way_of_url(self._address)
             return f"HTTP {error.code} {error.reason} from {self._address}{way}"

@@ -1,4 +1,5 @@
-"""Serves an exported model on this machine, with TensorFlow Serving's interfaces, for laptops and tests.
+"""Serves an exported model on this machine, with TensorFlow Serving's interfaces, for laptops and
+tests.
 
 python -m serving.server --model_base_path models/figr --port 8500 --rest_port 8501
 
@@ -20,17 +21,33 @@ from serving.errors import ServingError
 
 flags = console.OwnFlags(__name__)
 
-_MODEL_BASE_PATH = flags.DEFINE_path("model_base_path", None, "Folder with the version folders.", required=True)
+_MODEL_BASE_PATH = flags.DEFINE_path(
+    "model_base_path", None, "Folder with the version folders.", required=True
+)
 _MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name that requests must give.")
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local.")
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local."
+)
 _PORT = flags.DEFINE_integer("port", 8500, "gRPC port; 0 takes a free one.", 0, 65535)
-_REST_PORT = flags.DEFINE_integer("rest_port", None, "REST port; 0 takes a free one. Default: no REST.", 0, 65535)
+_REST_PORT = flags.DEFINE_integer(
+    "rest_port", None, "REST port; 0 takes a free one. Default: no REST.", 0, 65535
+)
 _MAX_RUNNING = flags.DEFINE_integer("max_running", 2, "Requests that run at once.", 1, 256)
-_MAX_QUEUED = flags.DEFINE_integer("max_queued", 32, "Requests that wait; more are turned away.", 0, 1024)
-_MAX_SECONDS = flags.DEFINE_float("max_seconds", 60.0, "Longest a request may take, waiting included.", 0.001)
-_POLL_SECONDS = flags.DEFINE_float("poll_seconds", 1.0, "How often to look for a new version.", 0.01)
-_GRACE_SECONDS = flags.DEFINE_float("grace_seconds", 30.0, "Longest to finish requests after SIGTERM.", 0.0)
-_ENABLE_BATCHING = flags.DEFINE_bool("enable_batching", False, "Refused, as it mixes different users' images.")
+_MAX_QUEUED = flags.DEFINE_integer(
+    "max_queued", 32, "Requests that wait; more are turned away.", 0, 1024
+)
+_MAX_SECONDS = flags.DEFINE_float(
+    "max_seconds", 60.0, "Longest a request may take, waiting included.", 0.001
+)
+_POLL_SECONDS = flags.DEFINE_float(
+    "poll_seconds", 1.0, "How often to look for a new version.", 0.01
+)
+_GRACE_SECONDS = flags.DEFINE_float(
+    "grace_seconds", 30.0, "Longest to finish requests after SIGTERM.", 0.0
+)
+_ENABLE_BATCHING = flags.DEFINE_bool(
+    "enable_batching", False, "Refused, as it mixes different users' images."
+)
 _ANSWER_SECONDS = 1.0  # for the last answers to leave
 
 
@@ -56,28 +73,42 @@ def _serve(device: str) -> None:
     core = Core(_MODEL_NAME.value, versions, admission, _MAX_SECONDS.value)
     versions.start()
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):  # not while it loads: then there is nothing to finish
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # not while it loads: then there is nothing to finish
         signal.signal(number, lambda *_: stopping.set())
     max_requests = _MAX_RUNNING.value + _MAX_QUEUED.value
-    rest = None if _REST_PORT.value is None else rest_front.start(core, _HOST.value, _REST_PORT.value)
+    rest = (
+        None if _REST_PORT.value is None else rest_front.start(core, _HOST.value, _REST_PORT.value)
+    )
     server, port = grpc_front.start(core, addresses.join(_HOST.value, _PORT.value), max_requests)
     places = f"gRPC at {addresses.join(_HOST.value, port)}"
     if rest:
         places += f", REST at {addresses.join(_HOST.value, rest.server_port)}"
-    print("embedded server for laptops and tests; for production use TensorFlow Serving itself, docs/serving.md")
-    print(f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}", flush=True)
+    print(
+        "embedded server for laptops and tests; for production use TensorFlow Serving itself, docs/serving.md"
+    )
+    print(
+        f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}",
+        flush=True,
+    )
     stopping.wait()
     print("stopping", flush=True)
     answered = core.drain(_GRACE_SECONDS.value)
     if answered:
         server.stop(_ANSWER_SECONDS).wait()
     else:
-        logging.warning("requests were still running after %g s; they got no answer", _GRACE_SECONDS.value)
+        logging.warning(
+            "requests were still running after %g s; they got no answer", _GRACE_SECONDS.value
+        )
     if rest:
         rest.shutdown()
     if not answered or not versions.stop(_ANSWER_SECONDS):
         logging.flush()
-        os._exit(0)  # a thread inside TensorFlow cannot be interrupted, and Python would wait for it
+        os._exit(
+            0
+        )  # a thread inside TensorFlow cannot be interrupted, and Python would wait for it
 
 
 def main() -> None:

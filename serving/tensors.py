@@ -48,15 +48,18 @@ def to_proto(array: np.ndarray) -> Any:
 
 
 def to_array(proto: Any) -> np.ndarray:
-    """The array in a TensorProto of any form: raw bytes, or values of which the last (without any, 0) stands
-    for all that follow.
+    """The array in a TensorProto of any form: raw bytes, or values of which the last (without any,
+    0) stands for all that follow.
 
     Raises:
-        ServingError: a type that the protocol here does not know, or values that do not fit the shape.
+        ServingError: a type that the protocol here does not know, or values that do not fit the
+            shape.
     """
     dtype = next((dtype for dtype, kind in _KINDS.items() if kind.number == proto.dtype), None)
     if dtype is None:
-        raise ServingError("INTERNAL", f"the server sent a tensor of type {proto.dtype}, which is unknown here")
+        raise ServingError(
+            "INTERNAL", f"the server sent a tensor of type {proto.dtype}, which is unknown here"
+        )
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
     if proto.tensor_content:
@@ -66,7 +69,11 @@ def to_array(proto: Any) -> np.ndarray:
     else:
         values = np.array(getattr(proto, _KINDS[dtype].field), dtype)
         if len(values) < count:
-            values = np.pad(values, (0, count - len(values)), mode="edge" if len(values) else "constant")
+            values = np.pad(
+                values, (0, count - len(values)), mode="edge" if len(values) else "constant"
+            )
     if len(values) != count:
-        raise ServingError("INTERNAL", f"the server sent {len(values)} values for a tensor of shape {shape}")
+        raise ServingError(
+            "INTERNAL", f"the server sent {len(values)} values for a tensor of shape {shape}"
+        )
     return values.reshape(shape)

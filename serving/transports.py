@@ -11,7 +11,9 @@ from serving.errors import ServingError
 
 T = TypeVar("T")
 
-MAX_MESSAGE_BYTES = 256 * 2**20  # a reply of 256 images of 1024² stays below; gRPC's own limit is 4 MiB
+MAX_MESSAGE_BYTES = (
+    256 * 2**20
+)  # a reply of 256 images of 1024² stays below; gRPC's own limit is 4 MiB
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 
 
@@ -21,8 +23,8 @@ class Endpoint(NamedTuple):
     Attributes:
         address: "host:port" for gRPC, "http://host:port" or "https://…" for REST.
         model: its name there. version: None for the newest.
-        tls_ca: PEM file of the certificate authority that a gRPC server's certificate is checked against; None for no
-            encryption. For REST, https is checked against the system's.
+        tls_ca: PEM file of the certificate authority that a gRPC server's certificate is checked
+            against; None for no encryption. For REST, https is checked against the system's.
     """
 
     address: str
@@ -32,7 +34,9 @@ class Endpoint(NamedTuple):
 
 
 class VersionStatus(NamedTuple):
-    """State of one version: START, LOADING, AVAILABLE, UNLOADING or END. error: empty unless loading failed."""
+    """State of one version: START, LOADING, AVAILABLE, UNLOADING or END. error: empty unless
+    loading failed.
+    """
 
     version: int
     state: str
@@ -40,7 +44,9 @@ class VersionStatus(NamedTuple):
 
 
 class Transport(Protocol):
-    """One request each, no retries. Every method takes the seconds it may last and raises ServingError."""
+    """One request each, no retries. Every method takes the seconds it may last and raises
+    ServingError.
+    """
 
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
@@ -56,13 +62,16 @@ class Transport(Protocol):
 
 
 def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -> T:
-    """Calls with the seconds that are left; again while the answer is UNAVAILABLE, with growing pauses.
+    """Calls with the seconds that are left; again while the answer is UNAVAILABLE, with growing
+    pauses.
 
-    Nothing else is tried again: any other answer would come out the same. A request that was already under way when the
-    connection broke may run twice, which the explicit seed makes harmless.
+    Nothing else is tried again: any other answer would come out the same. A request that was
+    already under way when the connection broke may run twice, which the explicit seed makes
+    harmless.
 
     Args:
-        timeout: seconds for everything. retry_for: seconds from the start within which another try may begin.
+        timeout: seconds for everything. retry_for: seconds from the start within which another try
+            may begin.
     """
     start = time.monotonic()
     pause = _FIRST_PAUSE
@@ -71,7 +80,9 @@ def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -
             return call(max(timeout - (time.monotonic() - start), 1e-6))
         except ServingError as error:
             wait = pause * random.uniform(0.5, 1.0)
-            if error.code != "UNAVAILABLE" or time.monotonic() + wait - start > min(timeout, retry_for):
+            if error.code != "UNAVAILABLE" or time.monotonic() + wait - start > min(
+                timeout, retry_for
+            ):
                 raise
         time.sleep(wait)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,6 @@
-"""Fixtures on 16×16 images with h = 2 and K = 1–2: networks are built, and steps traced, once per session."""
+"""Fixtures on 16×16 images with h = 2 and K = 1–2: networks are built, and steps traced, once per
+session.
+"""
 
 import dataclasses
 import os

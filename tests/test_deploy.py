@@ -32,7 +32,10 @@ def test_every_pod_of_the_job_finds_itself_among_the_workers():
     (container,) = job["spec"]["template"]["spec"]["containers"]
     (script,) = container["args"]
     config = json.loads(
-        shlex.split(script)[1].removeprefix("TF_CONFIG=").rstrip(";").replace("$JOB_COMPLETION_INDEX", "1")
+        shlex.split(script)[1]
+        .removeprefix("TF_CONFIG=")
+        .rstrip(";")
+        .replace("$JOB_COMPLETION_INDEX", "1")
     )
     name = job["metadata"]["name"]
     assert config["cluster"]["worker"] == [
@@ -50,13 +53,28 @@ def test_the_pod_is_confined_and_has_time_to_save():
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["terminationGracePeriodSeconds"] > 30
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
-    assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {
+        v["name"] for v in pod["volumes"]
+    }
 
 
 def test_the_image_runs_as_nobody_in_particular_and_copies_what_exists():
-    lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
+    lines = [
+        line.split()
+        for line in (DEPLOY / "Dockerfile").read_text().splitlines()
+        if line and line[0] != "#"
+    ]
     assert lines[0][0] == "FROM"
-    assert {line[0] for line in lines} <= {"FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "USER", "ENTRYPOINT"}
+    assert {line[0] for line in lines} <= {
+        "FROM",
+        "ARG",
+        "ENV",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "USER",
+        "ENTRYPOINT",
+    }
     (user,) = (line[1] for line in lines if line[0] == "USER")
     assert int(user) > 0
     sources = [source for line in lines if line[0] == "COPY" for source in line[1:-1]]
@@ -70,7 +88,11 @@ def ray(monkeypatch):
     ray.cluster_resources.return_value = {"CPU": 2.0}
     ray.trainer = trainers.TensorflowTrainer
     ray.trainer.return_value.fit.return_value.return_value = 1
-    for name, module in {"ray": ray, "ray.train": ray.train, "ray.train.tensorflow": trainers}.items():
+    for name, module in {
+        "ray": ray,
+        "ray.train": ray.train,
+        "ray.train.tensorflow": trainers,
+    }.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(sys, "argv", ["ray_train.py", "2", "--dataset=glyphs", "--run=/runs/1"])
     with pytest.raises(SystemExit, match="1"):
@@ -90,10 +112,18 @@ def test_ray_starts_training_with_the_flags_given(ray, monkeypatch):
     returned, command = _train_one(ray, monkeypatch, 0)
     assert returned == 0
     ray.train.ScalingConfig.assert_called_once_with(num_workers=2, use_gpu=False)
-    assert command[1:] == ["-m", "figr_tf.train", "--distribute=multi_worker", "--dataset=glyphs", "--run=/runs/1"]
+    assert command[1:] == [
+        "-m",
+        "figr_tf.train",
+        "--distribute=multi_worker",
+        "--dataset=glyphs",
+        "--run=/runs/1",
+    ]
 
 
-def test_ray_tries_again_after_a_lost_worker_and_not_after_an_error_that_would_come_again(ray, monkeypatch):
+def test_ray_tries_again_after_a_lost_worker_and_not_after_an_error_that_would_come_again(
+    ray, monkeypatch
+):
     with pytest.raises(subprocess.CalledProcessError):
         _train_one(ray, monkeypatch, 75)
     assert _train_one(ray, monkeypatch, 1)[0] == 1

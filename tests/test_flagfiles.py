@@ -32,7 +32,10 @@ def test_paper_flagfiles_hold_table_1(name, num_shots):
     assert settings.meta_learning_rate == 1e-5
     assert (settings.num_shots, settings.num_inner_steps) == (num_shots, 10)
     assert (settings.network.image_size, settings.network.hidden) == (32, 64)
-    assert (settings.network.architecture, settings.inner.gradient_penalty_norm) == ("resnet", "image")
+    assert (settings.network.architecture, settings.inner.gradient_penalty_norm) == (
+        "resnet",
+        "image",
+    )
     assert settings.num_meta_steps == {"mnist": 50_000, "omniglot": 250_000, "figr8": 250_000}[name]
     assert settings.eval_every == 10_000
 

@@ -1,4 +1,6 @@
-"""In somebody else's program: nothing of the host's changes, and nothing of the host's settings is in the way."""
+"""In somebody else's program: nothing of the host's changes, and nothing of the host's settings is
+in the way.
+"""
 
 import concurrent.futures
 import hashlib
@@ -73,7 +75,9 @@ print(own.images, own.seed, "seed" in flags.FLAGS, figr_tf.train.flags.FLAGS.is_
 def _run(script: str, **environment: str) -> str:
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("KERAS", "TF_CPP"))}
     command = [sys.executable, "-c", script]
-    result = subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()[-1]
 
@@ -110,7 +114,9 @@ def test_networks_are_float32_whatever_the_policy(facts):
 
 
 def test_initial_weights_are_those_of_keras_own_seeding():
-    """The rule that runs were begun with since the first of them: one global seed, kernel after kernel."""
+    """The rule that runs were begun with since the first of them: one global seed, kernel after
+    kernel.
+    """
     keras.utils.set_random_seed(3)
     drawn = [keras.initializers.VarianceScaling().seed for _ in range(3)]
     seeds = kernel_seeds(3)

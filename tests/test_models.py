@@ -69,7 +69,9 @@ def test_its_flagfile_and_the_settings_as_they_are_today_are_those_it_was_traine
     assert not given
 
 
-def test_a_folder_of_the_same_name_is_reached_by_its_path_and_the_name_stays_the_shipped_model(tmp_path, monkeypatch):
+def test_a_folder_of_the_same_name_is_reached_by_its_path_and_the_name_stays_the_shipped_model(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "omniglot-32").mkdir()
     assert models.find("omniglot-32").parent == pathlib.Path(models.__file__).parent / "pretrained"
@@ -117,11 +119,16 @@ def test_a_packaged_run_of_figr_draws_what_the_run_draws(run_folder, tmp_path):
 def test_samples_of_glyphs_are_recognised_and_more_various_than_copies(shipped):
     """By the referee's network, prototypes from drawings that the model has not seen.
 
-    Skill over copying is for Omniglot to show: drawings of a glyph differ less than those of people.
+    Skill over copying is for Omniglot to show: drawings of a glyph differ less than those of
+    people.
     """
     embed = features.Critic().embed
-    drawings = np.stack([glyphs.glyph_images(index, 16, 32, seed=11) for index in range(NUM_CLASSES)])
-    samples = np.stack([shipped.generate(d[:NUM_SHOTS], NUM_SAMPLES, seed=i) for i, d in enumerate(drawings)])
+    drawings = np.stack(
+        [glyphs.glyph_images(index, 16, 32, seed=11) for index in range(NUM_CLASSES)]
+    )
+    samples = np.stack(
+        [shipped.generate(d[:NUM_SHOTS], NUM_SAMPLES, seed=i) for i, d in enumerate(drawings)]
+    )
     prototypes = np.stack([embed(d[NUM_SHOTS:]).mean(0) for d in drawings])
     embedded = np.stack([embed(s) for s in samples])
     nearest = ((embedded[:, :, None] - prototypes) ** 2).sum(-1).argmin(-1)
@@ -137,7 +144,8 @@ def test_every_example_is_read_and_redrawn_in_black_on_white(shipped, name):
     assert (support.shape, images.shape) == ((4, 32, 32, 1), (16, 32, 32, 1))
     assert np.median(images) == 255
     assert (images.min((1, 2, 3)) < 64).all()
-    # Redrawn and not copied: every sample differs from every drawing by more than a shift of a grey value or two.
+    # Redrawn and not copied: every sample differs from every drawing by more than a shift of a grey
+    # value or two.
     nearest = np.abs(images[:, None].astype(int) - support[None]).mean((2, 3, 4)).min(1)
     assert (nearest > 2).all()
 

@@ -1,4 +1,6 @@
-"""The benchmark of rounded convolutions rounds what it says, and has the derivatives of a convolution."""
+"""The benchmark of rounded convolutions rounds what it says, and has the derivatives of a
+convolution.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +11,9 @@ from figr_tf.gan import layers
 
 def test_tf32_keeps_ten_bits_of_the_mantissa():
     spacing = 2.0**-10
-    values = tf.constant([1.0, 1 + 0.49 * spacing, 1 + 0.51 * spacing, -1 - 0.51 * spacing, 3e-5], tf.float32)
+    values = tf.constant(
+        [1.0, 1 + 0.49 * spacing, 1 + 0.51 * spacing, -1 - 0.51 * spacing, 3e-5], tf.float32
+    )
     rounded = precision.to_tf32(values).numpy()
     np.testing.assert_array_equal(rounded[:4], np.float32([1, 1, 1 + spacing, -1 - spacing]))
     assert 0 < abs(rounded[4] / 3e-5 - 1) < spacing / 2
@@ -21,14 +25,18 @@ def _penalised_gradient(convolution, x, kernel, bias):
         outer.watch(kernel)
         with tf.GradientTape() as inner:
             inner.watch(x)
-            y = tf.reduce_sum(tf.square(convolution(tf.square(convolution(x, kernel, bias)), kernel, bias)))
+            y = tf.reduce_sum(
+                tf.square(convolution(tf.square(convolution(x, kernel, bias)), kernel, bias))
+            )
         penalty = tf.reduce_sum(tf.square(inner.gradient(y, x)))
     return outer.gradient(penalty, kernel)
 
 
 def test_unrounded_its_second_derivatives_are_those_of_the_convolution_of_the_networks():
     rng = np.random.default_rng(0)
-    x, kernel, bias = (tf.constant(rng.normal(size=shape)) for shape in ([2, 5, 4, 3], [3, 3, 3, 3], [3]))
+    x, kernel, bias = (
+        tf.constant(rng.normal(size=shape)) for shape in ([2, 5, 4, 3], [3, 3, 3, 3], [3])
+    )
     exact = precision.convolution_of(precision.EXACT)
     np.testing.assert_allclose(
         _penalised_gradient(exact, x, kernel, bias),

@@ -10,7 +10,9 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "figr_tf"
 # Every other package of figr_tf is a system: one thing that is trained.
 COMMON = {"core", "data", "evaluation", "pretrained"}
-SYSTEMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name not in COMMON)
+SYSTEMS = sorted(
+    path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name not in COMMON
+)
 CLIENTS = (
     *("client", "remote", "protocol", "tensors", "errors"),
     *("transports", "grpc_transport", "rest_transport"),

@@ -1,8 +1,9 @@
 """Save, find, restore, refuse.
 
-A checkpoint is in TensorFlow's own format: checksummed, the index last and in place, so that a kill in that moment can
-leave a torn one, which counts as damage. The newest is found by looking at the files: TensorFlow's
-`checkpoint` bookkeeping file can be torn as well, after which a run that trusts it would start over in silence.
+A checkpoint is in TensorFlow's own format: checksummed, the index last and in place, so that a kill
+in that moment can leave a torn one, which counts as damage. The newest is found by looking at the
+files: TensorFlow's `checkpoint` bookkeeping file can be torn as well, after which a run that trusts
+it would start over in silence.
 """
 
 import contextlib
@@ -62,13 +63,17 @@ def _prefix(folder: pathlib.Path, step: int) -> pathlib.Path:
 def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
     """Writes all state of meta-training, see `save_objects`.
 
-    The random state needs no entry of its own: every draw is a function of the seed (in `identity`) and `meta_step`.
+    The random state needs no entry of its own: every draw is a function of the seed (in `identity`)
+    and `meta_step`.
     """
     return save_objects(folder, reptile.num_steps(), _all_objects(reptile), identity)
 
 
-def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]) -> pathlib.Path:
-    """Writes variables and lists of variables by name, then deletes all but the newest few checkpoints.
+def save_objects(
+    folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]
+) -> pathlib.Path:
+    """Writes variables and lists of variables by name, then deletes all but the newest few
+    checkpoints.
 
     Args:
         identity: JSON-able facts that must agree when the checkpoint is restored.
@@ -83,7 +88,9 @@ def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], ident
     except (tf.errors.OpError, OSError) as error:
         _delete(prefix)
         kept = _found(folder)
-        last = f"The last good checkpoint is {kept[0]}" if kept else "There is no earlier checkpoint"
+        last = (
+            f"The last good checkpoint is {kept[0]}" if kept else "There is no earlier checkpoint"
+        )
         reason = " ".join(str(getattr(error, "message", error)).split())
         raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
     for old in _found(folder)[_KEPT:]:
@@ -92,7 +99,9 @@ def save_objects(folder: pathlib.Path, step: int, objects: dict[str, Any], ident
 
 
 def sweep(folder: pathlib.Path) -> None:
-    """Removes what a killed save left: temporary folders, and data files whose index was never written."""
+    """Removes what a killed save left: temporary folders, and data files whose index was never
+    written.
+    """
     complete = {prefix.name for prefix in _found(folder)}
     ours = [path for end in _ENDS for path in folder.glob(f"ckpt-{'[0-9]' * 9}{end}")]
     for path in ours:
@@ -132,11 +141,15 @@ def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any
         variable.assign(values[key])
 
 
-def restore_objects(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> bool:
-    """Reads the newest checkpoint that is whole into the variables of `objects`; False if there is none yet.
+def restore_objects(
+    folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]
+) -> bool:
+    """Reads the newest checkpoint that is whole into the variables of `objects`; False if there is
+    none yet.
 
     Raises:
-        RunError: checkpoints are there but none can be read, or they are of other settings or another split.
+        RunError: checkpoints are there but none can be read, or they are of other settings or
+            another split.
     """
     prefixes = _found(folder)
     for prefix in prefixes:
@@ -146,9 +159,15 @@ def restore_objects(folder: pathlib.Path, objects: dict[str, Any], identity: dic
         except RunError:
             raise
         except Exception as error:  # TensorFlow's reader reports damage as anything from DataLossError to IndexError
-            logging.warning("%s is damaged (%s); trying the one before", prefix, " ".join(str(error).split())[:200])
+            logging.warning(
+                "%s is damaged (%s); trying the one before",
+                prefix,
+                " ".join(str(error).split())[:200],
+            )
     if prefixes:
-        raise RunError(f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed.")
+        raise RunError(
+            f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed."
+        )
     return False
 
 

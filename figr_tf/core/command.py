@@ -116,7 +116,9 @@ def run(training: Training, place: Place, devices: Devices) -> "System":
     if replicas.is_chief:
         folder = _open_folder(training, place, identity, replicas.num_replicas)
     try:
-        trained = loop.train(lambda: training.build_system(compiled), settings, folder, identity, replicas)
+        trained = loop.train(
+            lambda: training.build_system(compiled), settings, folder, identity, replicas
+        )
     except Interrupted as stop:  # Here: it is one line for all workers, and no failure.
         if folder:
             streams.say(f"{stop}; the same command continues from there")
@@ -126,7 +128,9 @@ def run(training: Training, place: Place, devices: Devices) -> "System":
     return trained
 
 
-def _open_folder(training: Training, place: Place, identity: dict[str, Any], num_replicas: int) -> "RunFolder":
+def _open_folder(
+    training: Training, place: Place, identity: dict[str, Any], num_replicas: int
+) -> "RunFolder":
     from figr_tf.core import runs
 
     settings = training.settings
@@ -136,7 +140,9 @@ def _open_folder(training: Training, place: Place, identity: dict[str, Any], num
         folder = runs.find_or_number(pathlib.Path(place.runs_dir), settings, identity)
     done, wanted = folder.num_checkpointed_steps(), settings.num_meta_steps
     if done > wanted:
-        raise UserError(f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less.")
+        raise UserError(
+            f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less."
+        )
     files = {"flags.txt": flagfile(), **training.files}
     folder.record(settings, identity, files, num_replicas)
     print(f"run folder: {folder.path}", flush=True)

@@ -1,4 +1,6 @@
-"""What the entry points show on a terminal: one-line errors, and TensorFlow's start without its banner."""
+"""What the entry points show on a terminal: one-line errors, and TensorFlow's start without its
+banner.
+"""
 
 import contextlib
 import ctypes
@@ -35,8 +37,8 @@ class OwnFlags:
     """absl's `flags` for one entry point: `flags = console.OwnFlags(__name__)`.
 
     The module that runs as the program defines the flags of the process, for --help and --flagfile.
-    One that is imported gets a set of its own, `FLAGS`: absl refuses a second flag of the same name,
-    and the program that imports it may well have a --seed too.
+    One that is imported gets a set of its own, `FLAGS`: absl refuses a second flag of the same
+    name, and the program that imports it may well have a --seed too.
     """
 
     def __init__(self, module_name: str):
@@ -50,7 +52,9 @@ class OwnFlags:
     def DEFINE_path(self) -> Callable[..., Any]:
         """For the name of a file or folder, in which ~ stands for the home folder."""
         serializer: flags.ArgumentSerializer = flags.ArgumentSerializer()
-        return functools.partial(flags.DEFINE, _PathParser(), serializer=serializer, flag_values=self.FLAGS)
+        return functools.partial(
+            flags.DEFINE, _PathParser(), serializer=serializer, flag_values=self.FLAGS
+        )
 
 
 class _PathParser(flags.ArgumentParser):
@@ -81,7 +85,9 @@ def run(main: Callable[[], None]) -> None:
         logging.set_verbosity(logging.WARNING)
         try:
             if len(argv) > 1:
-                raise UserError(f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help")
+                raise UserError(
+                    f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help"
+                )
             main()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -129,16 +135,19 @@ def _is_setting(line: str) -> bool:
 def banner_held_back() -> Iterator[None]:
     """For the import and the start of TensorFlow: keeps its unconditional lines off the terminal.
 
-    Each operation gets one CPU thread, and as many run at once as there are cores: an inner step is thousands of small
-    operations, most of them independent of each other. TF_NUM_INTRAOP_THREADS in the environment overrides it.
+    Each operation gets one CPU thread, and as many run at once as there are cores: an inner step is
+    thousands of small operations, most of them independent of each other. TF_NUM_INTRAOP_THREADS in
+    the environment overrides it.
 
-    The lines come from C++ before any log level applies, hence the detour over the file descriptor; they are shown if
-    the start fails.
+    The lines come from C++ before any log level applies, hence the detour over the file descriptor;
+    they are shown if the start fails.
     """
     # Keras reads it once, when it is first imported.
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        raise UserError(f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it.")
+        raise UserError(
+            f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it."
+        )
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is
     # raised as well.
@@ -167,10 +176,12 @@ def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:
 
 
 def reuse_freed_memory() -> None:
-    """Makes C's allocator keep what TensorFlow frees; for programs that do the same thing over and over.
+    """Makes C's allocator keep what TensorFlow frees; for programs that do the same thing over and
+    over.
 
-    By default glibc hands large blocks back to Linux at once and gets them anew, page by page: with h = 64, whose
-    weights take 311 MB, 2.7 million page faults in one adaptation, a sixth of its time.
+    By default glibc hands large blocks back to Linux at once and gets them anew, page by page: with
+    h = 64, whose weights take 311 MB, 2.7 million page faults in one adaptation, a sixth of its
+    time.
     """
     with contextlib.suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
@@ -187,11 +198,17 @@ def start_tensorflow() -> str:
     gpus = [device for device in devices if device.device_type == "GPU"]
     if not gpus:
         return "CPU"
-    return str(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name"))
+    return str(
+        tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get(
+            "device_name"
+        )
+    )
 
 
 def track(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
-    """Yields the items and shows how far it has come: a bar on a terminal, a plain line a minute elsewhere."""
+    """Yields the items and shows how far it has come: a bar on a terminal, a plain line a minute
+    elsewhere.
+    """
     start = printed = time.monotonic()
     bar = tqdm.tqdm(items, desc=label, unit=f" {unit}", disable=None, leave=False)
     for done, item in enumerate(bar):
@@ -213,7 +230,9 @@ class Progress:
     def __init__(self, start: int, total: int, metric_labels: Mapping[str, str]):
         """metric_labels: name of each metric to show → what to call it."""
         self._labels = metric_labels
-        self._bar = tqdm.tqdm(initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True)
+        self._bar = tqdm.tqdm(
+            initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True
+        )
         self._step, self._total = start, total
         self._window: tuple[int, float] | None = None  # step and time since which the rate is taken
         self._printed = time.monotonic()
@@ -223,7 +242,9 @@ class Progress:
     def count_steps(self, times: int) -> None:
         """Counts the meta-steps of one call as taken."""
         self._step += times
-        if self._window is None:  # the first call holds the compilation and says nothing about the rate
+        if (
+            self._window is None
+        ):  # the first call holds the compilation and says nothing about the rate
             self._window = (self._step, time.monotonic())
 
     def steps_per_second(self) -> float | None:

@@ -1,4 +1,6 @@
-"""The shape that all inner loops share: K steps, one after another, on weights that are nobody's variables."""
+"""The shape that all inner loops share: K steps, one after another, on weights that are nobody's
+variables.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -33,7 +33,8 @@ def endings() -> tuple[signal.Signals, ...]:
 
 @contextlib.contextmanager
 def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
-    """Notes `endings` instead of dying in the middle of a step; a second one ends the process at once.
+    """Notes `endings` instead of dying in the middle of a step; a second one ends the process at
+    once.
 
     Outside of the main thread, where Python hears no signals, they stay what they were.
 
@@ -48,7 +49,9 @@ def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
         noted.append(number)
-        logging.warning("%s: finishing this step and saving; again to stop at once", signal.Signals(number).name)
+        logging.warning(
+            "%s: finishing this step and saving; again to stop at once", signal.Signals(number).name
+        )
 
     heard = endings() if in_main_thread() else ()
     previous = {number: signal.signal(number, note) for number in heard}

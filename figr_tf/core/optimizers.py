@@ -39,7 +39,9 @@ class Adam(tf.Module):
 
     def build(self, variables: Sequence[tf.Variable]) -> None:
         """Makes both moments of each variable."""
-        self.moments = [[tf.Variable(tf.zeros_like(v), trainable=False) for v in variables] for _ in self._betas]
+        self.moments = [
+            [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables] for _ in self._betas
+        ]
 
     def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
         """One step of descent: changes `variables` in place."""

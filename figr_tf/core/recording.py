@@ -1,4 +1,6 @@
-"""What a training writes: metrics, pictures, checkpoints, progress. Of several workers only the chief does."""
+"""What a training writes: metrics, pictures, checkpoints, progress. Of several workers only the
+chief does.
+"""
 
 import contextlib
 import json
@@ -33,11 +35,15 @@ class Metrics:
     def __init__(self, folder: RunFolder, meta_step: int):
         self._path = folder.path / "metrics.jsonl"
         self._forget_after(meta_step)
-        self._writer = tf.summary.create_file_writer(str(folder.tensorboard), filename_suffix=f".from-{meta_step}")
+        self._writer = tf.summary.create_file_writer(
+            str(folder.tensorboard), filename_suffix=f".from-{meta_step}"
+        )
         self._pending: list[dict[str, float]] = []
 
     def _forget_after(self, meta_step: int) -> None:
-        """Drops lines of steps that a kill threw away and that will be taken again, and a line torn by it."""
+        """Drops lines of steps that a kill threw away and that will be taken again, and a line torn
+        by it.
+        """
         text = self._path.read_text() if self._path.exists() else ""
         kept = []
         for line in text.splitlines(keepends=True):
@@ -53,7 +59,9 @@ class Metrics:
         rows = zip(*columns.values(), strict=True)
         self._pending += [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def write(self, meta_step: int, steps_per_second: float | None, num_skipped: int) -> dict[str, Any]:
+    def write(
+        self, meta_step: int, steps_per_second: float | None, num_skipped: int
+    ) -> dict[str, Any]:
         """Appends one line of means; steps that were skipped count with what is finite of theirs."""
         rows, self._pending = self._pending, []
         line: dict[str, Any] = {"meta_step": meta_step}
@@ -94,7 +102,9 @@ class Bystander:
         return contextlib.nullcontext()
 
     def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
-        """Notes the meta-steps of one call, the last of them number `step`, as taken; `metrics` holds [times] each."""
+        """Notes the meta-steps of one call, the last of them number `step`, as taken; `metrics`
+        holds [times] each.
+        """
 
     def save(self) -> None:
         """Writes a checkpoint."""
@@ -149,7 +159,9 @@ class Recorder(Bystander):
             line = self._metrics.write(step, self._progress.steps_per_second(), num_skipped)
         self._progress.show(line)
         if not self._progress.is_seen and signal.SIGPIPE not in self._signals:
-            self._signals.append(signal.SIGPIPE)  # As any other command would end; but this one saves.
+            self._signals.append(
+                signal.SIGPIPE
+            )  # As any other command would end; but this one saves.
 
     def save(self) -> None:
         checkpoints.save(self._folder.checkpoints, self._state, self._identity)

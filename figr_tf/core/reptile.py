@@ -51,7 +51,9 @@ def meta_gradient(
 
     def of_one_task(task):
         weights, carried_after, metrics = adapt_to(task)
-        return MetaGradient(subtract(meta_weights, weights), subtract(carried_after, carried), metrics)
+        return MetaGradient(
+            subtract(meta_weights, weights), subtract(carried_after, carried), metrics
+        )
 
     if num_tasks == 1:
         return of_one_task(0)
@@ -103,7 +105,8 @@ class Reptile(tf.Module):
             *system.metric_labels,
         ]
         self.meta_step, self.num_skipped, self.num_skipped_in_a_row = (
-            replica_variable(0, tf.int64, name) for name in ("meta_step", "num_skipped", "num_skipped_in_a_row")
+            replica_variable(0, tf.int64, name)
+            for name in ("meta_step", "num_skipped", "num_skipped_in_a_row")
         )
 
     def read(self) -> tuple[Weights, tuple[tf.Tensor, ...]]:
@@ -133,7 +136,10 @@ class Reptile(tf.Module):
         Args:
             num_tasks: in the whole meta-batch; each adds its own change to the carried state.
         """
-        norms = {f"{group}_gradient_norm": tf.linalg.global_norm(step.gradient[group]) for group in self.meta_weights}
+        norms = {
+            f"{group}_gradient_norm": tf.linalg.global_norm(step.gradient[group])
+            for group in self.meta_weights
+        }
         finite = tf.math.is_finite(tf.add_n(list(norms.values())))
         tf.cond(finite, lambda: self._apply(step, num_tasks), lambda: None)
         self._count(finite)

@@ -25,7 +25,9 @@ _RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tensorflow-data
 
 
 def refuse_difference(place: pathlib.Path, recorded: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises RunError naming the first fact in which a recorded run and the present command differ, and both values."""
+    """Raises RunError naming the first fact in which a recorded run and the present command differ,
+    and both values.
+    """
     for key in now:
         if key in recorded and recorded[key] != now[key]:
             raise RunError(
@@ -38,8 +40,8 @@ class RunFolder:
     """One run on disk.
 
     Attributes:
-        path: holds flags.txt, settings.json, network_spec.json, split.json, identity.json, starts.jsonl (versions,
-            time and number of replicas of each start), metrics.jsonl.
+        path: holds flags.txt, settings.json, network_spec.json, split.json, identity.json,
+            starts.jsonl (versions, time and number of replicas of each start), metrics.jsonl.
         checkpoints, grids, tensorboard: its subfolders.
     """
 
@@ -54,7 +56,8 @@ class RunFolder:
         return (self.path / "identity.json").exists()
 
     def lock(self) -> None:
-        """Keeps other processes from training into this folder; released by the system when this one ends.
+        """Keeps other processes from training into this folder; released by the system when this
+        one ends.
 
         Raises:
             RunError: another process holds it.
@@ -62,7 +65,9 @@ class RunFolder:
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
-            raise RunError(f"{self.path}: another process is training this run. Stop it or choose --run.") from error
+            raise RunError(
+                f"{self.path}: another process is training this run. Stop it or choose --run."
+            ) from error
 
     def unlock(self) -> None:
         self._lock.release()
@@ -74,7 +79,8 @@ class RunFolder:
         files: Mapping[str, str],
         num_replicas: int = 1,
     ) -> None:
-        """Writes down this start: its settings (a longer run than before, say) replace those of the last.
+        """Writes down this start: its settings (a longer run than before, say) replace those of the
+        last.
 
         identity.json goes last, since it is what makes the folder a run.
 
@@ -116,7 +122,9 @@ class RunFolder:
         """
         system = self.read_identity()["system"]
         if system != of.system:
-            raise RunError(f"{self.path}: is a run of {system!r}; a run of {of.system!r} is needed.")
+            raise RunError(
+                f"{self.path}: is a run of {system!r}; a run of {of.system!r} is needed."
+            )
         try:
             return of.from_dict(self._read_json("settings.json"))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -137,7 +145,9 @@ class RunFolder:
 
 
 def checkpointed_steps(folder: pathlib.Path) -> list[int]:
-    """Meta-steps of the checkpoints in a folder, newest first; copies under other names do not count."""
+    """Meta-steps of the checkpoints in a folder, newest first; copies under other names do not
+    count.
+    """
     found = (_CHECKPOINT.fullmatch(path.name) for path in folder.glob("ckpt-*.index"))
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
@@ -159,12 +169,17 @@ def versions() -> dict[str, str]:
     }
 
 
-def find_or_number(runs_dir: pathlib.Path, settings: TrainingSettings, identity: dict[str, Any]) -> RunFolder:
-    """The newest unfinished run of this identity that no process is training, otherwise the next numbered folder.
+def find_or_number(
+    runs_dir: pathlib.Path, settings: TrainingSettings, identity: dict[str, Any]
+) -> RunFolder:
+    """The newest unfinished run of this identity that no process is training, otherwise the next
+    numbered folder.
 
     The folder is returned locked.
     """
-    numbered = sorted(path for path in runs_dir.glob("*") if path.is_dir() and _NUMBERED.fullmatch(path.name))
+    numbered = sorted(
+        path for path in runs_dir.glob("*") if path.is_dir() and _NUMBERED.fullmatch(path.name)
+    )
     for path in reversed(numbered):
         folder = RunFolder(path)
         try:
@@ -174,7 +189,9 @@ def find_or_number(runs_dir: pathlib.Path, settings: TrainingSettings, identity:
             folder.lock()
             return folder
         except RunError as error:
-            if folder.num_checkpointed_steps():  # never start over beside somebody's work in silence
+            if (
+                folder.num_checkpointed_steps()
+            ):  # never start over beside somebody's work in silence
                 logging.warning("not continued: %s", error)
     number = max((int(path.name.split("-")[0]) for path in numbered), default=0) + 1
     while True:
@@ -197,10 +214,16 @@ def at_path(path: pathlib.Path, settings: TrainingSettings, identity: dict[str, 
     """
     folder = RunFolder(path)
     ours = {"starts.jsonl", "flags.txt", "network_spec.json", "split.json", "settings.json"}
-    ours |= {"checkpoints", "grids", "tensorboard"}  # as a start that was killed at once may leave them
+    ours |= {
+        "checkpoints",
+        "grids",
+        "tensorboard",
+    }  # as a start that was killed at once may leave them
     if folder.exists():
         refuse_difference(path, settings.complete(folder.read_identity()), identity)
-    elif path.exists() and not (path.is_dir() and all(p.name in ours or p.name[0] == "." for p in path.iterdir())):
+    elif path.exists() and not (
+        path.is_dir() and all(p.name in ours or p.name[0] == "." for p in path.iterdir())
+    ):
         raise RunError(f"{path}: exists but is not a run folder. Choose another --run.")
     path.mkdir(parents=True, exist_ok=True)
     folder.lock()

@@ -79,7 +79,9 @@ class TrainingSettings:
         return min(self.meta_steps_per_call, self.num_meta_steps - meta_step, *to_events)
 
     def identity(self) -> dict[str, Any]:
-        """The settings that the weights at a given meta-step depend on, nested ones as "group.name"."""
+        """The settings that the weights at a given meta-step depend on, nested ones as
+        "group.name".
+        """
         flat = {"system": self.system} | _flat(dataclasses.asdict(self))
         if not self.schedule_has_length:
             del flat["num_meta_steps"]
@@ -105,7 +107,9 @@ def require_positive(settings: Any, *names: str) -> None:
     """Raises ValueError unless each of these attributes is at least 1."""
     for name in names:
         if getattr(settings, name) < 1:
-            raise ValueError(f"{name} must be a positive integer. Received: {getattr(settings, name)}")
+            raise ValueError(
+                f"{name} must be a positive integer. Received: {getattr(settings, name)}"
+            )
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +122,9 @@ def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def full_identity(settings: TrainingSettings, data_facts: dict[str, Any], compiled: bool) -> dict[str, Any]:
+def full_identity(
+    settings: TrainingSettings, data_facts: dict[str, Any], compiled: bool
+) -> dict[str, Any]:
     """All that the weights at a given meta-step depend on.
 
     It stands in identity.json and in every checkpoint.

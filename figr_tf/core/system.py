@@ -74,7 +74,9 @@ class System(Protocol):
     def draw_task(self, constants: Any, seed: tf.Tensor) -> Any:
         """One task as nested tensors, drawn on the device; `seed` is int32 [2]."""
 
-    def adapt(self, weights: Weights, carried: tuple[tf.Tensor, ...], task: Any, seed: tf.Tensor) -> Adapted:
+    def adapt(
+        self, weights: Weights, carried: tuple[tf.Tensor, ...], task: Any, seed: tf.Tensor
+    ) -> Adapted:
         """The inner loop: K steps on one task. Nothing is changed in place; `seed` is int32 [2]."""
 
     def pictures(self, constants: Any) -> Iterator[Image.Image]:

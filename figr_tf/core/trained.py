@@ -104,7 +104,9 @@ def _checked_record(folder: pathlib.Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: its weights cannot be read ({error}).") from error
     if found != recorded[0]:
-        raise RunError(f"{folder / _WEIGHTS}: does not match the sha256 in {_RECORD}. Copy the folder again.")
+        raise RunError(
+            f"{folder / _WEIGHTS}: does not match the sha256 in {_RECORD}. Copy the folder again."
+        )
     return record
 
 

@@ -1,4 +1,6 @@
-"""The meta-training loop of any system: steps, when to save and to draw, interruption. Knows no flags."""
+"""The meta-training loop of any system: steps, when to save and to draw, interruption. Knows no
+flags.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -44,7 +46,9 @@ class Trainer:
         )
 
     def _take_meta_step(self, constants: Any) -> reptile.MetaStepMetrics:
-        """Of one replica: its share of the meta-gradient, the mean with all others', and their step."""
+        """Of one replica: its share of the meta-gradient, the mean with all others', and their
+        step.
+        """
         state, replicas = self.reptile, self.replicas
         meta_step = tf.cast(state.meta_step.read_value(), tf.int32)
         state.set_learning_rate(self.settings.learning_rate(meta_step))
@@ -60,7 +64,9 @@ class Trainer:
         meta_step: tf.Tensor,
         first_task: int | tf.Tensor,
     ) -> reptile.MetaGradient:
-        """Over tasks that depend on their numbers in the meta-batch alone, whichever replica adapts."""
+        """Over tasks that depend on their numbers in the meta-batch alone, whichever replica
+        adapts.
+        """
 
         def adapt_to(task: int | tf.Tensor) -> Adapted:
             seed = stateless_seed(self.settings.seed, TRAINING, meta_step, first_task + task)
@@ -92,7 +98,8 @@ def train(
     identity: dict[str, Any] | None = None,
     replicas: strategy.OneDevice | None = None,
 ) -> System:
-    """Meta-trains up to `settings.num_meta_steps`, from the folder's newest checkpoint if there is one.
+    """Meta-trains up to `settings.num_meta_steps`, from the folder's newest checkpoint if there is
+    one.
 
     A continued run takes the same steps as an unbroken one, bit for bit on a CPU.
 

@@ -74,7 +74,9 @@ def _smooth(points: np.ndarray) -> np.ndarray:
     segment = np.minimum(position.astype(int), len(points) - 2)
     t = (position - segment)[:, None]
     a, b, c, d = (padded[segment + i] for i in range(4))
-    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return 0.5 * (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    )
 
 
 def _render(curve: np.ndarray, radius: float, image_size: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Folders and zip files whose leaf folders are classes → class-indexed images, decoded in parallel and cached.
+"""Folders and zip files whose leaf folders are classes → class-indexed images, decoded in parallel
+and cached.
 
-FIGR-8 has 1.5 million files, so images go to disk as they are decoded and come back memory-mapped; no more than one
-batch of files is held at a time.
+FIGR-8 has 1.5 million files, so images go to disk as they are decoded and come back memory-mapped;
+no more than one batch of files is held at a time.
 """
 
 import concurrent.futures
@@ -71,7 +72,9 @@ class ClassImages(NamedTuple):
 
     def starts(self) -> dict[str, int]:
         """Class name → index of its first image."""
-        return dict(zip(self.counts, itertools.accumulate(self.counts.values(), initial=0), strict=False))
+        return dict(
+            zip(self.counts, itertools.accumulate(self.counts.values(), initial=0), strict=False)
+        )
 
     def digest(self) -> str:
         """sha256 of class names, counts and every pixel."""
@@ -90,7 +93,9 @@ def files_in_folder(root: pathlib.Path) -> Iterator[ImageFile]:
     for folder, subfolders, names in os.walk(root, onerror=_unreadable, followlinks=True):
         class_name = pathlib.PurePath(os.path.relpath(folder, root)).as_posix()
         # In place: what is taken from the list, os.walk does not enter.
-        subfolders[:] = [n for n in sorted(subfolders) if _is_new(root, os.path.join(folder, n), seen)]
+        subfolders[:] = [
+            n for n in sorted(subfolders) if _is_new(root, os.path.join(folder, n), seen)
+        ]
         for name in sorted(names):
             if is_image_name(name):
                 path = os.path.join(folder, name)
@@ -98,7 +103,12 @@ def files_in_folder(root: pathlib.Path) -> Iterator[ImageFile]:
                     stat = os.stat(path)
                 except OSError as error:  # a link to nothing, say
                     _unreadable(error)
-                yield ImageFile(class_name, path, (stat.st_size, stat.st_mtime_ns), functools.partial(_read, path))
+                yield ImageFile(
+                    class_name,
+                    path,
+                    (stat.st_size, stat.st_mtime_ns),
+                    functools.partial(_read, path),
+                )
 
 
 def _is_new(root: pathlib.Path, folder: str, seen: set[tuple[int, int]]) -> bool:
@@ -111,7 +121,9 @@ def _is_new(root: pathlib.Path, folder: str, seen: set[tuple[int, int]]) -> bool
     if os.path.islink(folder):
         target, top = pathlib.Path(folder).resolve(), root.resolve()
         if target.is_relative_to(top) or top.is_relative_to(target):
-            _warn_once(f"{folder}: link not followed, since it leads to {target}, which is read anyway")
+            _warn_once(
+                f"{folder}: link not followed, since it leads to {target}, which is read anyway"
+            )
             return False
     stat = os.stat(folder)
     if (stat.st_dev, stat.st_ino) in seen:
@@ -133,8 +145,12 @@ def _may_be_class(folder_name: str) -> bool:
 
 
 def _unreadable(error: OSError) -> NoReturn:
-    """Ends the loading: what cannot be read today may be readable tomorrow, and the cache would not notice."""
-    raise DataError(f"{error.filename}: {error.strerror}. Make it readable, or remove it.") from error
+    """Ends the loading: what cannot be read today may be readable tomorrow, and the cache would not
+    notice.
+    """
+    raise DataError(
+        f"{error.filename}: {error.strerror}. Make it readable, or remove it."
+    ) from error
 
 
 def _read(path: str) -> bytes:
@@ -146,7 +162,8 @@ def _read(path: str) -> bytes:
 
 
 def files_in_zip(path: pathlib.Path, root: str = "") -> Iterator[ImageFile]:
-    """The images in a zip below its folder `root`, class by class; nothing is ever unpacked to disk.
+    """The images in a zip below its folder `root`, class by class; nothing is ever unpacked to
+    disk.
 
     Raises:
         DataError: not a zip, or damaged.
@@ -155,7 +172,10 @@ def files_in_zip(path: pathlib.Path, root: str = "") -> Iterator[ImageFile]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path}: not a readable zip file ({error}). Download it again.") from error
-    entries = [(pathlib.PurePosixPath(info.filename.replace("\\", "/")), info) for info in archive.infolist()]
+    entries = [
+        (pathlib.PurePosixPath(info.filename.replace("\\", "/")), info)
+        for info in archive.infolist()
+    ]
     for entry, info in sorted(entries, key=lambda pair: (pair[0].parent, pair[0].name)):
         if not is_image_name(entry.name):
             continue
@@ -163,24 +183,34 @@ def files_in_zip(path: pathlib.Path, root: str = "") -> Iterator[ImageFile]:
             _warn_once(f"{path}: skipped {info.filename}: its path leaves the archive")
         elif entry.is_relative_to(root) and all(map(_may_be_class, entry.parent.parts)):
             class_name = entry.relative_to(root).parent.as_posix()
-            yield ImageFile(class_name, f"{path}:{entry}", (info.CRC,), functools.partial(_read_zipped, archive, info))
+            yield ImageFile(
+                class_name,
+                f"{path}:{entry}",
+                (info.CRC,),
+                functools.partial(_read_zipped, archive, info),
+            )
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
-        return file.read(MAX_FILE_BYTES + 1)  # a bound of our own: the size in the directory may lie
+        return file.read(
+            MAX_FILE_BYTES + 1
+        )  # a bound of our own: the size in the directory may lie
 
 
 def load_images(
-    list_files: Callable[[], Iterable[ImageFile]], image_format: ImageFormat, cache_dir: pathlib.Path
+    list_files: Callable[[], Iterable[ImageFile]],
+    image_format: ImageFormat,
+    cache_dir: pathlib.Path,
 ) -> ClassImages:
-    """Decodes the files, classes in order of appearance, or takes them from the cache when nothing has changed.
+    """Decodes the files, classes in order of appearance, or takes them from the cache when nothing
+    has changed.
 
     Files that cannot be used are skipped and named in a warning.
 
     Args:
-        list_files: lists the files class by class; called once for the cache key and again to decode, since the
-            list of FIGR-8 would fill half a gigabyte.
+        list_files: lists the files class by class; called once for the cache key and again to
+            decode, since the list of FIGR-8 would fill half a gigabyte.
 
     Raises:
         DataError: no usable image, or the cache cannot be written.
@@ -200,7 +230,9 @@ def load_images(
         if cached is None:
             raise OSError("damaged as soon as it was written")
     except OSError as error:
-        raise DataError(f"image cache {target}: {error.strerror or error}. Choose another --cache_dir.") from error
+        raise DataError(
+            f"image cache {target}: {error.strerror or error}. Choose another --cache_dir."
+        ) from error
     _warn_of_skipped(cached, target)
     if not cached.images.counts:
         skipped = ": every file was left out" if cached.skipped else ""
@@ -223,9 +255,12 @@ def _sweep(cache_dir: pathlib.Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode_to(target: pathlib.Path, files: Iterable[ImageFile], num_files: int, image_format: ImageFormat) -> None:
+def _decode_to(
+    target: pathlib.Path, files: Iterable[ImageFile], num_files: int, image_format: ImageFormat
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Decoded under another name and renamed last: an interrupted or a second process never leaves half a cache.
+    # Decoded under another name and renamed last: an interrupted or a second process never leaves
+    # half a cache.
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="unfinished-", dir=target.parent))
     try:
         counts: dict[str, int] = {}
@@ -257,14 +292,22 @@ def _decoded(
             return decode_drawing(file.read(), *image_format)
         except ImageError as error:
             return error
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
             return ImageError(f"damaged or encrypted in its zip ({error})")
 
     remaining = iter(files)
     # Threads suffice: Pillow lets go of the interpreter while it decodes and resizes.
     with (
         concurrent.futures.ThreadPoolExecutor() as pool,
-        tqdm.tqdm(total=num_files, desc="decoding images", unit=" images", disable=None, leave=False) as bar,
+        tqdm.tqdm(
+            total=num_files, desc="decoding images", unit=" images", disable=None, leave=False
+        ) as bar,
     ):
         while batch := list(itertools.islice(remaining, _BATCH)):
             yield from zip(batch, pool.map(decode, batch), strict=True)
@@ -286,7 +329,9 @@ def _read_cache(target: pathlib.Path, image_format: ImageFormat) -> _Cached | No
         size, channels, _ = image_format
         shape = (sum(counts.values()), size, size, channels)
         file = target / "images.u8"
-        pixels = np.memmap(file, np.uint8, "r", shape=shape) if counts else np.zeros(shape, np.uint8)
+        pixels = (
+            np.memmap(file, np.uint8, "r", shape=shape) if counts else np.zeros(shape, np.uint8)
+        )
     except (FileNotFoundError, ValueError, KeyError):
         return None
     with contextlib.suppress(OSError):  # A cache that is somebody else's is theirs to keep.
@@ -301,4 +346,6 @@ def _warn_of_skipped(cached: _Cached, target: pathlib.Path) -> None:
     more = len(skipped) - _SKIPPED_SHOWN
     rest = f"\n  {more} more, listed in {target / 'index.json'}" if more > 0 else ""
     listing = "\n  ".join(skipped[:_SKIPPED_SHOWN])
-    logging.warning("%d of %d images used; left out:\n  %s%s", used, used + len(skipped), listing, rest)
+    logging.warning(
+        "%d of %d images used; left out:\n  %s%s", used, used + len(skipped), listing, rest
+    )

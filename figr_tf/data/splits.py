@@ -67,7 +67,9 @@ class Split:
         fields = json.loads(path.read_text())
         split = cls(fields["name"], tuple(fields["training"]), tuple(fields["held_out"]))
         if split.digest() != fields["sha256"]:
-            raise ValueError(f"{path}: the class lists do not match their sha256; the file was altered")
+            raise ValueError(
+                f"{path}: the class lists do not match their sha256; the file was altered"
+            )
         return split
 
 
@@ -100,6 +102,8 @@ def random_split(name: str, class_names: Iterable[str], num_held_out: int, seed:
     # Sorted, since file systems list folders in any order.
     names = sorted(class_names)
     if num_held_out >= len(names):
-        raise DataError(f"split {name!r} would hold out {num_held_out} of {len(names)} classes; none would be left.")
+        raise DataError(
+            f"split {name!r} would hold out {num_held_out} of {len(names)} classes; none would be left."
+        )
     held_out = set(np.random.default_rng(seed).choice(names, num_held_out, replace=False).tolist())
     return split_by(name, names, held_out.__contains__)

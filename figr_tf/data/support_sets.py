@@ -30,7 +30,12 @@ def read(folder: str | pathlib.Path, image_form: tuple[int, int], ink: str = "da
 def check(support_images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
     """The array as it is; raises ValueError unless it is uint8 [n ≥ 1, *image_shape]."""
     array = np.asarray(support_images)
-    if array.ndim != 4 or array.shape[1:] != image_shape or not len(array) or array.dtype != np.uint8:
+    if (
+        array.ndim != 4
+        or array.shape[1:] != image_shape
+        or not len(array)
+        or array.dtype != np.uint8
+    ):
         raise ValueError(
             f"support_images must be uint8 [n ≥ 1, {', '.join(map(str, image_shape))}]."
             f" Received: {array.dtype} {list(array.shape)}"

@@ -9,8 +9,8 @@ from figr_tf.data.image_trees import ClassImages
 class TaskSampler:
     """Draws support sets without replacement from some classes of a data set.
 
-    A draw is a handful of small operations on the device that holds the images, so a compiled meta-step never waits
-    for the host.
+    A draw is a handful of small operations on the device that holds the images, so a compiled
+    meta-step never waits for the host.
 
     Args:
         class_names: the classes to draw from, each with at least `num_shots` images.
@@ -34,16 +34,20 @@ class TaskSampler:
         self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
         self._max_count = max(data.counts[name] for name in class_names)
 
-    def support_images(self, pixels: tf.Tensor, class_index: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def support_images(
+        self, pixels: tf.Tensor, class_index: int | tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
         """num_shots different images of one class: float32 [n, H, W, C] in [−1, 1].
 
         Args:
             pixels: a device's copy of `data.images`, uint8 [N, H, W, C].
             seed: int32 [2].
         """
-        # tf.gather, not [class_index]: XLA would take the index for a constant and compile anew for each.
+        # tf.gather, not [class_index]: XLA would take the index for a constant and compile anew for
+        # each.
         start, count = (tf.gather(numbers, class_index) for numbers in (self._starts, self._counts))
-        # The n largest of one random number per image are a draw without replacement; images of other classes lose.
+        # The n largest of one random number per image are a draw without replacement; images of
+        # other classes lose.
         draw = tf.random.stateless_uniform([self._max_count], seed, alg="philox")
         draw = tf.where(tf.range(self._max_count) < count, draw, -1.0)
         chosen = tf.math.top_k(draw, self._num_shots, sorted=True).indices
@@ -51,9 +55,13 @@ class TaskSampler:
         return tf.cast(pixels, tf.float32) / 127.5 - 1.0
 
     def random_support_images(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A support set of a class drawn uniformly, all of it turned alike; shapes as in `support_images`."""
+        """A support set of a class drawn uniformly, all of it turned alike; shapes as in
+        `support_images`.
+        """
         class_seed, image_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
-        class_index = tf.random.stateless_uniform([], class_seed, 0, len(self.class_names), tf.int32, alg="philox")
+        class_index = tf.random.stateless_uniform(
+            [], class_seed, 0, len(self.class_names), tf.int32, alg="philox"
+        )
         support = self.support_images(pixels, class_index, image_seed)
         if not self._class_rotations:
             return support

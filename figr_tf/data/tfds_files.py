@@ -1,4 +1,6 @@
-"""The route to data sets through tensorflow-datasets: prepared on disk, in its manual folder, or downloaded."""
+"""The route to data sets through tensorflow-datasets: prepared on disk, in its manual folder, or
+downloaded.
+"""
 
 import os
 import pathlib
@@ -13,11 +15,16 @@ from figr_common import proxies
 from figr_tf.core.errors import DataError
 from figr_tf.data.image_trees import ImageFile
 
-_NETWORK_TIMEOUT = 2.0  # seconds; with the imports before it, a missing download is reported within five
+_NETWORK_TIMEOUT = (
+    2.0  # seconds; with the imports before it, a missing download is reported within five
+)
 
 
 def files(
-    name: str, data_dir: pathlib.Path | None, splits: tuple[str, ...], class_name: Callable[[Any, Any], str]
+    name: str,
+    data_dir: pathlib.Path | None,
+    splits: tuple[str, ...],
+    class_name: Callable[[Any, Any], str],
 ) -> list[tuple[str, ImageFile]]:
     """All images of some splits of a data set, class by class, each with its split's name.
 
@@ -34,7 +41,9 @@ def files(
     result = []
     for split in splits:
         decoders = {"image": tfds.decode.SkipDecoding()}
-        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)):
+        for example in tfds.as_numpy(
+            builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        ):
             file = _file(class_name(builder, example), builder.info.full_name, example["image"])
             result.append((split, file))
     return sorted(result, key=lambda pair: pair[1].class_name)
@@ -48,7 +57,8 @@ def _prepared_builder(name: str, data_dir: pathlib.Path | None):
     """A tensorflow-datasets builder with its data on disk, downloaded if need be.
 
     Raises:
-        DataError: not prepared, the files are not in the manual folder, and the network does not answer.
+        DataError: not prepared, the files are not in the manual folder, and the network does not
+            answer.
     """
     import tensorflow_datasets as tfds
 
@@ -57,25 +67,34 @@ def _prepared_builder(name: str, data_dir: pathlib.Path | None):
     builder = tfds.builder(name, data_dir=data_dir)
     if builder.is_prepared():
         return builder
-    files = {pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()}
+    files = {
+        pathlib.PurePosixPath(url).name: (url, info) for url, info in builder.url_infos.items()
+    }
     manual = pathlib.Path(builder._data_dir_root) / "downloads" / "manual"
     if not all((manual / file).exists() for file in files):
         problem = _download_problem(next(iter(files.values()))[0])
         if problem:
-            listing = "".join(f"\n  {url}  {int(i.size)} bytes  sha256 {i.checksum}" for url, i in files.values())
+            listing = "".join(
+                f"\n  {url}  {int(i.size)} bytes  sha256 {i.checksum}" for url, i in files.values()
+            )
             raise DataError(
                 f"{name} is not on this machine and cannot be downloaded ({problem}). Put these files, under their own"
                 f" names, into {manual}, or give --data_dir a folder that holds the data set:{listing}"
             )
     try:
         builder.download_and_prepare()
-    except Exception as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
-        raise DataError(f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}") from error
+    except (
+        Exception
+    ) as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
+        raise DataError(
+            f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}"
+        ) from error
     return builder
 
 
 def _download_problem(url: str) -> str | None:
-    """Why the address cannot be fetched from here, or None; answers within `_NETWORK_TIMEOUT` seconds.
+    """Why the address cannot be fetched from here, or None; answers within `_NETWORK_TIMEOUT`
+    seconds.
 
     tensorflow-datasets itself retries for minutes before it gives up.
     """

@@ -49,7 +49,9 @@ def make(
     plan = [_round(list(sources), rng) for _ in range(num_trials // ROUND)]
     trials = [trial for one in plan for trial in one]
     parts = []
-    for name, (source, side) in console.track(list(zip(names, trials, strict=True)), "drawing", "trials"):
+    for name, (source, side) in console.track(
+        list(zip(names, trials, strict=True)), "drawing", "trials"
+    ):
         parts.append(_trial(name, classes[name], source, sources[source], side, seed))
     support, groups = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     told = {"sources": {name: source.about for name, source in sources.items()}, "seed": seed}
@@ -77,7 +79,9 @@ def _trial(
     """Support [n, S, S] and both groups [2, GROUP, S, S], each in random order."""
     episode = draw_episode(name, len(drawings), NUM_SHOTS, seed)
     if min(len(episode.reference), len(episode.held_out)) < GROUP:
-        raise UserError(f"class {name}: {len(drawings)} drawings; {NUM_SHOTS + 2 * GROUP} are needed.")
+        raise UserError(
+            f"class {name}: {len(drawings)} drawings; {NUM_SHOTS + 2 * GROUP} are needed."
+        )
     # A seed of the class' own: with one for all, a generator would use the same latents everywhere.
     own_seed = zlib.crc32(f"{seed} {name} {label}".encode())
     rng = np.random.default_rng(own_seed)

@@ -25,7 +25,9 @@ class Episode(NamedTuple):
 
 
 def choose_classes(class_names, num_classes: int) -> list[str]:
-    """The same `num_classes` of the sorted names whenever it is asked; all, if there are not as many."""
+    """The same `num_classes` of the sorted names whenever it is asked; all, if there are not as
+    many.
+    """
     names = sorted(class_names)
     if num_classes >= len(names):
         return names
@@ -33,7 +35,8 @@ def choose_classes(class_names, num_classes: int) -> list[str]:
 
 
 def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Episode:
-    """A permutation that depends on name and seed alone gives n support drawings; the rest is halved into R and H.
+    """A permutation that depends on name and seed alone gives n support drawings; the rest is
+    halved into R and H.
 
     Raises:
         DataError: fewer than n + 4 drawings: R and H need two each.
@@ -48,8 +51,13 @@ def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Epis
 
 
 def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
-    """The file that tells another generator what to adapt to; drawings are numbered in order of their file names."""
-    rows = [{k: v if isinstance(v, str) else v.tolist() for k, v in e._asdict().items()} for e in episodes]
+    """The file that tells another generator what to adapt to; drawings are numbered in order of
+    their file names.
+    """
+    rows = [
+        {k: v if isinstance(v, str) else v.tolist() for k, v in e._asdict().items()}
+        for e in episodes
+    ]
     return json.dumps(facts | {"episodes": rows}, indent=1)
 
 
@@ -59,6 +67,11 @@ def from_json(path: pathlib.Path) -> tuple[list[Episode], dict[str, Any]]:
         facts = json.loads(path.read_text())
         rows = facts.pop("episodes")
         parts = ("support", "reference", "held_out")
-        return [Episode(row["class_name"], *(np.array(row[part], int) for part in parts)) for row in rows], facts
+        return [
+            Episode(row["class_name"], *(np.array(row[part], int) for part in parts))
+            for row in rows
+        ], facts
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not an episode file ({error}). Write one with --write_episodes.") from error
+        raise DataError(
+            f"{path}: not an episode file ({error}). Write one with --write_episodes."
+        ) from error

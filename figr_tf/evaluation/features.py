@@ -1,7 +1,8 @@
 """The two feature spaces of the protocol, the same preparation for real and generated images.
 
-"critic": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask; it knows characters, and no grey levels.
-"blur": the grey image, blurred and halved; nothing learned, half blind to class, honest about grey levels.
+"critic": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask; it knows characters,
+and no grey levels. "blur": the grey image, blurred and halved; nothing learned, half blind to
+class, honest about grey levels.
 """
 
 import hashlib
@@ -21,10 +22,11 @@ _BATCH = 1024
 
 
 def ink_mask(images: np.ndarray) -> np.ndarray:
-    """uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1: per-image min-max, then a threshold at one half.
+    """uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1: per-image min-max, then a threshold at
+    one half.
 
-    Fed raw grey, a learned critic tells images by the blur of their interpolation before it sees the character. An
-    image of one grey has no ink.
+    Fed raw grey, a learned critic tells images by the blur of their interpolation before it sees
+    the character. An image of one grey has no ink.
     """
     grey = images.astype(np.float32)
     low, high = grey.min((1, 2, 3), keepdims=True), grey.max((1, 2, 3), keepdims=True)
@@ -36,7 +38,8 @@ def file_sha256(path: pathlib.Path) -> str:
 
 
 class Critic:
-    """The trained network: images → features. Its weights are the four convolutions with batch norm folded in.
+    """The trained network: images → features. Its weights are the four convolutions with batch norm
+    folded in.
 
     Attributes:
         sha256: of the file the weights came from; stored with every result.
@@ -47,7 +50,9 @@ class Critic:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: the feature network is missing. Install figr_tf again.") from error
+            raise DataError(
+                f"{path}: the feature network is missing. Install figr_tf again."
+            ) from error
         self.sha256 = hashlib.sha256(data).hexdigest()
         if self.sha256 != sha256:
             raise DataError(
@@ -55,14 +60,19 @@ class Critic:
                 " Install figr_tf again."
             )
         with np.load(path, allow_pickle=False) as arrays:
-            layers = [(tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"])) for i in range(4)]
+            layers = [
+                (tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"]))
+                for i in range(4)
+            ]
         signature = [tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)]
         self._network = tf.function(lambda masks: conv4(masks, layers), input_signature=signature)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """uint8 [B, 32, 32, 1], dark ink → float32 [B, 256]."""
         masks = ink_mask(images)
-        return np.concatenate([self._network(masks[i : i + _BATCH]).numpy() for i in range(0, len(masks), _BATCH)])
+        return np.concatenate(
+            [self._network(masks[i : i + _BATCH]).numpy() for i in range(0, len(masks), _BATCH)]
+        )
 
 
 def conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:

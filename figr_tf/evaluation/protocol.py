@@ -1,4 +1,6 @@
-"""The whole protocol: episodes, samples from whatever is to be judged, reference rows, table, pictures."""
+"""The whole protocol: episodes, samples from whatever is to be judged, reference rows, table,
+pictures.
+"""
 
 import hashlib
 import json
@@ -49,7 +51,10 @@ class Plan(NamedTuple):
     seeds: tuple[int, ...]
 
     def episodes(self, seed: int) -> list[Episode]:
-        return [draw_episode(name, len(images), self.num_shots, seed) for name, images in self.classes.items()]
+        return [
+            draw_episode(name, len(images), self.num_shots, seed)
+            for name, images in self.classes.items()
+        ]
 
 
 class Result(NamedTuple):
@@ -57,19 +62,25 @@ class Result(NamedTuple):
     seconds: dict[str, float]
 
 
-def _reference_samples(plan: Plan, episodes: list[Episode], seed: int) -> dict[str, list[np.ndarray]]:
+def _reference_samples(
+    plan: Plan, episodes: list[Episode], seed: int
+) -> dict[str, list[np.ndarray]]:
     rows = {}
     for i, (name, make) in enumerate(REFERENCE_ROWS.items()):
         rng = np.random.default_rng([seed, i])
-        rows[name] = [make(plan.classes[e.class_name][e.support], plan.num_samples, rng) for e in episodes]
+        rows[name] = [
+            make(plan.classes[e.class_name][e.support], plan.num_samples, rng) for e in episodes
+        ]
     return rows
 
 
 def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
-    """The sampler with its results kept on disk, so that an interrupted evaluation goes on where it was.
+    """The sampler with its results kept on disk, so that an interrupted evaluation goes on where it
+    was.
 
     Args:
-        facts: whatever the samples depend on besides support and episode; other facts have files of their own.
+        facts: whatever the samples depend on besides support and episode; other facts have files of
+            their own.
     """
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -90,12 +101,18 @@ def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
     return sample
 
 
-def _model_samples(plan: Plan, episodes: list[Episode], seed: int, sampler: Sampler) -> dict[str, list[np.ndarray]]:
+def _model_samples(
+    plan: Plan, episodes: list[Episode], seed: int, sampler: Sampler
+) -> dict[str, list[np.ndarray]]:
     rows: dict[str, list[np.ndarray]] = {}
     for episode in console.track(episodes, f"adapting, seed {seed}", "classes"):
-        for name, samples in sampler(plan.classes[episode.class_name][episode.support], episode, seed).items():
+        for name, samples in sampler(
+            plan.classes[episode.class_name][episode.support], episode, seed
+        ).items():
             if len(samples) < 2:
-                raise DataError(f"class {episode.class_name}: {len(samples)} samples; at least 2 are needed.")
+                raise DataError(
+                    f"class {episode.class_name}: {len(samples)} samples; at least 2 are needed."
+                )
             rows.setdefault(name, []).append(samples)
     return rows
 
@@ -136,11 +153,17 @@ def class_order(result: Result, row: str) -> np.ndarray:
 
 
 def picture(plan: Plan, sampler: Sampler, result: Result, row: str) -> Image.Image:
-    """Best, median and worst classes of one row under the first seed: support framed, samples below."""
+    """Best, median and worst classes of one row under the first seed: support framed, samples
+    below.
+    """
     order, episodes = class_order(result, row), plan.episodes(plan.seeds[0])
     shown = min(_SHOWN_CLASSES, len(order))
     middle = (len(order) - shown) // 2
-    strips = {"best": order[:shown], "median": order[middle : middle + shown], "worst": order[len(order) - shown :]}
+    strips = {
+        "best": order[:shown],
+        "median": order[middle : middle + shown],
+        "worst": order[len(order) - shown :],
+    }
     images = [_strip(label, list(_task_pictures(plan, sampler, row, [episodes[i] for i in chosen])))
               for label, chosen in strips.items()]  # fmt: skip
     gap = np.full((8, images[0].width, 3), 255, np.uint8)
@@ -148,7 +171,9 @@ def picture(plan: Plan, sampler: Sampler, result: Result, row: str) -> Image.Ima
     return Image.fromarray(np.concatenate(stacked[1:]))
 
 
-def _task_pictures(plan: Plan, sampler: Sampler, row: str, episodes: list[Episode]) -> Iterator[Image.Image]:
+def _task_pictures(
+    plan: Plan, sampler: Sampler, row: str, episodes: list[Episode]
+) -> Iterator[Image.Image]:
     for episode in episodes:
         support = plan.classes[episode.class_name][episode.support]
         samples = sampler(support, episode, plan.seeds[0])[row]

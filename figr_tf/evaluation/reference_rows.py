@@ -1,6 +1,7 @@
 """What a model must be compared with: samples made from the support alone, without any learning.
 
-All functions take support images, uint8 [n, S, S, C] with light paper, and return uint8 [m, S, S, C].
+All functions take support images, uint8 [n, S, S, C] with light paper, and return uint8 [m, S, S,
+C].
 """
 
 import numpy as np
@@ -11,7 +12,9 @@ def copies(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
     return support[rng.integers(0, len(support), m)]
 
 
-def flipped(support: np.ndarray, m: int, rng: np.random.Generator, share: float = 0.01) -> np.ndarray:
+def flipped(
+    support: np.ndarray, m: int, rng: np.random.Generator, share: float = 0.01
+) -> np.ndarray:
     """Copies in which each pixel is inverted with probability `share`."""
     drawn = copies(support, m, rng)
     flip = rng.random((*drawn.shape[:3], 1)) < share
@@ -35,7 +38,9 @@ def large_affine(support: np.ndarray, m: int, rng: np.random.Generator) -> np.nd
     return _affine(copies(support, m, rng), 20, 0.2, 3, rng)
 
 
-def _affine(images: np.ndarray, degrees: float, share: float, pixels: float, rng: np.random.Generator) -> np.ndarray:
+def _affine(
+    images: np.ndarray, degrees: float, share: float, pixels: float, rng: np.random.Generator
+) -> np.ndarray:
     """Each image under its own random affine map about its centre, bilinear, paper outside."""
     count, size = images.shape[:2]
     angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
@@ -47,7 +52,10 @@ def _affine(images: np.ndarray, degrees: float, share: float, pixels: float, rng
     inverse = np.linalg.inv(rotation @ shape)
     shift = rng.uniform(-pixels, pixels, (count, 2))
     centre = (size - 1) / 2
-    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="xy"), -1).reshape(-1, 2) - centre
+    grid = (
+        np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="xy"), -1).reshape(-1, 2)
+        - centre
+    )
     source = np.einsum("bij,bpj->bpi", inverse, grid[None] - shift[:, None]) + centre
     return _bilinear(images, source).reshape(images.shape)
 
@@ -55,7 +63,9 @@ def _affine(images: np.ndarray, degrees: float, share: float, pixels: float, rng
 def _bilinear(images: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values at points [B, P, 2] (x, y); 255 outside."""
     count, size, _, channels = images.shape
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255).astype(np.float32)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255).astype(
+        np.float32
+    )
     points = np.clip(points + 1, 0, size + 1 - 1e-4)  # anything farther out is paper all the same
     low = points.astype(int)
     fraction = (points - low).astype(np.float32)

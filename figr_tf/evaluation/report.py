@@ -12,11 +12,17 @@ from figr_tf.evaluation.samplers import Judged
 
 
 def episode_file(dataset: datasets.Dataset, plan: protocol.Plan) -> str:
-    facts = {"split": dataset.split.name, "split_sha256": dataset.split.digest(), "num_shots": plan.num_shots}
+    facts = {
+        "split": dataset.split.name,
+        "split_sha256": dataset.split.digest(),
+        "num_shots": plan.num_shots,
+    }
     return to_json(plan.episodes(plan.seeds[0]), facts)
 
 
-def run(judged: Judged, dataset: datasets.Dataset, plan: protocol.Plan, outputs: dict[str, str | None]) -> None:
+def run(
+    judged: Judged, dataset: datasets.Dataset, plan: protocol.Plan, outputs: dict[str, str | None]
+) -> None:
     """Prints the table; `outputs` names files for "json", "markdown" and "picture", or None."""
     result = protocol.evaluate(plan, judged.sampler)
     text = table.to_markdown(result.rows)
@@ -29,17 +35,23 @@ def run(judged: Judged, dataset: datasets.Dataset, plan: protocol.Plan, outputs:
     if outputs["markdown"]:
         pathlib.Path(outputs["markdown"]).write_text(text + "\n")
     if outputs["json"]:
-        pathlib.Path(outputs["json"]).write_text(json.dumps(_numbers(judged, dataset, plan, result), indent=1))
+        pathlib.Path(outputs["json"]).write_text(
+            json.dumps(_numbers(judged, dataset, plan, result), indent=1)
+        )
     if outputs["picture"] and judged.sampler:
         protocol.picture(plan, judged.sampler, result, judged.row).save(outputs["picture"])
 
 
-def _numbers(judged: Judged, dataset: datasets.Dataset, plan: protocol.Plan, result: protocol.Result) -> dict:
+def _numbers(
+    judged: Judged, dataset: datasets.Dataset, plan: protocol.Plan, result: protocol.Result
+) -> dict:
     rows = {
         name: {
             "values": row.values,
             "intervals": row.intervals,
-            "energy_distance_per_class": {space: ed.tolist() for space, ed in row.energy_distances.items()},
+            "energy_distance_per_class": {
+                space: ed.tolist() for space, ed in row.energy_distances.items()
+            },
         }
         for name, row in result.rows.items()
     }

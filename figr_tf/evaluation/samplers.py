@@ -1,4 +1,6 @@
-"""What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the references alone."""
+"""What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the
+references alone.
+"""
 
 import dataclasses
 import pathlib
@@ -82,7 +84,9 @@ def _row(k: int) -> str:
 def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str | None) -> Judged:
     model = models.load_figr(path)
     settings = model.settings
-    untrained = FewShotModel(build_networks(settings.network, settings.seed), settings, 0, model.augmentation)
+    untrained = FewShotModel(
+        build_networks(settings.network, settings.seed), settings, 0, model.augmentation
+    )
 
     controls = [k for k in steps if k >= _LEAST_CONTROL] or steps[-1:]
 
@@ -109,7 +113,9 @@ def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str 
 def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
     def check(dataset: datasets.Dataset, _: Plan) -> None:
         split = Split.of_run(path)
-        runs.refuse_difference(path, {"split": split.describe()}, {"split": dataset.split.describe()})
+        runs.refuse_difference(
+            path, {"split": split.describe()}, {"split": dataset.split.describe()}
+        )
 
     return check
 
@@ -128,13 +134,17 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
     try:
         signature = tf.saved_model.load(str(path)).signatures["generate_tensor"]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a SavedModel with a generate_tensor signature ({error}).") from error
+        raise UserError(
+            f"{path}: not a SavedModel with a generate_tensor signature ({error})."
+        ) from error
 
     adapts = "num_inner_steps" in signature.structured_input_signature[1]
 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
         unit, m = tf.constant(support.astype(np.float32) / 255.0), tf.constant(num_samples)
-        answer = signature(support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps)
+        answer = signature(
+            support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps
+        )
         return images.to_uint8(answer["images"].numpy() * 2.0 - 1.0)
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
@@ -143,7 +153,9 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
         return {_row(k): draw(support, seed, num_inner_steps=tf.constant(k)) for k in steps}
 
     row = _row(steps[-1]) if adapts else _ONLY_ROW
-    return Judged(path.name, {"saved_model": path.name}, _OMNIGLOT, sample, row, lambda dataset, plan: None)
+    return Judged(
+        path.name, {"saved_model": path.name}, _OMNIGLOT, sample, row, lambda dataset, plan: None
+    )
 
 
 def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
@@ -153,22 +165,34 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
         folder = path / episode.class_name
         files = sorted(p for p in folder.glob("*") if images.is_image_name(p.name))
         if not files:
-            raise DataError(f"{folder}: no images of this class. Each class of {episode_file} needs a folder of them.")
+            raise DataError(
+                f"{folder}: no images of this class. Each class of {episode_file} needs a folder of them."
+            )
         try:
             decoded = []
             for file in files:
-                decoded.append(images.decode_image(file.read_bytes(), support.shape[1], support.shape[3]))
+                decoded.append(
+                    images.decode_image(file.read_bytes(), support.shape[1], support.shape[3])
+                )
         except (images.ImageError, OSError) as error:
             raise DataError(f"{file}: {error}.") from error
         return {"samples": np.stack(decoded)}
 
     def check(dataset: datasets.Dataset, plan: Plan) -> None:
-        now = {"split_sha256": dataset.split.digest(), "num_shots": plan.num_shots, "classes": len(plan.classes)}
+        now = {
+            "split_sha256": dataset.split.digest(),
+            "num_shots": plan.num_shots,
+            "classes": len(plan.classes),
+        }
         runs.refuse_difference(episode_file, facts | {"classes": len(recorded)}, now)
         for a, b in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
-            if a.class_name != b.class_name or any((x != y).any() for x, y in zip(a[1:], b[1:], strict=True)):
+            if a.class_name != b.class_name or any(
+                (x != y).any() for x, y in zip(a[1:], b[1:], strict=True)
+            ):
                 raise DataError(
                     f"{episode_file}: its episode of {a.class_name} is not the one drawn now. Write it anew."
                 )
 
-    return Judged(path.name, {"samples": path.name}, _OMNIGLOT, sample, "samples", check, all_seeds=False)
+    return Judged(
+        path.name, {"samples": path.name}, _OMNIGLOT, sample, "samples", check, all_seeds=False
+    )

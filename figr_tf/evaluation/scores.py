@@ -1,7 +1,8 @@
 """Statistics of samples against real images in a feature space: pure functions of NumPy arrays.
 
-G are features of generated samples [m, d], S of the support [n, d], R and H of real images of the class that the model
-did not see [r, d], [h, d]; all of one class unless a leading class axis is named. Distances are Euclidean.
+G are features of generated samples [m, d], S of the support [n, d], R and H of real images of the
+class that the model did not see [r, d], [h, d]; all of one class unless a leading class axis is
+named. Distances are Euclidean.
 """
 
 from collections.abc import Sequence
@@ -16,46 +17,63 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _mean_off_diagonal(square: np.ndarray) -> float:
-    """Mean over i ≠ j: the U-statistic, unbiased where the plain mean counts the zero distance of i to itself."""
+    """Mean over i ≠ j: the U-statistic, unbiased where the plain mean counts the zero distance of i
+    to itself.
+    """
     count = len(square)
     return float((square.sum() - np.trace(square)) / (count * (count - 1)))
 
 
 def energy_distance(samples: np.ndarray, reference: np.ndarray) -> float:
-    """2·E‖g − r‖ − E‖g − g′‖ − E‖r − r′‖ (Székely & Rizzo 2013) with U-statistics: 0 in the mean for equal laws.
+    """2·E‖g − r‖ − E‖g − g′‖ − E‖r − r′‖ (Székely & Rizzo 2013) with U-statistics: 0 in the mean
+    for equal laws.
 
     Raises:
         ValueError: fewer than two points on a side; a U-statistic needs pairs.
     """
     if len(samples) < 2 or len(reference) < 2:
-        raise ValueError(f"need at least 2 points a side. Received: {len(samples)} and {len(reference)}")
+        raise ValueError(
+            f"need at least 2 points a side. Received: {len(samples)} and {len(reference)}"
+        )
     between = float(distances(samples, reference).mean())
     return 2 * between - _mean_off_diagonal(_self(samples)) - _mean_off_diagonal(_self(reference))
 
 
 def _self(points: np.ndarray) -> np.ndarray:
-    """Distances of points to each other; the diagonal and exact duplicates are 0 and not what rounding leaves."""
+    """Distances of points to each other; the diagonal and exact duplicates are 0 and not what
+    rounding leaves.
+    """
     result = distances(points, points)
     result[result < 1e-4 * max(float(result.max()), 1e-12)] = 0.0
     return result
 
 
 def skill(model: np.ndarray, copies: np.ndarray) -> float:
-    """1 − Σ ED(model, R) / Σ ED(copies, R) from energy distances per class: 1 for real images, 0 for copies."""
+    """1 − Σ ED(model, R) / Σ ED(copies, R) from energy distances per class: 1 for real images, 0
+    for copies.
+    """
     return 1.0 - float(np.sum(model)) / float(np.sum(copies))
 
 
 def bootstrap_interval(
-    model: np.ndarray, copies: np.ndarray, seed: int = 0, num_draws: int = 1000, coverage: float = 0.95
+    model: np.ndarray,
+    copies: np.ndarray,
+    seed: int = 0,
+    num_draws: int = 1000,
+    coverage: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of `skill` over classes drawn with replacement, model and copies together."""
+    """Percentile interval of `skill` over classes drawn with replacement, model and copies
+    together.
+    """
     chosen = np.random.default_rng(seed).integers(0, len(model), (num_draws, len(model)))
     skills = 1.0 - model[chosen].sum(1) / copies[chosen].sum(1)
     low, high = np.quantile(skills, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)
 
 
-def recognised(samples: np.ndarray, prototypes: np.ndarray, rng: np.random.Generator, ways: int = 20) -> np.ndarray:
+def recognised(
+    samples: np.ndarray, prototypes: np.ndarray, rng: np.random.Generator, ways: int = 20
+) -> np.ndarray:
     """Share of each class' samples that lie nearest to their own prototype among `ways`.
 
     Args:
@@ -65,7 +83,10 @@ def recognised(samples: np.ndarray, prototypes: np.ndarray, rng: np.random.Gener
         [classes]; the other ways−1 classes are drawn anew for every class.
     """
     return np.array(
-        [_nearest_first(samples[c], prototypes[_ways(c, len(samples), ways, rng)]) for c in range(len(samples))]
+        [
+            _nearest_first(samples[c], prototypes[_ways(c, len(samples), ways, rng)])
+            for c in range(len(samples))
+        ]
     )
 
 
@@ -76,7 +97,9 @@ def _ways(own: int, num_classes: int, ways: int, rng: np.random.Generator) -> np
 
 
 def _nearest_first(points: np.ndarray, centres: np.ndarray) -> float:
-    """Share of points nearest to the first centre; a tie of k counts 1/k, or a model that ignores its support wins."""
+    """Share of points nearest to the first centre; a tie of k counts 1/k, or a model that ignores
+    its support wins.
+    """
     to_centres = distances(points, centres)
     nearest = to_centres <= to_centres.min(1, keepdims=True) * (1 + 1e-4)
     return float((nearest[:, 0] / nearest.sum(1)).mean())
@@ -85,35 +108,46 @@ def _nearest_first(points: np.ndarray, centres: np.ndarray) -> float:
 def classification_accuracy(
     samples: np.ndarray, held_out: np.ndarray, rng: np.random.Generator, ways: int = 100
 ) -> np.ndarray:
-    """CAS: share of H that lies nearest to the centroid of its own class' samples among `ways`, per class.
+    """CAS: share of H that lies nearest to the centroid of its own class' samples among `ways`, per
+    class.
 
-    After Ravuri & Vinyals 2019, with a nearest-centroid classifier. Args: [classes, m, d], [classes, h, d].
+    After Ravuri & Vinyals 2019, with a nearest-centroid classifier. Args: [classes, m, d],
+    [classes, h, d].
     """
     return recognised(held_out, samples.mean(1), rng, ways)
 
 
 def diversity_ratio(samples: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> float:
-    """Mean feature standard deviation of the samples over that of H, means over features and classes; 1 is right."""
-    spread = [np.mean([points.std(0, ddof=1).mean() for points in group]) for group in (samples, held_out)]
+    """Mean feature standard deviation of the samples over that of H, means over features and
+    classes; 1 is right.
+    """
+    spread = [
+        np.mean([points.std(0, ddof=1).mean() for points in group]) for group in (samples, held_out)
+    ]
     return float(spread[0] / spread[1])
 
 
 def copy_auc(samples: np.ndarray, held_out: np.ndarray, support: np.ndarray) -> float:
     """P(d(g, S) < d(h, S)), ties half, where d is the distance to the nearest support image.
 
-    .5: samples keep the distance that real drawings keep; 1: all are closer to the support than any real drawing.
+    .5: samples keep the distance that real drawings keep; 1: all are closer to the support than any
+    real drawing.
     """
     to_samples = distances(samples, support).min(1)[:, None]
     to_held_out = distances(held_out, support).min(1)[None]
     close = 1e-4 * max(float(to_held_out.max()), 1e-12)
-    return float(np.where(np.abs(to_samples - to_held_out) < close, 0.5, to_samples < to_held_out).mean())
+    return float(
+        np.where(np.abs(to_samples - to_held_out) < close, 0.5, to_samples < to_held_out).mean()
+    )
 
 
 def one_nearest_neighbour_accuracy(samples: np.ndarray, reference: np.ndarray) -> float:
-    """Leave-one-out accuracy of telling samples from R by the nearest other point; .5 is right (Lopez-Paz 2017).
+    """Leave-one-out accuracy of telling samples from R by the nearest other point; .5 is right
+    (Lopez-Paz 2017).
 
-    As many samples as there are reference images, r, are used, the first ones: with unequal sides chance is far from
-    .5. With equal ones it is (r − 1) / (2r − 1), .47 for r = 8, since no point is its own neighbour.
+    As many samples as there are reference images, r, are used, the first ones: with unequal sides
+    chance is far from .5. With equal ones it is (r − 1) / (2r − 1), .47 for r = 8, since no point
+    is its own neighbour.
     """
     count = min(len(samples), len(reference))
     points = np.concatenate([samples[:count], reference[:count]])

@@ -67,6 +67,10 @@ def choose(model_names: list[str], image_shape: tuple[int, ...]) -> Mapping[str,
     for name in model_names:
         rows[name.rstrip("/").rpartition("/")[2]] = _of_model(name, image_shape)
     small, copies = reference_rows.small_affine, reference_rows.copies
-    rows["small affine"] = Source(_reference(small), "the four drawings, a little rotated, scaled, sheared and shifted")
-    rows["copies"] = Source(_reference(copies), "the four drawings themselves, drawn with replacement")
+    rows["small affine"] = Source(
+        _reference(small), "the four drawings, a little rotated, scaled, sheared and shifted"
+    )
+    rows["copies"] = Source(
+        _reference(copies), "the four drawings themselves, drawn with replacement"
+    )
     return rows

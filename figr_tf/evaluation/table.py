@@ -9,12 +9,23 @@ import numpy as np
 from figr_tf.evaluation import features, scores
 from figr_tf.evaluation.episodes import Episode
 
-COLUMNS = ("skill critic", "skill blur", "rec20 %", "1-shot %", "diversity", "copy AUC", "1-NN %", "CAS100 %")
+COLUMNS = (
+    "skill critic",
+    "skill blur",
+    "rec20 %",
+    "1-shot %",
+    "diversity",
+    "copy AUC",
+    "1-NN %",
+    "CAS100 %",
+)
 Embeddings = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
 class Row(NamedTuple):
-    """One line: the value of each column, the intervals of the skills, and ED per class for each space."""
+    """One line: the value of each column, the intervals of the skills, and ED per class for each
+    space.
+    """
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
@@ -29,7 +40,9 @@ class RealImages:
         embeddings: feature space → function from uint8 images to features.
     """
 
-    def __init__(self, classes: dict[str, np.ndarray], episodes: list[Episode], embeddings: Embeddings):
+    def __init__(
+        self, classes: dict[str, np.ndarray], episodes: list[Episode], embeddings: Embeddings
+    ):
         self.episodes = episodes
         self._embeddings = embeddings
         self.images = classes
@@ -59,8 +72,12 @@ class RealImages:
         return result
 
 
-def score(samples: dict[str, list[np.ndarray]], real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
-    """Columns in the critic's space, and energy distances per class in both, of samples under one seed."""
+def score(
+    samples: dict[str, list[np.ndarray]], real: RealImages, seed: int
+) -> tuple[dict[str, float], dict]:
+    """Columns in the critic's space, and energy distances per class in both, of samples under one
+    seed.
+    """
     critic, parts = samples["critic"], real.parts["critic"]
     count = min(map(len, critic))
     generated = np.stack([s[:count] for s in critic])
@@ -70,16 +87,22 @@ def score(samples: dict[str, list[np.ndarray]], real: RealImages, seed: int) -> 
     triples = zip(critic, parts["held_out"], parts["support"], strict=True)
     pairs = list(zip(critic, parts["reference"], strict=True))
     values = {
-        "rec20 %": 100 * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
-        "1-shot %": 100 * scores.recognised(generated, exemplars, np.random.default_rng(seed)).mean(),
+        "rec20 %": 100
+        * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
+        "1-shot %": 100
+        * scores.recognised(generated, exemplars, np.random.default_rng(seed)).mean(),
         "diversity": scores.diversity_ratio(critic, parts["held_out"]),
         "copy AUC": np.mean([scores.copy_auc(g, h, s) for g, h, s in triples]),
         "1-NN %": 100 * np.mean([scores.one_nearest_neighbour_accuracy(g, r) for g, r in pairs]),
-        "CAS100 %": 100 * scores.classification_accuracy(generated, held_out, np.random.default_rng(seed)).mean(),
+        "CAS100 %": 100
+        * scores.classification_accuracy(generated, held_out, np.random.default_rng(seed)).mean(),
     }
     energy = {
         space: np.array(
-            [scores.energy_distance(g, r) for g, r in zip(samples[space], real.parts[space]["reference"], strict=True)]
+            [
+                scores.energy_distance(g, r)
+                for g, r in zip(samples[space], real.parts[space]["reference"], strict=True)
+            ]
         )
         for space in features.SPACES
     }
@@ -87,14 +110,22 @@ def score(samples: dict[str, list[np.ndarray]], real: RealImages, seed: int) -> 
 
 
 def score_real(real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
-    """The row of real drawings: H in the place of samples; for CAS, R is, since H is what it is tested on."""
-    values, energy = score({space: parts["held_out"] for space, parts in real.parts.items()}, real, seed)
-    as_samples = score({space: parts["reference"] for space, parts in real.parts.items()}, real, seed)[0]
+    """The row of real drawings: H in the place of samples; for CAS, R is, since H is what it is
+    tested on.
+    """
+    values, energy = score(
+        {space: parts["held_out"] for space, parts in real.parts.items()}, real, seed
+    )
+    as_samples = score(
+        {space: parts["reference"] for space, parts in real.parts.items()}, real, seed
+    )[0]
     return values | {"CAS100 %": as_samples["CAS100 %"]}, energy
 
 
 def combine(per_seed: list[tuple[dict[str, float], dict]], copies: list[dict]) -> Row:
-    """Means over seeds; skills from the sums over classes and seeds, intervals by bootstrap over classes."""
+    """Means over seeds; skills from the sums over classes and seeds, intervals by bootstrap over
+    classes.
+    """
     values = {key: float(np.mean([v[key] for v, _ in per_seed])) for key in per_seed[0][0]}
     intervals, energy = {}, {}
     for space in features.SPACES:
@@ -116,6 +147,7 @@ def _cell(row: Row, column: str) -> str:
 def to_markdown(rows: dict[str, Row]) -> str:
     lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     lines += [
-        f"| {name} | " + " | ".join(_cell(row, column) for column in COLUMNS) + " |" for name, row in rows.items()
+        f"| {name} | " + " | ".join(_cell(row, column) for column in COLUMNS) + " |"
+        for name, row in rows.items()
     ]
     return "\n".join(lines)

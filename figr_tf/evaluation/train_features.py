@@ -1,9 +1,10 @@
-"""Trains the feature network of the evaluation from Omniglot's background classes; about ten minutes on two CPU cores.
+"""Trains the feature network of the evaluation from Omniglot's background classes; about ten
+minutes on two CPU cores.
 
   python -m figr_tf.evaluation.train_features --data_dir=DIR --out=critic.npz
 
-The weights in the package were made by this command. Others make other scores: after retraining, CRITIC_SHA256 in
-features.py has to name the new file.
+The weights in the package were made by this command. Others make other scores: after retraining,
+CRITIC_SHA256 in features.py has to name the new file.
 """
 
 import hashlib
@@ -17,9 +18,13 @@ from figr_tf.data import datasets
 
 flags = console.OwnFlags(__name__)
 
-_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets.")
+_DATA_DIR = flags.DEFINE_path(
+    "data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets."
+)
 _OUT = flags.DEFINE_path("out", "critic.npz", "File to write.")
-_EPISODES = flags.DEFINE_integer("episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1)
+_EPISODES = flags.DEFINE_integer(
+    "episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the episodes.")
 _WAYS, _QUERIES, _HALVINGS = 60, 5, 4
 
@@ -62,10 +67,14 @@ def main() -> None:
 
     from figr_tf.evaluation import features
 
-    data, split = datasets.load_dataset(datasets.DataSettings("omniglot", _DATA_DIR.value), num_shots=20)
+    data, split = datasets.load_dataset(
+        datasets.DataSettings("omniglot", _DATA_DIR.value), num_shots=20
+    )
     keras.utils.set_random_seed(_SEED.value)
     rng = np.random.default_rng(_SEED.value)
-    background = features.ink_mask(class_arrays(data, split.training).reshape(-1, 32, 32, 1)).reshape(-1, 20, 32, 32, 1)
+    background = features.ink_mask(
+        class_arrays(data, split.training).reshape(-1, 32, 32, 1)
+    ).reshape(-1, 20, 32, 32, 1)
     # A rotated character is another character: four times the classes.
     background = np.concatenate([np.rot90(background, k, axes=(2, 3)) for k in range(4)])
     model = _build(keras)
@@ -76,7 +85,10 @@ def main() -> None:
     def train_step(images):
         with tf.GradientTape() as tape:
             embedded = tf.reshape(model(images, training=True), [_WAYS, 1 + _QUERIES, -1])
-            prototypes, queries = embedded[:, 0], tf.reshape(embedded[:, 1:], [_WAYS * _QUERIES, -1])
+            prototypes, queries = (
+                embedded[:, 0],
+                tf.reshape(embedded[:, 1:], [_WAYS * _QUERIES, -1]),
+            )
             squared = tf.reduce_sum(tf.square(queries[:, None] - prototypes[None]), -1)
             labels = tf.repeat(tf.range(_WAYS), _QUERIES)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, -squared))
@@ -95,7 +107,10 @@ def main() -> None:
         digest = hashlib.sha256(file.read()).hexdigest()
     critic = features.Critic(pathlib.Path(_OUT.value), digest)
     evaluation = class_arrays(data, split.held_out)
-    accuracy = {shots: features.few_shot_accuracy(critic.embed, evaluation, shots, episodes=200) for shots in (1, 5)}
+    accuracy = {
+        shots: features.few_shot_accuracy(critic.embed, evaluation, shots, episodes=200)
+        for shots in (1, 5)
+    }
     print(f"{_OUT.value}: sha256 {digest}")
     print(f"evaluation classes, 20-way: 1-shot {accuracy[1]:.3f}, 5-shot {accuracy[5]:.3f}")
 

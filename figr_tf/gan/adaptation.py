@@ -1,7 +1,9 @@
-"""The inner loop of FIGR: Algorithm 1, lines "repeat K times", and Algorithm 2 (Clouâtre & Demers 2019).
+"""The inner loop of FIGR: Algorithm 1, lines "repeat K times", and Algorithm 2 (Clouâtre & Demers
+2019).
 
-Weights go in, weights come out and no variable is touched, so any number of adaptations may run side by side.
-Training, generation, evaluation and export all call `adapt`; there is no other inner loop in the project.
+Weights go in, weights come out and no variable is touched, so any number of adaptations may run
+side by side. Training, generation, evaluation and export all call `adapt`; there is no other inner
+loop in the project.
 """
 
 import dataclasses
@@ -91,7 +93,9 @@ class InnerStep:
             ("optimizer", OPTIMIZERS),
         ):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}. Received: {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {known}. Received: {getattr(self, name)!r}"
+                )
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size must be positive or None. Received: {self.batch_size}")
         if not 0 <= self.average_decay < 1:
@@ -111,10 +115,14 @@ def start(weights: Weights, step: InnerStep) -> InnerState:
 
 def weights_of(networks: Networks) -> Weights:
     """The current values of the networks' variables (Φ)."""
-    return Weights(*(tuple(v.value.read_value() for v in model.trainable_variables) for model in networks))
+    return Weights(
+        *(tuple(v.value.read_value() for v in model.trainable_variables) for model in networks)
+    )
 
 
-def generate_images(networks: Networks, generator_weights: tuple[tf.Tensor, ...], latents: tf.Tensor) -> tf.Tensor:
+def generate_images(
+    networks: Networks, generator_weights: tuple[tf.Tensor, ...], latents: tf.Tensor
+) -> tf.Tensor:
     """Latents [B, latent_dim] → images [B, H, W, C] in (−1, 1)."""
     return apply_network(networks.generator, generator_weights, latents)
 
@@ -136,7 +144,8 @@ def _descend(
     # Kingma & Ba 2015, algorithm 1 with β1 = 0: the first moment is the gradient itself.
     correction = 1.0 / (1.0 - tf.pow(_ADAM_BETA_2, tf.cast(step_number, tf.float32)))
     moments = tuple(
-        _ADAM_BETA_2 * v + (1.0 - _ADAM_BETA_2) * tf.square(g) for v, g in zip(second_moments, gradients, strict=True)
+        _ADAM_BETA_2 * v + (1.0 - _ADAM_BETA_2) * tf.square(g)
+        for v, g in zip(second_moments, gradients, strict=True)
     )
     moved = tuple(
         w - rate * g / (tf.sqrt(v * correction) + _ADAM_EPSILON)
@@ -146,7 +155,9 @@ def _descend(
 
 
 class _Draws(NamedTuple):
-    """Random numbers of one inner step: latents [2n, latent_dim], first the discriminator's; mix [n, 1, 1, 1]."""
+    """Random numbers of one inner step: latents [2n, latent_dim], first the discriminator's; mix
+    [n, 1, 1, 1].
+    """
 
     latents: tf.Tensor
     mix: tf.Tensor
@@ -234,7 +245,10 @@ def inner_step(
 
 
 def _averaged(
-    average: tuple[tf.Tensor, ...], weights: tuple[tf.Tensor, ...], steps_before: tf.Tensor, decay: float
+    average: tuple[tf.Tensor, ...],
+    weights: tuple[tf.Tensor, ...],
+    steps_before: tf.Tensor,
+    decay: float,
 ) -> tuple[tf.Tensor, ...]:
     """The next average, if there is one. Its decay rises from 0.1: the start is soon forgotten."""
     if not average:

@@ -30,7 +30,9 @@ def jitter(count: int, strength: float = 1.0) -> Augmentation:
     def augment(support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         choice_seed, map_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         images = choose(support_images, count, choice_seed)
-        amounts = tf.random.stateless_uniform([6, count], map_seed, -strength, strength, alg="philox")
+        amounts = tf.random.stateless_uniform(
+            [6, count], map_seed, -strength, strength, alg="philox"
+        )
         return affine(images, amounts)
 
     return Augmentation(augment)

@@ -1,4 +1,6 @@
-"""Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to a trained model."""
+"""Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to
+a trained model.
+"""
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -33,8 +35,12 @@ def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
     return stateless_seed(seed, _ADAPTATION)
 
 
-def sample_latents(networks: Networks, num_samples: int | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-    """Latents [num_samples, latent_dim] for one user seed; the first ones do not depend on how many are drawn."""
+def sample_latents(
+    networks: Networks, num_samples: int | tf.Tensor, seed: int | tf.Tensor
+) -> tf.Tensor:
+    """Latents [num_samples, latent_dim] for one user seed; the first ones do not depend on how many
+    are drawn.
+    """
     latent_dim = networks.generator.input_shape[-1]
     return standard_normal([num_samples, latent_dim], stateless_seed(seed, _SAMPLES))
 
@@ -58,7 +64,9 @@ def adapt_and_generate(
     seed: int | tf.Tensor,
     augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
-    """Algorithm 2: support_images [n, H, W, C] in [−1, 1] → samples [num_samples, H, W, C] in (−1, 1)."""
+    """Algorithm 2: support_images [n, H, W, C] in [−1, 1] → samples [num_samples, H, W, C] in (−1,
+    1).
+    """
     images = images_to_adapt_to(support_images, augmentation, seed)
     state = start(weights, step)
     adapted = adapt(networks, state, images, num_inner_steps, step, adaptation_seed(seed))
@@ -67,7 +75,9 @@ def adapt_and_generate(
 
 
 def _on_its_own(function: Callable, signature: list) -> Callable:
-    return tf.function(function, signature, autograph=False, experimental_attributes={"_noinline": True})
+    return tf.function(
+        function, signature, autograph=False, experimental_attributes={"_noinline": True}
+    )
 
 
 class FewShotModel:
@@ -78,16 +88,20 @@ class FewShotModel:
         settings: of the training run.
         meta_step: meta-steps behind Φ.
         augmentation: what the support is replaced by, if anything.
-        inner_steps: `adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1], number of inner
-            steps, user seed).
+        inner_steps: `adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1],
+            number of inner steps, user seed).
         draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
 
-    TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an export: the inner loop
-    magnifies rounding until another picture comes out.
+    TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an
+    export: the inner loop magnifies rounding until another picture comes out.
     """
 
     def __init__(
-        self, networks: Networks, settings: Settings, meta_step: int, augmentation: Augmentation | None = None
+        self,
+        networks: Networks,
+        settings: Settings,
+        meta_step: int,
+        augmentation: Augmentation | None = None,
     ):
         self.augmentation = augmentation
         self.networks = networks
@@ -96,12 +110,18 @@ class FewShotModel:
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
-        state = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), self.start(weights_of(networks)))
+        state = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), self.start(weights_of(networks))
+        )
         self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed])
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
         generator = state.drawing_generator
-        self.draw = _on_its_own(lambda *inputs: generate_images(networks, *inputs), [generator, latents])
-        self._generate = tf.function(self._generate_from_meta_weights, [support, count, count, seed], autograph=False)
+        self.draw = _on_its_own(
+            lambda *inputs: generate_images(networks, *inputs), [generator, latents]
+        )
+        self._generate = tf.function(
+            self._generate_from_meta_weights, [support, count, count, seed], autograph=False
+        )
 
     def start(self, weights: Weights) -> InnerState:
         """The state before the first inner step."""
@@ -114,7 +134,9 @@ class FewShotModel:
 
     def _inner_steps(self, state, support_images, count, seed):
         images = images_to_adapt_to(support_images, self.augmentation, seed)
-        return adapt(self.networks, state, images, count, self.settings.inner, adaptation_seed(seed))
+        return adapt(
+            self.networks, state, images, count, self.settings.inner, adaptation_seed(seed)
+        )
 
     @property
     def num_inner_steps(self) -> int:
@@ -136,14 +158,20 @@ class FewShotModel:
         return support_sets.read(folder, (spec.image_size, spec.channels), ink)
 
     def generate(
-        self, support_images: np.ndarray, num_samples: int = 16, seed: int = 0, num_inner_steps: int | None = None
+        self,
+        support_images: np.ndarray,
+        num_samples: int = 16,
+        seed: int = 0,
+        num_inner_steps: int | None = None,
     ) -> np.ndarray:
-        """Adapts to a support set and draws samples of its class; the same arguments give the same samples.
+        """Adapts to a support set and draws samples of its class; the same arguments give the same
+        samples.
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
             seed: 0 ≤ seed < 2**53.
-            num_inner_steps: K; the training run's unless given. More of them follow the support more closely.
+            num_inner_steps: K; the training run's unless given. More of them follow the support
+                more closely.
 
         Returns:
             uint8 [num_samples, S, S, C].
@@ -160,21 +188,24 @@ class FewShotModel:
             raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
         samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
-            raise UserError(f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer.")
+            raise UserError(
+                f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer."
+            )
         return images.to_uint8(samples)
 
     def samples_along(
         self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
     ) -> Iterator[np.ndarray]:
-        """The samples of `generate` as they form, from the same latents: after each number of inner steps in `steps`.
+        """The samples of `generate` as they form, from the same latents: after each number of inner
+        steps in `steps`.
 
         Args:
-            steps: rising numbers of inner steps, such as range(11). The adaptation goes on from one to the next, so
-                that all of them together cost no more than the last alone.
+            steps: rising numbers of inner steps, such as range(11). The adaptation goes on from one
+                to the next, so that all of them together cost no more than the last alone.
 
         Yields:
-            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`. Where the adaptation
-            has diverged the images are blank paper.
+            uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`.
+            Where the adaptation has diverged the images are blank paper.
         """
         support = tf.constant(self._check_support(support_images))
         state = self.start(weights_of(self.networks))
@@ -188,11 +219,15 @@ class FewShotModel:
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network
-        array = support_sets.check(support_images, (spec.image_size, spec.image_size, spec.channels))
+        array = support_sets.check(
+            support_images, (spec.image_size, spec.image_size, spec.channels)
+        )
         return images.to_unit_range(array)
 
 
-def load_run(run: str | pathlib.Path, augmentation_of: Callable[[Settings], Augmentation | None]) -> FewShotModel:
+def load_run(
+    run: str | pathlib.Path, augmentation_of: Callable[[Settings], Augmentation | None]
+) -> FewShotModel:
     """Loads the newest undamaged checkpoint of a run folder.
 
     Raises:

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 _PRELU_START = 0.25  # the usual start (He et al. 2015), also the 2018 code's
 _LAYER_NORM_EPSILON = 1e-5
-_NO_SECOND_DERIVATIVE = "prelu_layer_norm: the gradient by its weights cannot be differentiated again"
+_NO_SECOND_DERIVATIVE = (
+    "prelu_layer_norm: the gradient by its weights cannot be differentiated again"
+)
 
 WeightList = tuple[tf.Tensor, ...]
 
@@ -15,41 +17,55 @@ WeightList = tuple[tf.Tensor, ...]
 def kernel_initializer(seed: int) -> keras.initializers.Initializer:
     """Uniform in ±1/√fan_in, the initialisation under which the paper's learning rates were chosen.
 
-    The scale matters even in front of a LayerNorm: plain SGD moves a small kernel relatively further.
+    The scale matters even in front of a LayerNorm: plain SGD moves a small kernel relatively
+    further.
     """
-    return keras.initializers.VarianceScaling(scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed)
+    return keras.initializers.VarianceScaling(
+        scale=1 / 3, mode="fan_in", distribution="uniform", seed=seed
+    )
 
 
-def prelu_layer_norm(x: tf.Tensor, slope: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """PReLU (He et al. 2015, eq. 1), then LayerNorm of each example over all of its axes (Ba et al. 2016, eq. 4).
+def prelu_layer_norm(
+    x: tf.Tensor, slope: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
+) -> tf.Tensor:
+    """PReLU (He et al. 2015, eq. 1), then LayerNorm of each example over all of its axes (Ba et al.
+    2016, eq. 4).
 
-    First and second derivatives are written out: automatic ones take three times as many operations. The gradient by x
-    may be differentiated once more, as the gradient penalty does; the one by the weights may not, and says so.
+    First and second derivatives are written out: automatic ones take three times as many
+    operations. The gradient by x may be differentiated once more, as the gradient penalty does; the
+    one by the weights may not, and says so.
 
     Args:
         x: [B, ..., C].
         slope: what multiplies negative values; broadcasts against x.
         scale, offset: shape of one example.
     """
-    # Once, to the shape of an example: operations that repeat a handful of channels are ten times as slow.
+    # Once, to the shape of an example: operations that repeat a handful of channels are ten times
+    # as slow.
     dip = (slope - 1.0) + tf.zeros_like(scale)
     return _prelu_layer_norm(x, dip, scale, offset)
 
 
 def _prelu_layer_norm(x, dip, scale, offset):
-    """With PReLU as x − dip · max(−x, 0), where dip = slope − 1: an operation less here and in each derivative."""
+    """With PReLU as x − dip · max(−x, 0), where dip = slope − 1: an operation less here and in each
+    derivative.
+    """
 
     def mean(values: tf.Tensor) -> tf.Tensor:
         """Of each example: [B, ..., C] → [B, 1…]."""
         return tf.reduce_mean(values, list(range(1, values.shape.rank)), keepdims=True)
 
     def project(g, normalised):
-        """LayerNorm's Jacobian without its 1/std: removes the mean of g and its part along `normalised`."""
+        """LayerNorm's Jacobian without its 1/std: removes the mean of g and its part along
+        `normalised`.
+        """
         along, average = mean(g * normalised), mean(g)
         return g - average - normalised * along, average, along
 
     def through_prelu(g, dip, negative):
-        """g times PReLU's derivative: 1 + dip below 0, elsewhere 1. In operations that are fast on a CPU."""
+        """g times PReLU's derivative: 1 + dip below 0, elsewhere 1. In operations that are fast on
+        a CPU.
+        """
         return g + dip * tf.raw_ops.ReluGrad(gradients=g, features=negative)
 
     def over_batch(values):
@@ -71,12 +87,16 @@ def _prelu_layer_norm(x, dip, scale, offset):
             @tf.custom_gradient
             def gradient_by_x(x, dip, scale, dy):
                 def second(v):
-                    """Derivatives of Σ v · gradient_by_x; `normalised` and `inverse_std` depend on x as well."""
+                    """Derivatives of Σ v · gradient_by_x; `normalised` and `inverse_std` depend on
+                    x as well.
+                    """
                     w = through_prelu(v, dip, negative)
                     projected, w_mean, w_along = project(w, normalised)
                     d_g = inverse_std * projected
                     along = mean(w * g) - w_mean * g_mean - 3.0 * g_along * w_along
-                    by_activated = (w - w_mean) * g_along + (g - g_mean) * w_along + normalised * along
+                    by_activated = (
+                        (w - w_mean) * g_along + (g - g_mean) * w_along + normalised * along
+                    )
                     by_activated *= -tf.square(inverse_std)
                     by_dip = tf.raw_ops.ReluGrad(gradients=v * d_activated, features=negative)
                     return (
@@ -88,9 +108,14 @@ def _prelu_layer_norm(x, dip, scale, offset):
 
                 return through_prelu(d_activated, dip, negative), second
 
-            by_weights = -over_batch(d_activated * negative), over_batch(dy * normalised), over_batch(dy)
+            by_weights = (
+                -over_batch(d_activated * negative),
+                over_batch(dy * normalised),
+                over_batch(dy),
+            )
             return gradient_by_x(x, dip, scale, dy), *(
-                tf.raw_ops.PreventGradient(input=d, message=_NO_SECOND_DERIVATIVE) for d in by_weights
+                tf.raw_ops.PreventGradient(input=d, message=_NO_SECOND_DERIVATIVE)
+                for d in by_weights
             )
 
         return normalised * scale + offset, gradient
@@ -99,13 +124,17 @@ def _prelu_layer_norm(x, dip, scale, offset):
 
 
 class PureLayer(keras.layers.Layer):
-    """A layer that is a pure function of its weights and its input: float32, whatever Keras' policy of the process."""
+    """A layer that is a pure function of its weights and its input: float32, whatever Keras' policy
+    of the process.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
 
     def apply(self, weights: WeightList, x: tf.Tensor) -> tf.Tensor:
-        """The layer with `weights`, in the order of `trainable_variables`, in place of its own variables."""
+        """The layer with `weights`, in the order of `trainable_variables`, in place of its own
+        variables.
+        """
         raise NotImplementedError
 
     def call(self, x):
@@ -115,7 +144,9 @@ class PureLayer(keras.layers.Layer):
 class _NormalisedUnit(PureLayer):
     """Creates the weights that follow a linear map: bias, PReLU slope and LayerNorm affine."""
 
-    def _add_activation_weights(self, slope_shape: tuple[int, ...], example_shape: tuple[int, ...]) -> None:
+    def _add_activation_weights(
+        self, slope_shape: tuple[int, ...], example_shape: tuple[int, ...]
+    ) -> None:
         self.bias = self.add_weight(name="bias", shape=(example_shape[-1],), initializer="zeros")
         self.slope = self.add_weight(
             name="slope", shape=slope_shape, initializer=keras.initializers.Constant(_PRELU_START)
@@ -125,7 +156,8 @@ class _NormalisedUnit(PureLayer):
 
 
 class ConvUnit(_NormalisedUnit):
-    """Convolution, per-channel PReLU, LayerNorm over (H, W, C): [B, H, W, C_in] → [B, H, W, filters].
+    """Convolution, per-channel PReLU, LayerNorm over (H, W, C): [B, H, W, C_in] → [B, H, W,
+    filters].
 
     Args:
         seed: of the initial kernel, here and in the other layers.
@@ -187,7 +219,9 @@ class DenseUnit(_NormalisedUnit):
 
     def build(self, input_shape):
         self.kernel = self.add_weight(
-            name="kernel", shape=(input_shape[-1], self.units), initializer=kernel_initializer(self.seed)
+            name="kernel",
+            shape=(input_shape[-1], self.units),
+            initializer=kernel_initializer(self.seed),
         )
         self._add_activation_weights((self.units,), (self.units,))
 
@@ -210,7 +244,9 @@ class ResidualBlock(PureLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.units = [ConvUnit(channels, seed=seed, affine_per_channel=affine_per_channel) for seed in seeds]
+        self.units = [
+            ConvUnit(channels, seed=seed, affine_per_channel=affine_per_channel) for seed in seeds
+        ]
 
     def build(self, input_shape):
         for unit in self.units:
@@ -242,8 +278,8 @@ class ToFeatureMap(PureLayer):
 class NearestUpsample(PureLayer):
     """Repeats every pixel 2×2: [B, H, W, C] → [B, 2H, 2W, C].
 
-    A tile between two reshapes: its gradient is a plain sum, deterministic on every device, where the
-    gradient of a nearest-neighbour resize is not.
+    A tile between two reshapes: its gradient is a plain sum, deterministic on every device, where
+    the gradient of a nearest-neighbour resize is not.
     """
 
     def apply(self, weights, x):
@@ -277,7 +313,9 @@ class ToImage(PureLayer):
 
     def build(self, input_shape):
         shape = (5, 5, input_shape[-1], self.channels)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=kernel_initializer(self.seed))
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
+        )
         self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
 
     def apply(self, weights, x):
@@ -307,7 +345,9 @@ class ToScoreByPlace(PureLayer):
 
     def build(self, input_shape):
         shape = (math.prod(input_shape[1:]), 1)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=kernel_initializer(self.seed))
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
+        )
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
 
     def apply(self, weights, x):
@@ -327,12 +367,16 @@ class ToScore(PureLayer):
 
     def build(self, input_shape):
         shape = (input_shape[-1], 1)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=kernel_initializer(self.seed))
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
+        )
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
 
     def apply(self, weights, x):
         kernel, bias = weights
-        return tf.reduce_sum(tf.reduce_mean(x, [1, 2]) * tf.transpose(kernel), 1, keepdims=True) + bias
+        return (
+            tf.reduce_sum(tf.reduce_mean(x, [1, 2]) * tf.transpose(kernel), 1, keepdims=True) + bias
+        )
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1)

@@ -1,7 +1,8 @@
-"""Adversarial losses and the gradient penalty: pure functions of scores [B, 1] and gradients to one number.
+"""Adversarial losses and the gradient penalty: pure functions of scores [B, 1] and gradients to one
+number.
 
-Signs as in WGAN: the discriminator scores real images high. (The released code of 2018 scores them low; both
-give the same training up to the sign of the scores, tests/test_losses.py shows it.)
+Signs as in WGAN: the discriminator scores real images high. (The released code of 2018 scores them
+low; both give the same training up to the sign of the scores, tests/test_losses.py shows it.)
 """
 
 from collections.abc import Callable
@@ -10,19 +11,23 @@ import tensorflow as tf
 
 LOSSES = ("wasserstein", "bce")
 GRADIENT_PENALTY_NORMS = ("image", "pixel")
-# Under the root of the norm: without it a flat discriminator (zero gradient) has an infinite slope, and NaN follows.
+# Under the root of the norm: without it a flat discriminator (zero gradient) has an infinite slope,
+# and NaN follows.
 _NORM_EPSILON = 1e-12
 
 
 def discriminator_loss(loss: str, real_scores: tf.Tensor, generated_scores: tf.Tensor) -> tf.Tensor:
     """What the discriminator descends, [], without the penalty.
 
-    "wasserstein": mean D(generated) − mean D(real) (Arjovsky et al. 2017, eq. 2, negated to a loss).
-    "bce": −log σ(D(real)) − log(1 − σ(D(generated))), means over the batch (Goodfellow et al. 2014, eq. 1).
+    "wasserstein": mean D(generated) − mean D(real) (Arjovsky et al. 2017, eq. 2, negated to a
+    loss). "bce": −log σ(D(real)) − log(1 − σ(D(generated))), means over the batch (Goodfellow et
+    al. 2014, eq. 1).
     """
     if loss == "wasserstein":
         return tf.reduce_mean(generated_scores) - tf.reduce_mean(real_scores)
-    return tf.reduce_mean(tf.nn.softplus(-real_scores)) + tf.reduce_mean(tf.nn.softplus(generated_scores))
+    return tf.reduce_mean(tf.nn.softplus(-real_scores)) + tf.reduce_mean(
+        tf.nn.softplus(generated_scores)
+    )
 
 
 def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
@@ -39,17 +44,21 @@ def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
 def gradient_penalty(
     score_images: Callable[[tf.Tensor], tf.Tensor], interpolates: tf.Tensor, norm: str = "image"
 ) -> tf.Tensor:
-    """Mean of (‖∇D(x̂)‖ − 1)² over the interpolates x̂ (Gulrajani et al. 2017, eq. 3), [], without its weight λ.
+    """Mean of (‖∇D(x̂)‖ − 1)² over the interpolates x̂ (Gulrajani et al. 2017, eq. 3), [], without
+    its weight λ.
 
     Args:
         score_images: images [B, H, W, C] → scores [B, 1], each a function of its own image only.
         interpolates: [B, H, W, C], points between real and generated images.
-        norm: "image" takes one norm over (H, W, C) per image, as WGAN-GP does. "pixel" takes one over the channels per
-            pixel, as FIGR's 2018 code does, so that the gradient of a whole image is pushed to norm √(H·W).
+        norm: "image" takes one norm over (H, W, C) per image, as WGAN-GP does. "pixel" takes one
+            over the channels per pixel, as FIGR's 2018 code does, so that the gradient of a whole
+            image is pushed to norm √(H·W).
     """
     with tf.GradientTape() as tape:
         tape.watch(interpolates)
         scores = score_images(interpolates)
     gradient = tape.gradient(scores, interpolates)
-    norms = tf.sqrt(tf.reduce_sum(tf.square(gradient), [1, 2, 3] if norm == "image" else [3]) + _NORM_EPSILON)
+    norms = tf.sqrt(
+        tf.reduce_sum(tf.square(gradient), [1, 2, 3] if norm == "image" else [3]) + _NORM_EPSILON
+    )
     return tf.reduce_mean(tf.square(norms - 1.0))

@@ -37,7 +37,8 @@ class NetworkSpec:
         channels: 1 (grey) or 3 (colour).
         hidden: h, the channels at full resolution; the deepest stage has 16 h.
         latent_dim: length of one latent vector.
-        blocks_per_stage: residual blocks of a ResNet stage; 2 is the paper's, fewer are faster on a CPU.
+        blocks_per_stage: residual blocks of a ResNet stage; 2 is the paper's, fewer are faster on a
+            CPU.
 
     Raises:
         ValueError: if a field is outside the range given above.
@@ -52,7 +53,9 @@ class NetworkSpec:
 
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}")
+            raise ValueError(
+                f"architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}"
+            )
         if self.image_size < SIZE_MULTIPLE or self.image_size % SIZE_MULTIPLE:
             raise ValueError(
                 f"image_size must be a positive multiple of {SIZE_MULTIPLE}: the networks halve it {NUM_STAGES} times."
@@ -62,9 +65,13 @@ class NetworkSpec:
             raise ValueError(f"channels must be 1 (grey) or 3 (colour). Received: {self.channels}")
         for name in ("hidden", "latent_dim"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a positive integer. Received: {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be a positive integer. Received: {getattr(self, name)}"
+                )
         if self.blocks_per_stage < 0:
-            raise ValueError(f"blocks_per_stage must not be negative. Received: {self.blocks_per_stage}")
+            raise ValueError(
+                f"blocks_per_stage must not be negative. Received: {self.blocks_per_stage}"
+            )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2)
@@ -83,7 +90,8 @@ class NetworkSpec:
 
 
 class Networks(NamedTuple):
-    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded scores [B, 1].
+    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded
+    scores [B, 1].
 
     Both are sequences of `layers.PureLayer`.
     """
@@ -100,7 +108,9 @@ def build_networks(spec: NetworkSpec, seed: int = 0) -> Networks:
     return Networks(_build_generator(spec, seeds), _build_discriminator(spec, seeds))
 
 
-def apply_network(model: keras.Sequential, weights: layers.WeightList, inputs: tf.Tensor) -> tf.Tensor:
+def apply_network(
+    model: keras.Sequential, weights: layers.WeightList, inputs: tf.Tensor
+) -> tf.Tensor:
     """`model` with `weights`, in the order of `trainable_variables`, in place of its variables."""
     outputs = inputs
     used = 0
@@ -110,11 +120,16 @@ def apply_network(model: keras.Sequential, weights: layers.WeightList, inputs: t
     return outputs
 
 
-def _stage(spec: NetworkSpec, channels_in: int, channels_out: int, seeds: Iterator[int]) -> list[layers.PureLayer]:
+def _stage(
+    spec: NetworkSpec, channels_in: int, channels_out: int, seeds: Iterator[int]
+) -> list[layers.PureLayer]:
     """The residual blocks (ResNet pair only), then the transition unit that changes the channels."""
     if spec.architecture == "dcgan":
         return [layers.ConvUnit(channels_out, kernel_size=5, seed=next(seeds))]
-    blocks = [layers.ResidualBlock(channels_in, (next(seeds), next(seeds))) for _ in range(spec.blocks_per_stage)]
+    blocks = [
+        layers.ResidualBlock(channels_in, (next(seeds), next(seeds)))
+        for _ in range(spec.blocks_per_stage)
+    ]
     return [*blocks, layers.ConvUnit(channels_out, seed=next(seeds))]
 
 
@@ -130,8 +145,14 @@ def _build_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequentia
 
 
 def _build_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
-    stack = [keras.Input((spec.image_size, spec.image_size, spec.channels), dtype="float32", name="images")]
-    stack.append(layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds)))
+    stack = [
+        keras.Input(
+            (spec.image_size, spec.image_size, spec.channels), dtype="float32", name="images"
+        )
+    ]
+    stack.append(
+        layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds))
+    )
     for stage in range(NUM_STAGES):
         stack += _stage(spec, spec.hidden * 2**stage, spec.hidden * 2 ** (stage + 1), seeds)
         stack.append(layers.AveragePool())
@@ -140,7 +161,10 @@ def _build_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Seque
 
 def meta_weights(networks: Networks) -> dict[str, list[tf.Variable]]:
     """Φ by group: the variables of both networks."""
-    return {group: [v.value for v in model.trainable_variables] for group, model in networks._asdict().items()}
+    return {
+        group: [v.value for v in model.trainable_variables]
+        for group, model in networks._asdict().items()
+    }
 
 
 def _lean_unit(channels: int, seeds: Iterator[int], strides: int = 1) -> layers.ConvUnit:

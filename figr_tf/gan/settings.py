@@ -8,7 +8,9 @@ from figr_tf.data.datasets import DataSettings
 from figr_tf.gan.adaptation import InnerStep
 from figr_tf.gan.networks import NetworkSpec
 
-GENERATED_INK = -1.0  # The value of ink in the networks' images, whatever the files held; paper is 1.
+GENERATED_INK = (
+    -1.0
+)  # The value of ink in the networks' images, whatever the files held; paper is 1.
 
 AUGMENTATIONS = ("none", "jitter", "redraw")
 
@@ -56,7 +58,10 @@ class Settings(TrainingSettings):
                 require_positive(self, name)
         if self.augment not in AUGMENTATIONS:
             raise ValueError(f"augment must be one of {AUGMENTATIONS}. Received: {self.augment!r}")
-        if self.data.image_size != self.network.image_size or self.data.channels != self.network.channels:
+        if (
+            self.data.image_size != self.network.image_size
+            or self.data.channels != self.network.channels
+        ):
             raise ValueError("data and network must agree on image_size and channels")
 
     def identity(self) -> dict[str, Any]:

@@ -113,7 +113,9 @@ class FigrSystem:
             seed = stateless_seed(self._settings.seed, EVALUATION, index)
             support = self._held_out.support_images(constants, index, seed)
             samples = self._samples(support, tf.constant(index))
-            yield image_grid.task_picture(images.to_uint8(support.numpy()), images.to_uint8(samples.numpy()))
+            yield image_grid.task_picture(
+                images.to_uint8(support.numpy()), images.to_uint8(samples.numpy())
+            )
 
     def report(self, constants: Any) -> dict[str, float]:
         """None: what a GAN's samples are worth takes minutes, see `figr_tf.evaluate`."""

@@ -1,4 +1,5 @@
-"""Meta-trains a small network on sine waves with Reptile, in half a minute, and draws what it learned.
+"""Meta-trains a small network on sine waves with Reptile, in half a minute, and draws what it
+learned.
 
   python -m figr_tf.sine --out sine.png
 

@@ -1,7 +1,7 @@
 """Sine waves, the regression of OpenAI's Reptile post (2018): what a system is, in one page.
 
-A task is one wave. Its amplitude is drawn from [0.1, 5] and its phase from [0, 2π]. The network sees
-y = amplitude · sin(x + phase) at 50 points x in [−5, 5].
+A task is one wave. Its amplitude is drawn from [0.1, 5] and its phase from [0, 2π]. The network
+sees y = amplitude · sin(x + phase) at 50 points x in [−5, 5].
 """
 
 import dataclasses
@@ -163,7 +163,9 @@ class SineSystem:
 
     def _given_points(self, num_tasks: int) -> tf.Tensor:
         """int32 [T, 10]: ten different points of each of `num_tasks` tasks."""
-        ranks = tf.random.stateless_uniform([num_tasks, NUM_POINTS], self._test_seed(1), alg="philox")
+        ranks = tf.random.stateless_uniform(
+            [num_tasks, NUM_POINTS], self._test_seed(1), alg="philox"
+        )
         return tf.argsort(ranks)[:, :NUM_GIVEN]
 
     def pictures(self, constants: Any) -> Iterator[Image.Image]:

@@ -66,7 +66,9 @@ def random_draw(shape: list, latent_dim: int, num_shots: int | tf.Tensor, seed: 
     latent_seed, source_seed, other_seed = tf.unstack(tf.random.split(seed, 3, alg="philox"))
     latents = random.standard_normal([*shape, latent_dim], latent_seed)
     source = tf.random.stateless_uniform(shape, source_seed, 0, num_shots, tf.int32, "philox")
-    steps = tf.random.stateless_uniform(shape, other_seed, 1, tf.maximum(num_shots, 2), tf.int32, "philox")
+    steps = tf.random.stateless_uniform(
+        shape, other_seed, 1, tf.maximum(num_shots, 2), tf.int32, "philox"
+    )
     return Draw(latents, source, (source + steps) % num_shots)
 
 
@@ -147,7 +149,9 @@ class WarpGenerator(keras.Model):
         target, linear = self._pose(support.poses, draw, latents, tf.reduce_mean(coarse, [1, 2]))
         source = tf.stop_gradient(_pick(support.magnified, draw.source))
         ink = geometry.warp(source, source_pose, target, linear, self.displacement(coarse))
-        threshold = 0.5 + _THRESHOLD_RANGE * tf.tanh(self.threshold + latents @ self.latent_threshold)
+        threshold = 0.5 + _THRESHOLD_RANGE * tf.tanh(
+            self.threshold + latents @ self.latent_threshold
+        )
         ink = (ink - threshold[..., None]) * _CONTRAST + 0.5
         quarters = tf.nn.space_to_depth(tf.clip_by_value(ink, 0.0, 1.0)[..., None], 2)
         return tf.reshape(tf.reduce_mean(quarters, -1), [num_tasks, num_samples, size, size])
@@ -183,11 +187,16 @@ class WarpGenerator(keras.Model):
         num_samples = tf.shape(draw.source)[1]
         own, other = _pick(poses, draw.source), _pick(poses, draw.other)
         mean, spread = (
-            tf.repeat(statistic(poses, 1), num_samples, 0) for statistic in (tf.reduce_mean, tf.math.reduce_std)
+            tf.repeat(statistic(poses, 1), num_samples, 0)
+            for statistic in (tf.reduce_mean, tf.math.reduce_std)
         )
-        known = [part * _POSE_SCALE for part in (own - mean, other - mean, mean, spread, own - other)]
+        known = [
+            part * _POSE_SCALE for part in (own - mean, other - mean, mean, spread, own - other)
+        ]
         hidden = _leaky(self.pose_hidden(tf.concat([*known, latents], -1)))
-        change = self.pose_change(tf.concat([hidden, looks], -1)) + _FAST * latents @ self.latent_pose
+        change = (
+            self.pose_change(tf.concat([hidden, looks], -1)) + _FAST * latents @ self.latent_pose
+        )
         change *= _POSE_STEP
         return mean + _FAST * self.own_pose * (own - mean) + change[:, :4], change[:, 4:]
 

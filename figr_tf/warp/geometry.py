@@ -61,7 +61,10 @@ def sample(ink: tf.Tensor, x: tf.Tensor, y: tf.Tensor, extent: int) -> tf.Tensor
     size = ink.shape[1]
     padded = tf.reshape(tf.pad(ink, [[0, 0], [1, 1], [1, 1]]), [-1, (size + 2) ** 2])
     # To indices of the padded image; whatever lies farther out than its rim is paper as well.
-    x, y = (tf.clip_by_value((p + extent / 2) * (size / extent) + 0.5, 0.0, size + 0.999) for p in (x, y))
+    x, y = (
+        tf.clip_by_value((p + extent / 2) * (size / extent) + 0.5, 0.0, size + 0.999)
+        for p in (x, y)
+    )
     left, top = tf.floor(x), tf.floor(y)
     corner = tf.cast(top, tf.int32) * (size + 2) + tf.cast(left, tf.int32)
     right_share, low_share = x - left, y - top

@@ -168,6 +168,8 @@ class WarpModel:
         support = support_sets.check(support_images, (size, size, 1))
         support_sets.check_numbers(num_samples, seed)
         if num_inner_steps is not None:
-            raise ValueError(f"this model has no inner loop. Received: num_inner_steps={num_inner_steps}")
+            raise ValueError(
+                f"this model has no inner loop. Received: num_inner_steps={num_inner_steps}"
+            )
         unit = self._redraw(support / np.float32(255.0), num_samples, seed).numpy()
         return np.rint(255.0 * unit).astype(np.uint8)

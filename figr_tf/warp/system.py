@@ -97,7 +97,9 @@ class WarpSystem:
         turned = tf.random.stateless_uniform([num_tasks], seeds[0], alg="philox")
         turns = tf.random.stateless_uniform([num_tasks], seeds[1], 1, 4, tf.int32, "philox")
         turns = tf.where(turned >= settings.upright_share, turns, 0)
-        classes = tf.random.stateless_uniform([num_tasks], seeds[2], 0, self._num_classes, tf.int32, "philox")
+        classes = tf.random.stateless_uniform(
+            [num_tasks], seeds[2], 0, self._num_classes, tf.int32, "philox"
+        )
         classes += turns * self._num_classes
         ranks = tf.random.stateless_uniform([num_tasks, self._count], seeds[3], alg="philox")
         order = tf.argsort(ranks)

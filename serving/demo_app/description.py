@@ -1,4 +1,6 @@
-"""What the page has to know of a model, from its contract file where that is at hand, else from its signatures."""
+"""What the page has to know of a model, from its contract file where that is at hand, else from its
+signatures.
+"""
 
 import dataclasses
 import json
@@ -64,7 +66,9 @@ class Description:
 def read_contract(base_path: pathlib.Path, version: int) -> dict[str, Any]:
     """The contract of an exported version; empty if there is none, or one that cannot be read."""
     try:
-        contract = json.loads((base_path / str(version) / "assets.extra" / "contract.json").read_text())
+        contract = json.loads(
+            (base_path / str(version) / "assets.extra" / "contract.json").read_text()
+        )
     except (OSError, ValueError):
         return {}
     return contract if isinstance(contract, dict) else {}
@@ -82,7 +86,8 @@ def describe(
 
     Args:
         contract: of the export, or empty. defaults: of the `generate` signature's inputs.
-        dataset: whose drawings the strokes shall look like; the contract's unless given, Omniglot's if it has none.
+        dataset: whose drawings the strokes shall look like; the contract's unless given, Omniglot's
+            if it has none.
     """
     num_inner_steps = defaults.get("num_inner_steps", 0)
     max_steps = min(limits.max_steps, _maximum(contract, "num_inner_steps", limits.max_steps))
@@ -105,7 +110,11 @@ def describe(
 def _maximum(contract: dict[str, Any], name: str, otherwise: int) -> int:
     if not contract:
         return otherwise
-    return contract.get("limits", {}).get(name, {}).get("maximum", 0 if name == "num_inner_steps" else otherwise)
+    return (
+        contract.get("limits", {})
+        .get(name, {})
+        .get("maximum", 0 if name == "num_inner_steps" else otherwise)
+    )
 
 
 def _about(contract: dict[str, Any], version: int) -> str:
@@ -113,6 +122,10 @@ def _about(contract: dict[str, Any], version: int) -> str:
     parts = [f"trained on {training['dataset']}"] if "dataset" in training else []
     if classes := training.get("num_training_classes"):
         parts.append(f"{classes:,} classes")
-    if weights := model.get("num_generator_parameters", 0) + model.get("num_discriminator_parameters", 0):
-        parts.append(f"{weights / 1e6:.1f} million weights" if weights > 1e6 else f"{weights:,} weights")
+    if weights := model.get("num_generator_parameters", 0) + model.get(
+        "num_discriminator_parameters", 0
+    ):
+        parts.append(
+            f"{weights / 1e6:.1f} million weights" if weights > 1e6 else f"{weights:,} weights"
+        )
     return ", ".join([*parts, f"version {version}"])

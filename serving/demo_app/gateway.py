@@ -1,4 +1,6 @@
-"""The gateway: two addresses below /api, and what the model says when it fails. Nothing drawn is logged."""
+"""The gateway: two addresses below /api, and what the model says when it fails. Nothing drawn is
+logged.
+"""
 
 import asyncio
 import base64
@@ -20,7 +22,10 @@ from serving.pages import site
 from serving.pages.refusal import Refusal
 
 PAGE = pathlib.Path(__file__).parent / "page"
-_GATEWAY_STATUS = {"RESOURCE_EXHAUSTED": 503, "CANCELLED": 503}  # where it differs: the model is full, not the visitor
+_GATEWAY_STATUS = {
+    "RESOURCE_EXHAUSTED": 503,
+    "CANCELLED": 503,
+}  # where it differs: the model is full, not the visitor
 _RETRY_SECONDS = 2
 
 
@@ -42,8 +47,8 @@ class Gateway:
     """The application's state. Methods with `request` are its handlers.
 
     Args:
-        public: reachable from other machines, so that any name may stand in the Host header, and the model's address
-            is kept from the page.
+        public: reachable from other machines, so that any name may stand in the Host header, and
+            the model's address is kept from the page.
     """
 
     def __init__(self, link: ModelLink, limits: Limits, public: bool):
@@ -54,7 +59,9 @@ class Gateway:
         self._turns = Turns(limits)
 
     def application(self) -> web.Application:
-        """To be run with `handler_cancellation`: a visitor who goes away cancels what runs for them."""
+        """To be run with `handler_cancellation`: a visitor who goes away cancels what runs for
+        them.
+        """
         app = site.application(PAGE, self._public, self._limits.max_body_bytes, _explain)
         app.on_cleanup.append(self._close)
         app.router.add_get("/api/model", self.model)
@@ -66,7 +73,9 @@ class Gateway:
         """What is served now, and what runs; 503 while nothing is."""
         described = await self._link.describe()
         target = None if self._public else self._link.endpoint._asdict()
-        return web.json_response(described.as_json() | {"endpoint": target, "present": self._turns.present})
+        return web.json_response(
+            described.as_json() | {"endpoint": target, "present": self._turns.present}
+        )
 
     async def drawing(self, request: web.Request) -> web.Response:
         """A PNG file → {"gray": base64 of S·S bytes}: the drawing in it, see `requests.drawing`."""
@@ -79,8 +88,8 @@ class Gateway:
         return web.json_response({"gray": base64.b64encode(gray.tobytes()).decode()})
 
     async def generate(self, request: web.Request) -> web.Response:
-        """JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}, or one picture of them if
-        the request accepts image/png only."""
+        """JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}, or one
+        picture of them if the request accepts image/png only."""
         self._rate.take(request.remote or "")
         if request.content_type != "application/json":
             raise Refusal(400, "Send JSON, with Content-Type: application/json.")
@@ -89,7 +98,9 @@ class Gateway:
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
             parsed = await asyncio.to_thread(requests.parse, body, described, self._limits)
-            samples = await self._link.generate(parsed, self._limits.deadline - (time.monotonic() - start))
+            samples = await self._link.generate(
+                parsed, self._limits.deadline - (time.monotonic() - start)
+            )
         if request.headers.get("Accept") == "image/png":
             picture = image_grid.result_picture(parsed.support_images, samples)
             return web.Response(body=_png(picture), content_type="image/png")
@@ -101,7 +112,9 @@ class Gateway:
 
 
 def serve(link: ModelLink, limits: Limits, host: str, port: int) -> None:
-    """Serves until SIGINT or SIGTERM; prints where. Raises UserError for an address that cannot be had."""
+    """Serves until SIGINT or SIGTERM; prints where. Raises UserError for an address that cannot be
+    had.
+    """
     try:
         listening = site.listen(host, port)
     except site.AddressTakenError as error:

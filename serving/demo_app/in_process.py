@@ -20,7 +20,9 @@ _GRACE_SECONDS = 1.0
 
 def check(base_path: pathlib.Path) -> None:
     """Raises UserError if there is no export; before TensorFlow is imported, which takes seconds."""
-    if not any(path.name.isdecimal() and (path / "saved_model.pb").exists() for path in base_path.glob("*")):
+    if not any(
+        path.name.isdecimal() and (path / "saved_model.pb").exists() for path in base_path.glob("*")
+    ):
         raise UserError(
             f"{base_path}: no exported model there. Make one with python -m exporters.export_saved_model --run RUN"
             f" --export_dir {base_path}, or name a server with --target."
@@ -29,9 +31,11 @@ def check(base_path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def running(base_path: pathlib.Path, limits: Limits) -> Iterator[str]:
-    """Loads and warms up the newest version, then gives the "host:port" at which it answers until the end of the block.
+    """Loads and warms up the newest version, then gives the "host:port" at which it answers until
+    the end of the block.
 
-    Requests that still run then are given a second; after that the process ends, since nothing interrupts TensorFlow.
+    Requests that still run then are given a second; after that the process ends, since nothing
+    interrupts TensorFlow.
 
     Raises:
         UserError: a version that cannot be loaded.
@@ -44,7 +48,9 @@ def running(base_path: pathlib.Path, limits: Limits) -> Iterator[str]:
     from serving.embedded.versions import ModelVersions
 
     versions = ModelVersions(base_path, functools.partial(Servable, MODEL_NAME), _POLL_SECONDS)
-    core = Core(MODEL_NAME, versions, Admission(limits.max_running, limits.max_queued), limits.deadline)
+    core = Core(
+        MODEL_NAME, versions, Admission(limits.max_running, limits.max_queued), limits.deadline
+    )
     try:
         versions.start()
         server, port = grpc_front.start(core, "127.0.0.1:0", limits.max_running + limits.max_queued)

@@ -19,7 +19,8 @@ class Limits:
         max_images: drawings in a request. max_samples: images to draw. max_steps: inner steps.
         max_image_bytes: one image file. max_image_side: its pixels along the longer side.
         max_body_bytes: a whole request.
-        burst: requests that a client may send at once; per_second: how many more it may send every second after that.
+        burst: requests that a client may send at once; per_second: how many more it may send every
+            second after that.
         max_running: requests at the model at once. max_queued: requests that wait for it.
         deadline: seconds for a request, waiting included.
     """
@@ -40,7 +41,8 @@ class Limits:
 class Rate:
     """A bucket of tokens for each client: a request takes one, time brings them back.
 
-    Buckets that are full again are forgotten, so that memory is bounded by the clients of the last seconds.
+    Buckets that are full again are forgotten, so that memory is bounded by the clients of the last
+    seconds.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
@@ -57,12 +59,16 @@ class Rate:
         too_much = full_at - now - limits.burst / limits.per_second
         if too_much > 1e-9:
             wait = math.ceil(too_much)
-            raise Refusal(429, f"That was a lot of requests in a short time. Try again in {wait} s.", wait)
+            raise Refusal(
+                429, f"That was a lot of requests in a short time. Try again in {wait} s.", wait
+            )
         self._full_at[client] = full_at
 
 
 class Turns:
-    """So many requests run, so many wait in order, the rest is turned away at once. For one event loop."""
+    """So many requests run, so many wait in order, the rest is turned away at once. For one event
+    loop.
+    """
 
     def __init__(self, limits: Limits):
         self._limits = limits
@@ -73,7 +79,11 @@ class Turns:
     async def place(self) -> AsyncIterator[None]:
         """One of the running places. Raises Refusal (503) if too many wait."""
         if self._present >= self._limits.max_running + self._limits.max_queued:
-            raise Refusal(503, "The model is busy with other visitors' drawings. Try again in a few seconds.", 3)
+            raise Refusal(
+                503,
+                "The model is busy with other visitors' drawings. Try again in a few seconds.",
+                3,
+            )
         self._present += 1
         try:
             async with self._places:

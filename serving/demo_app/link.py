@@ -1,4 +1,6 @@
-"""The way from the gateway to the model: the client library, in threads, with an end to what nobody waits for."""
+"""The way from the gateway to the model: the client library, in threads, with an end to what nobody
+waits for.
+"""
 
 import asyncio
 import concurrent.futures
@@ -23,11 +25,16 @@ class ModelLink:
     """A model on a server, for one event loop.
 
     Args:
-        base_path: where its contract lies, if that is on this machine. dataset: see `description.describe`.
+        base_path: where its contract lies, if that is on this machine. dataset: see
+            `description.describe`.
     """
 
     def __init__(
-        self, endpoint: remote.Endpoint, limits: Limits, base_path: pathlib.Path | None, dataset: str | None = None
+        self,
+        endpoint: remote.Endpoint,
+        limits: Limits,
+        base_path: pathlib.Path | None,
+        dataset: str | None = None,
     ):
         self.endpoint = endpoint
         self._limits = limits
@@ -46,14 +53,18 @@ class ModelLink:
         return self._described or await self.describe()
 
     async def generate(self, request: Generate, seconds: float) -> np.ndarray:
-        """uint8 [num_samples, S, S, C]. Cancelled, it cancels the call to the server. Raises ServingError."""
+        """uint8 [num_samples, S, S, C]. Cancelled, it cancels the call to the server. Raises
+        ServingError.
+        """
         return await self._call(functools.partial(_generate, request), seconds)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, call: Callable[[remote.RemoteModel], T], seconds: float) -> T:
-        """Runs a call on a connection of its own: closing it cancels the call. Sockets are shared all the same."""
+        """Runs a call on a connection of its own: closing it cancels the call. Sockets are shared
+        all the same.
+        """
         model = remote.RemoteModel(self.endpoint, timeout=seconds, retry_for=0)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, model)
@@ -66,11 +77,15 @@ class ModelLink:
         ready = [status.version for status in model.versions() if status.state == "AVAILABLE"]
         if not ready:
             raise ServingError("UNAVAILABLE", "the model is not ready yet")
-        contract: dict[str, Any] = description.read_contract(self._base_path, max(ready)) if self._base_path else {}
+        contract: dict[str, Any] = (
+            description.read_contract(self._base_path, max(ready)) if self._base_path else {}
+        )
         return description.describe(
             contract, max(ready), model.image_shape(), model.defaults(), self._limits, self._dataset
         )
 
 
 def _generate(request: Generate, model: remote.RemoteModel) -> np.ndarray:
-    return model.generate(request.support_images, request.num_samples, request.seed, request.num_inner_steps)
+    return model.generate(
+        request.support_images, request.num_samples, request.seed, request.num_inner_steps
+    )

@@ -27,7 +27,8 @@ class Generate(NamedTuple):
 
 
 def parse(body: bytes, model: Description, limits: Limits) -> Generate:
-    """Reads {"images": [base64 of an image file, …], "num_samples": …, "num_inner_steps": …, "seed": …}.
+    """Reads {"images": [base64 of an image file, …], "num_samples": …, "num_inner_steps": …,
+    "seed": …}.
 
     All but the images may be left out.
 
@@ -39,7 +40,10 @@ def parse(body: bytes, model: Description, limits: Limits) -> Generate:
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "The request is not JSON.") from error
     if not isinstance(fields, dict) or not set(fields) <= set(_FIELDS):
-        raise Refusal(400, f"The request must be a JSON object with no other fields than {', '.join(_FIELDS)}.")
+        raise Refusal(
+            400,
+            f"The request must be a JSON object with no other fields than {', '.join(_FIELDS)}.",
+        )
     steps = _number(fields, "num_inner_steps", model.num_inner_steps, 0, model.max_steps)
     return Generate(
         _support(fields.get("images"), model, limits),
@@ -52,7 +56,9 @@ def parse(body: bytes, model: Description, limits: Limits) -> Generate:
 def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = fields.get(name, default)
     if type(value) is not int or not low <= value <= high:
-        raise Refusal(400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}.")
+        raise Refusal(
+            400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}."
+        )
     return value
 
 
@@ -93,7 +99,9 @@ def drawing(data: bytes, model: Description, limits: Limits) -> np.ndarray:
 
 
 def _check_side(what: str, data: bytes, longest: int) -> None:
-    """Before a pixel is decoded: a small file can hold a huge image. What is no image is left to the decoder."""
+    """Before a pixel is decoded: a small file can hold a huge image. What is no image is left to
+    the decoder.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             side = max(image.size)

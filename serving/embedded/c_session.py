@@ -189,7 +189,10 @@ def _array(pointer: int) -> np.ndarray:
     dtype, data = api.TF_TensorType(pointer), api.TF_TensorData(pointer)
     if dtype == _STRING:
         strings = [data + i * c_api.TSTRING_BYTES for i in range(math.prod(shape))]
-        values = [ctypes.string_at(api.TF_StringGetDataPointer(s), api.TF_StringGetSize(s)) for s in strings]
+        values = [
+            ctypes.string_at(api.TF_StringGetDataPointer(s), api.TF_StringGetSize(s))
+            for s in strings
+        ]
         return tensors.byte_strings(values).reshape(shape)
     if dtype not in _DTYPES:
         raise ServingError(

@@ -79,7 +79,9 @@ class Core:
         if self._stopping:
             raise ServingError("UNAVAILABLE", "the server is stopping")
         version = self._version(spec)
-        statuses = [status for status in self._versions.statuses() if version in (None, status.version)]
+        statuses = [
+            status for status in self._versions.statuses() if version in (None, status.version)
+        ]
         if not statuses:
             raise ServingError(
                 "NOT_FOUND",

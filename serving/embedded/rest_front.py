@@ -14,7 +14,9 @@ from serving.embedded import rest_tensors
 from serving.embedded.core import Core
 from serving.errors import HTTP_STATUS, ServingError
 
-_PATH = re.compile(r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<method>:predict|/metadata)?")
+_PATH = re.compile(
+    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<method>:predict|/metadata)?"
+)
 _MAX_BODY_BYTES = 64 * 2**20
 _SOCKET_TIMEOUT = 30.0  # seconds that a silent connection may hold a thread
 
@@ -47,7 +49,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > _MAX_BODY_BYTES or "Transfer-Encoding" in self.headers:
+        if (
+            not length.isdecimal()
+            or int(length) > _MAX_BODY_BYTES
+            or "Transfer-Encoding" in self.headers
+        ):
             # An unread body would be taken for the next request on this connection.
             self.close_connection = True
             raise ServingError(

@@ -149,7 +149,9 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs) -> dict[str, np.ndarr
     for alias, info in signature.inputs.items():
         proto = inputs[alias] if alias in inputs else signature.defaults[alias]
         if proto.dtype != info.dtype:
-            wanted, received = (tf.as_dtype(dtype).name if dtype else "none" for dtype in (info.dtype, proto.dtype))
+            wanted, received = (
+                tf.as_dtype(dtype).name if dtype else "none" for dtype in (info.dtype, proto.dtype)
+            )
             raise ServingError(
                 "INVALID_ARGUMENT",
                 f"{alias} must be of type {wanted}. Received: {received}",
@@ -161,7 +163,11 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs) -> dict[str, np.ndarr
 def _array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     # One value may stand for all, so a few bytes could ask for any amount of memory.
-    if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or math.prod(sizes) * 8 > MAX_TENSOR_BYTES:
+    if (
+        proto.tensor_shape.unknown_rank
+        or min(sizes, default=0) < 0
+        or math.prod(sizes) * 8 > MAX_TENSOR_BYTES
+    ):
         raise ServingError(
             "INVALID_ARGUMENT",
             f"{alias} has a shape that is not accepted. Received: {sizes}",

@@ -30,7 +30,11 @@ def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
     """
     if not base_path.is_dir():
         return None
-    folders = [path for path in base_path.iterdir() if path.name.isascii() and path.name.isdecimal() and path.is_dir()]
+    folders = [
+        path
+        for path in base_path.iterdir()
+        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
+    ]
     return max(folders, key=lambda path: int(path.name), default=None)
 
 

@@ -1,4 +1,6 @@
-"""The server below every page: its files, its headers, whose browsers it answers, a sentence for each failure."""
+"""The server below every page: its files, its headers, whose browsers it answers, a sentence for
+each failure.
+"""
 
 import mimetypes
 import pathlib

@@ -23,7 +23,9 @@ def _settings(name):
         ("mini-imagenet-5way", 5, 8, 10, 1e-3, 15, 100_000, 5),
     ],
 )
-def test_published_settings_are_in_the_flagfiles(name, classes, steps, batch, rate, shots, length, eval_batch):
+def test_published_settings_are_in_the_flagfiles(
+    name, classes, steps, batch, rate, shots, length, eval_batch
+):
     settings = _settings(name)
     inner = settings.inner
     assert settings.network.num_classes == classes

@@ -23,7 +23,9 @@ def test_colour_images_keep_their_colours():
 
 
 def test_tasks_stand_side_by_side():
-    one = image_grid.task_picture(np.zeros((2, 4, 4, 1), np.uint8), np.zeros((2, 4, 4, 1), np.uint8))
+    one = image_grid.task_picture(
+        np.zeros((2, 4, 4, 1), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)
+    )
     both = image_grid.beside([one, one])
     assert both.height == one.height
     assert both.width == 2 * one.width + 8

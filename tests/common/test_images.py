@@ -31,7 +31,9 @@ def test_every_mode_gives_the_same_drawing(mode, channels):
     result = decode_image(_file(_stroke(mode), file_format), 32, channels)
     assert result.shape == (32, 32, channels)
     assert result.dtype == np.uint8
-    np.testing.assert_allclose(result, np.asarray(_stroke())[..., None].repeat(channels, -1), atol=1)
+    np.testing.assert_allclose(
+        result, np.asarray(_stroke())[..., None].repeat(channels, -1), atol=1
+    )
 
 
 def test_16_bit_values_are_scaled_to_8():
@@ -49,12 +51,16 @@ def test_transparent_pixels_are_paper_whatever_colour_hides_in_them():
 
 
 def test_transparent_pixels_stay_paper_when_light_ink_is_inverted():
-    assert (decode_image(_file(Image.new("RGBA", (8, 8), (0, 0, 0, 0))), 8, 1, ink="light") == 255).all()
+    assert (
+        decode_image(_file(Image.new("RGBA", (8, 8), (0, 0, 0, 0))), 8, 1, ink="light") == 255
+    ).all()
 
 
 def test_light_ink_is_inverted():
     inverted = Image.fromarray(255 - np.asarray(_stroke()))
-    np.testing.assert_array_equal(decode_image(_file(inverted), 32, 1, ink="light")[..., 0], np.asarray(_stroke()))
+    np.testing.assert_array_equal(
+        decode_image(_file(inverted), 32, 1, ink="light")[..., 0], np.asarray(_stroke())
+    )
 
 
 def test_the_first_frame_of_an_animation_is_used():
@@ -172,7 +178,13 @@ def test_a_support_set_that_looks_turned_round_is_warned_about(tmp_path):
 
 def test_grey_paper_becomes_white_in_drawings_and_stays_in_plain_images():
     on_grey = Image.fromarray(np.where(np.asarray(_stroke()) == 0, 90, 190).astype(np.uint8))
-    np.testing.assert_array_equal(images.decode_drawing(_file(on_grey), 32, 1)[..., 0], np.asarray(_stroke()))
-    np.testing.assert_array_equal(images.decode_image(_file(on_grey), 32, 1)[..., 0], np.asarray(on_grey))
+    np.testing.assert_array_equal(
+        images.decode_drawing(_file(on_grey), 32, 1)[..., 0], np.asarray(_stroke())
+    )
+    np.testing.assert_array_equal(
+        images.decode_image(_file(on_grey), 32, 1)[..., 0], np.asarray(on_grey)
+    )
     turned = Image.fromarray(255 - np.asarray(on_grey))
-    np.testing.assert_array_equal(images.decode_drawing(_file(turned), 32, 1, "light")[..., 0], np.asarray(_stroke()))
+    np.testing.assert_array_equal(
+        images.decode_drawing(_file(turned), 32, 1, "light")[..., 0], np.asarray(_stroke())
+    )

@@ -18,12 +18,16 @@ def _strokes(blob: bool = False) -> np.ndarray:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(1))) / 255.0
 
 
-def _photographed(strokes: np.ndarray, shade: float, ink: float, slope: float, grain: float) -> Image.Image:
+def _photographed(
+    strokes: np.ndarray, shade: float, ink: float, slope: float, grain: float
+) -> Image.Image:
     """Lit from one side and darker to the corners."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     light = shade + slope * (x - 0.5 * y - 0.4 * (x * x + y * y))
     noise = np.random.default_rng(0).normal(0, grain, light.shape)
-    return Image.fromarray((light * (1 - strokes) + ink * strokes + noise).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        (light * (1 - strokes) + ink * strokes + noise).clip(0, 255).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,9 @@ def test_what_is_no_drawing_on_grey_paper_stays_as_it_is_to_the_bit():
         noise,
         (x + y) / 2,  # a photograph's sky, say
         np.indices((64, 64)).sum(0) % 2 * 100 + 100,
-        np.pad(np.pad(np.pad(np.zeros((8, 8)), 18, constant_values=215), 2), 8, constant_values=255),  # a filled icon
+        np.pad(
+            np.pad(np.pad(np.zeros((8, 8)), 18, constant_values=215), 2), 8, constant_values=255
+        ),  # a filled icon
         200 - 60 * (noise > 127),
     ):
         image = Image.fromarray(pixels.astype(np.uint8))
@@ -61,7 +67,9 @@ def test_what_is_no_drawing_on_grey_paper_stays_as_it_is_to_the_bit():
 def test_ink_is_what_differs_from_its_paper_however_that_is_lit():
     blank = _photographed(np.zeros((SIDE, SIDE)), 180, 0, 60, 4)
     drawn = _photographed(_strokes(), 180, 40, 60, 4)
-    found = [np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)) for image in (blank, drawn)]
+    found = [
+        np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)) for image in (blank, drawn)
+    ]
     assert np.ptp(found[0].astype(int)) > paper.CONTRAST
     assert [paper.has_ink(image[..., None]) for image in found] == [False, True]
     red_on_green = np.zeros((16, 16, 3), np.uint8)

@@ -19,7 +19,9 @@ class QuadraticSystem:
     def __init__(self, make_optimizer=lambda: Adam(1e-3), seed=0):
         rng = np.random.default_rng(seed)
         self.meta_weights = {
-            "first": [tf.Variable(rng.normal(size=shape).astype(np.float32)) for shape in (2, (3, 2))],
+            "first": [
+                tf.Variable(rng.normal(size=shape).astype(np.float32)) for shape in (2, (3, 2))
+            ],
             "second": [tf.Variable(rng.normal(size=4_000).astype(np.float32))],
         }
         self.carried = [tf.Variable(tf.zeros([2]))]

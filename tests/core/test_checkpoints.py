@@ -66,7 +66,9 @@ def test_the_newest_three_are_kept(tmp_path, saved):
     for step in range(1, 6):
         saved.meta_step.assign(step)
         checkpoints.save(tmp_path, saved, IDENTITY)
-    assert sorted(p.name for p in tmp_path.glob("*.index")) == [f"ckpt-00000000{i}.index" for i in (3, 4, 5)]
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == [
+        f"ckpt-00000000{i}.index" for i in (3, 4, 5)
+    ]
 
 
 def _flip_a_bit(path):
@@ -85,11 +87,15 @@ def _empty(path):
 
 @pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
 @pytest.mark.parametrize("damage", [_flip_a_bit, _cut_short, _empty, lambda path: path.unlink()])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(folder, fresh, caplog, part, damage):
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    folder, fresh, caplog, part, damage
+):
     damage(folder / f"ckpt-000000004.{part}")
     assert checkpoints.restore_training(folder, fresh, IDENTITY)
     assert int(fresh.meta_step) == 2
-    if (folder / "ckpt-000000004.index").exists():  # without its index it does not count as a checkpoint
+    if (
+        folder / "ckpt-000000004.index"
+    ).exists():  # without its index it does not count as a checkpoint
         assert "ckpt-000000004 is damaged" in caplog.text
 
 
@@ -109,7 +115,9 @@ def test_never_a_silent_restart_when_all_are_damaged(folder, fresh):
 
 @pytest.mark.parametrize("key", list(IDENTITY))
 def test_a_checkpoint_of_something_else_is_refused_naming_both(folder, fresh, key):
-    with pytest.raises(RunError, match=rf"trained with {key}={IDENTITY[key]}, this command has {key}=64") as caught:
+    with pytest.raises(
+        RunError, match=rf"trained with {key}={IDENTITY[key]}, this command has {key}=64"
+    ) as caught:
         checkpoints.restore_training(folder, fresh, IDENTITY | {key: 64})
     assert "\n" not in str(caught.value)
 
@@ -119,7 +127,10 @@ def test_what_a_killed_save_leaves_is_swept_and_what_is_whole_stays(folder, fres
     (folder / "ckpt-000000006_temp/part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
     (folder / "ckpt-000000006.data-00000-of-00001").write_bytes(b"data without its index")
     checkpoints.sweep(folder)
-    assert sorted({p.name.split(".")[0] for p in folder.iterdir()}) == ["ckpt-000000002", "ckpt-000000004"]
+    assert sorted({p.name.split(".")[0] for p in folder.iterdir()}) == [
+        "ckpt-000000002",
+        "ckpt-000000004",
+    ]
     assert checkpoints.restore_training(folder, fresh, IDENTITY)
 
 
@@ -146,7 +157,9 @@ def test_a_full_disk_is_named_and_keeps_the_last_good_checkpoint(folder, saved, 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
-        with pytest.raises(RunError, match=r"ckpt-000000006: cannot be written .*last good .*ckpt-000000004"):
+        with pytest.raises(
+            RunError, match=r"ckpt-000000006: cannot be written .*last good .*ckpt-000000004"
+        ):
             checkpoints.save(folder, saved, IDENTITY)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

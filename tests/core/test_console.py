@@ -22,5 +22,9 @@ def test_progress_leaves_the_first_step_out_of_the_rate(capsys, monkeypatch):
         now[0] += seconds
         progress.count_steps(1)
     assert progress.steps_per_second() == 0.5
-    progress.show({"meta_step": 3, "meta_steps_per_second": 0.5, "discriminator_loss": 1.0, "num_skipped": 2})
-    assert capsys.readouterr().out == "meta-step 3/10  D 1  skipped 2  0.5 meta-steps/s  ETA 0:00:14\n"
+    progress.show(
+        {"meta_step": 3, "meta_steps_per_second": 0.5, "discriminator_loss": 1.0, "num_skipped": 2}
+    )
+    assert (
+        capsys.readouterr().out == "meta-step 3/10  D 1  skipped 2  0.5 meta-steps/s  ETA 0:00:14\n"
+    )

@@ -72,7 +72,9 @@ def test_interpolation_of_rate_1_lands_on_the_adapted_weights():
 
 
 def test_adam_moves_the_meta_weights_towards_the_adapted_weights():
-    """The wrong sign of the meta-gradient moves every weight away: Adam's first step is rate · sign."""
+    """The wrong sign of the meta-gradient moves every weight away: Adam's first step is rate ·
+    sign.
+    """
     system = QuadraticSystem()
     before = _values(system.meta_weights)
     _step(reptile.Reptile(system), system)

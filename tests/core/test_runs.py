@@ -54,11 +54,15 @@ def test_folders_are_numbered_and_named(tmp_path, tiny_settings, record, find):
     assert second.path.name == "00002-glyphs-resnet-h2"
 
 
-def test_an_unfinished_run_of_the_same_settings_is_found_again(tmp_path, tiny_settings, record, find):
+def test_an_unfinished_run_of_the_same_settings_is_found_again(
+    tmp_path, tiny_settings, record, find
+):
     first = record(find(tiny_settings))
     first.unlock()
     _pretend_checkpoint(first, 4)
-    watched_more_closely = dataclasses.replace(tiny_settings, log_every=1, eval_every=1, num_meta_steps=100)
+    watched_more_closely = dataclasses.replace(
+        tiny_settings, log_every=1, eval_every=1, num_meta_steps=100
+    )
     assert find(watched_more_closely).path == first.path
 
 
@@ -69,11 +73,15 @@ def test_a_finished_run_is_not_continued_but_a_new_one_begun(tmp_path, tiny_sett
     assert find(tiny_settings).path != first.path
 
 
-def test_a_run_on_other_data_is_not_continued_but_a_new_one_begun(tmp_path, tiny_settings, tiny_dataset, record, find):
+def test_a_run_on_other_data_is_not_continued_but_a_new_one_begun(
+    tmp_path, tiny_settings, tiny_dataset, record, find
+):
     first = record(find(tiny_settings))
     first.unlock()
     _pretend_checkpoint(first, 4)
-    other = tiny_dataset._replace(data=tiny_dataset.data._replace(images=255 - tiny_dataset.data.images))
+    other = tiny_dataset._replace(
+        data=tiny_dataset.data._replace(images=255 - tiny_dataset.data.images)
+    )
     assert find(tiny_settings, other).path != first.path
     assert find(tiny_settings).path == first.path
 
@@ -96,7 +104,9 @@ def test_other_folders_beside_the_runs_do_not_matter(tmp_path, tiny_settings, fi
     assert find(tiny_settings).path.name == "00008-glyphs-resnet-h2"
 
 
-def test_a_chosen_folder_that_a_kill_left_half_recorded_is_taken_again(tmp_path, tiny_settings, record):
+def test_a_chosen_folder_that_a_kill_left_half_recorded_is_taken_again(
+    tmp_path, tiny_settings, record
+):
     folder = record(RunFolder(tmp_path / "run"))
     (folder.path / "identity.json").unlink()
     runs.at_path(folder.path, tiny_settings, {}).unlock()
@@ -130,7 +140,16 @@ def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path, tiny_setti
 @pytest.mark.parametrize(
     ("change", "same"),
     [
-        ({"log_every": 7, "eval_every": 7, "checkpoint_every": 7, "jit_compile": "on", "num_meta_steps": 99}, True),
+        (
+            {
+                "log_every": 7,
+                "eval_every": 7,
+                "checkpoint_every": 7,
+                "jit_compile": "on",
+                "num_meta_steps": 99,
+            },
+            True,
+        ),
         ({"num_shots": 3}, False),
         ({"seed": 1}, False),
         ({"inner": InnerStep(learning_rate=0.5)}, False),
@@ -138,7 +157,9 @@ def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path, tiny_setti
     ],
 )
 def test_identity_is_what_the_weights_depend_on(tiny_settings, change, same):
-    assert (dataclasses.replace(tiny_settings, **change).identity() == tiny_settings.identity()) is same
+    assert (
+        dataclasses.replace(tiny_settings, **change).identity() == tiny_settings.identity()
+    ) is same
 
 
 def test_the_length_of_an_annealed_run_is_part_of_its_identity(tiny_settings):
@@ -149,7 +170,9 @@ def test_the_length_of_an_annealed_run_is_part_of_its_identity(tiny_settings):
 def test_where_the_data_lies_is_not_part_of_the_identity(tiny_settings):
     folder = dataclasses.replace(tiny_settings.data, dataset="folder", data_dir="/here")
     moved = dataclasses.replace(folder, data_dir="/elsewhere", cache_dir="/elsewhere")
-    first, second = (dataclasses.replace(tiny_settings, data=data).identity() for data in (folder, moved))
+    first, second = (
+        dataclasses.replace(tiny_settings, data=data).identity() for data in (folder, moved)
+    )
     assert first == second
 
 
@@ -200,8 +223,12 @@ def test_a_run_below_a_folder_whose_name_is_a_pattern_is_restored(tmp_path, capl
     assert caplog.text == ""
 
 
-def test_a_run_that_recorded_tasks_at_once_1_reads_as_one_that_did_not(tmp_path, tiny_settings, tiny_dataset):
-    """Older versions adapted to several tasks side by side on request; one at a time was the default."""
+def test_a_run_that_recorded_tasks_at_once_1_reads_as_one_that_did_not(
+    tmp_path, tiny_settings, tiny_dataset
+):
+    """Older versions adapted to several tasks side by side on request; one at a time was the
+    default.
+    """
     folder = runs.RunFolder(tmp_path)
     identity = conftest.record(folder, tiny_settings, tiny_dataset)
     for name in ("settings.json", "identity.json"):
@@ -211,7 +238,9 @@ def test_a_run_that_recorded_tasks_at_once_1_reads_as_one_that_did_not(tmp_path,
     assert tiny_settings.complete(folder.read_identity()) == identity
 
 
-def test_settings_that_were_added_since_a_run_began_count_as_their_defaults(tmp_path, tiny_settings, record, find):
+def test_settings_that_were_added_since_a_run_began_count_as_their_defaults(
+    tmp_path, tiny_settings, record, find
+):
     first = record(find(tiny_settings))
     first.unlock()
     _pretend_checkpoint(first, 4)

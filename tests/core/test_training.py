@@ -84,11 +84,19 @@ def test_a_run_leaves_checkpoints_pictures_and_finite_metrics(unbroken):
     assert sorted(p.name for p in unbroken.checkpoints.glob("*.index")) == [
         f"ckpt-00000000{step}.index" for step in (3, 6, 7)
     ]
-    assert sorted(p.name for p in unbroken.grids.iterdir()) == ["step-000000005.png", "step-000000007.png"]
+    assert sorted(p.name for p in unbroken.grids.iterdir()) == [
+        "step-000000005.png",
+        "step-000000007.png",
+    ]
     assert list(unbroken.tensorboard.glob("events*"))
     lines = _metric_lines(unbroken)
     assert [line["meta_step"] for line in lines] == [2, 4, 6, 7]
-    for key in ("discriminator_loss", "generator_loss", "gradient_penalty", "generator_gradient_norm"):
+    for key in (
+        "discriminator_loss",
+        "generator_loss",
+        "gradient_penalty",
+        "generator_gradient_norm",
+    ):
         assert all(np.isfinite(line[key]) for line in lines)
 
 
@@ -98,29 +106,41 @@ def test_training_moves_the_weights(unbroken, settings, tiny_dataset):
     after = _final_weights(unbroken, settings, tiny_dataset)
     assert all(np.isfinite(w).all() for w in after)
     still = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if np.array_equal(a, b)]
-    # What adds a constant to every score has no gradient under the Wasserstein loss: last bias, last LayerNorm offset.
+    # What adds a constant to every score has no gradient under the Wasserstein loss: last bias,
+    # last LayerNorm offset.
     assert set(still) <= {len(before) - 1, len(before) - 3}
 
 
 def test_several_meta_steps_a_call_take_the_steps_and_note_the_metrics_of_one_a_call(
     unbroken, settings, tiny_dataset, tmp_path
 ):
-    several = dataclasses.replace(settings, meta_steps_per_call=3, log_every=7, eval_every=7, checkpoint_every=7)
+    several = dataclasses.replace(
+        settings, meta_steps_per_call=3, log_every=7, eval_every=7, checkpoint_every=7
+    )
     folder = _folder(tmp_path / "run", several, tiny_dataset)
     _train(several, tiny_dataset, folder)
-    for a, b in zip(*(_final_weights(run, several, tiny_dataset) for run in (folder, unbroken)), strict=True):
+    for a, b in zip(
+        *(_final_weights(run, several, tiny_dataset) for run in (folder, unbroken)), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
     (line,), lines = _metric_lines(folder), _metric_lines(unbroken)
     for key in ("discriminator_loss", "gradient_penalty", "generator_gradient_norm"):
         assert line[key] == pytest.approx(np.dot([2, 2, 2, 1], [other[key] for other in lines]) / 7)
 
 
-def test_compiled_with_xla_too_several_meta_steps_a_call_are_those_of_one_a_call(settings, tiny_dataset):
-    quick = dataclasses.replace(settings, num_inner_steps=1, inner=InnerStep(gradient_penalty_weight=0.0))
+def test_compiled_with_xla_too_several_meta_steps_a_call_are_those_of_one_a_call(
+    settings, tiny_dataset
+):
+    quick = dataclasses.replace(
+        settings, num_inner_steps=1, inner=InnerStep(gradient_penalty_weight=0.0)
+    )
     trainers = [
-        _trainer(dataclasses.replace(quick, meta_steps_per_call=most), tiny_dataset, compiled=True) for most in (1, 3)
+        _trainer(dataclasses.replace(quick, meta_steps_per_call=most), tiny_dataset, compiled=True)
+        for most in (1, 3)
     ]
-    one_by_one = [trainers[0].take_meta_steps(1).values["discriminator_loss"].numpy()[0] for _ in range(2)]
+    one_by_one = [
+        trainers[0].take_meta_steps(1).values["discriminator_loss"].numpy()[0] for _ in range(2)
+    ]
     together = trainers[1].take_meta_steps(2)
     np.testing.assert_array_equal(together.values["discriminator_loss"], one_by_one)
     for a, b in zip(*(t.reptile.meta_weights["generator"] for t in trainers), strict=True):
@@ -139,7 +159,9 @@ class _StopAfter(list):
         return self._looks < 0
 
 
-def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_dataset, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_to_the_same_bits(
+    unbroken, settings, tiny_dataset, tmp_path, monkeypatch
+):
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     with monkeypatch.context() as patched:
         patched.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext(_StopAfter(5)))
@@ -147,7 +169,9 @@ def test_an_interrupted_run_continues_to_the_same_bits(unbroken, settings, tiny_
             _train(settings, tiny_dataset, folder)
     assert stop.value.exit_status == 128 + 15
     assert 0 < folder.num_checkpointed_steps() < 7
-    (folder.path / "metrics.jsonl").open("a").write('{"meta_step": 6, "torn')  # as a kill may leave it
+    (folder.path / "metrics.jsonl").open("a").write(
+        '{"meta_step": 6, "torn'
+    )  # as a kill may leave it
     _train(settings, tiny_dataset, folder)
     weights = [_final_weights(run, settings, tiny_dataset) for run in (folder, unbroken)]
     for a, b in zip(*weights, strict=True):
@@ -167,7 +191,9 @@ def test_ten_meta_steps_in_a_row_that_are_not_finite_end_the_run_with_the_weight
     """An inner rate that overflows stands for any cause: images, being bytes, cannot hold a NaN."""
     hopeless = dataclasses.replace(settings, inner=InnerStep(learning_rate=1e38), num_meta_steps=50)
     folder = _folder(tmp_path / "run", hopeless, tiny_dataset)
-    with pytest.raises(RunError, match="10 meta-steps in a row were not finite, up to meta-step 10"):
+    with pytest.raises(
+        RunError, match="10 meta-steps in a row were not finite, up to meta-step 10"
+    ):
         _train(hopeless, tiny_dataset, folder)
     state = _state(hopeless, tiny_dataset)
     before = _weights(state)
@@ -183,9 +209,13 @@ def _identity_error(path, settings, dataset) -> str:
     return str(caught.value)
 
 
-def test_other_settings_another_split_and_other_pictures_are_refused_naming_both(unbroken, settings, tiny_dataset):
+def test_other_settings_another_split_and_other_pictures_are_refused_naming_both(
+    unbroken, settings, tiny_dataset
+):
     data, split = tiny_dataset
-    message = _identity_error(unbroken.path, dataclasses.replace(settings, num_shots=3), tiny_dataset)
+    message = _identity_error(
+        unbroken.path, dataclasses.replace(settings, num_shots=3), tiny_dataset
+    )
     assert "was trained with num_shots=2, this command has num_shots=3" in message
     smaller = dataclasses.replace(split, training=split.training[1:])
     message = _identity_error(unbroken.path, settings, tiny_dataset._replace(split=smaller))
@@ -198,7 +228,9 @@ def test_other_settings_another_split_and_other_pictures_are_refused_naming_both
     )
 
 
-def test_a_picture_lost_to_a_kill_is_drawn_on_the_next_start_and_equals_the_lost_one(unbroken, settings, tiny_dataset):
+def test_a_picture_lost_to_a_kill_is_drawn_on_the_next_start_and_equals_the_lost_one(
+    unbroken, settings, tiny_dataset
+):
     """Equal, because held-out tasks, supports and seeds are fixed."""
     path = unbroken.grid(7)
     before = path.read_bytes()
@@ -230,9 +262,16 @@ def test_tensorboard_holds_the_scalars_and_the_pictures(unbroken):
 
 @pytest.mark.parametrize(
     ("wish", "device", "compiled"),
-    [("auto", "CPU", False), ("auto", "NVIDIA H200", True), ("on", "CPU", True), ("off", "NVIDIA H200", False)],
+    [
+        ("auto", "CPU", False),
+        ("auto", "NVIDIA H200", True),
+        ("on", "CPU", True),
+        ("off", "NVIDIA H200", False),
+    ],
 )
-def test_xla_is_for_gpus_unless_told_otherwise(settings, tiny_dataset, monkeypatch, wish, device, compiled):
+def test_xla_is_for_gpus_unless_told_otherwise(
+    settings, tiny_dataset, monkeypatch, wish, device, compiled
+):
     wishes = dataclasses.replace(settings, jit_compile=wish)
     assert wishes.is_compiled(device) is compiled
     seen = []
@@ -241,7 +280,9 @@ def test_xla_is_for_gpus_unless_told_otherwise(settings, tiny_dataset, monkeypat
     assert seen == [compiled, compiled]
 
 
-def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(settings, tiny_dataset, tmp_path):
+def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(
+    settings, tiny_dataset, tmp_path
+):
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     metrics = recording.Metrics(folder, 0)
     history = "".join(json.dumps({"meta_step": step}) + "\n" for step in range(1, 400))
@@ -281,7 +322,9 @@ def test_a_damaged_last_checkpoint_is_made_again_and_equals_the_lost_one(
 def test_a_stop_saves_once(settings, tiny_dataset, tmp_path, monkeypatch):
     writes = []
     write = tf.train.Checkpoint.write
-    monkeypatch.setattr(tf.train.Checkpoint, "write", lambda self, path: writes.append(path) or write(self, path))
+    monkeypatch.setattr(
+        tf.train.Checkpoint, "write", lambda self, path: writes.append(path) or write(self, path)
+    )
     monkeypatch.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext([15]))
     folder = _folder(tmp_path / "run", settings, tiny_dataset)
     with pytest.raises(interruption.Interrupted):
@@ -306,7 +349,9 @@ def test_the_optimisers_get_the_rate_of_the_meta_step_they_take():
     np.testing.assert_allclose(rates, [0.1, 0.075, 0.05], rtol=1e-6)
 
 
-def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, tiny_dataset, monkeypatch):
+def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(
+    settings, tiny_dataset, monkeypatch
+):
     seen = []
 
     def note(_self, weights, carried, task, seed):

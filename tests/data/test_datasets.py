@@ -58,7 +58,9 @@ def _greys(dataset: datasets.Dataset, class_name: str) -> list[int]:
 
 
 def test_omniglot_zips_are_split_by_part(omniglot, settings):
-    dataset = load_dataset(dataclasses.replace(settings, dataset="omniglot", data_dir=str(omniglot)), 2)
+    dataset = load_dataset(
+        dataclasses.replace(settings, dataset="omniglot", data_dir=str(omniglot)), 2
+    )
     assert dataset.split.name == "unseen-alphabets"
     assert dataset.split.training == tuple(sorted(BACKGROUND))
     assert dataset.split.held_out == tuple(sorted(EVALUATION))
@@ -74,15 +76,21 @@ def test_the_validation_split_holds_out_five_background_alphabets_and_leaves_the
     held_out = [f"{alphabet}/character01" for alphabet in validation]
     _omniglot_zip(folder / "images_background.zip", BACKGROUND | dict.fromkeys(held_out, 2), 1)
     _omniglot_zip(folder / "images_evaluation.zip", EVALUATION, 9)
-    chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(folder), split="validation")
+    chosen = dataclasses.replace(
+        settings, dataset="omniglot", data_dir=str(folder), split="validation"
+    )
     dataset = load_dataset(chosen, 2)
     assert dataset.split.training == tuple(sorted(BACKGROUND))
     assert dataset.split.held_out == tuple(held_out)
     assert set(EVALUATION) <= set(dataset.data.counts)  # one cache of images, whatever the split
 
 
-def test_boutins_split_holds_out_the_first_three_characters_of_every_alphabet(all_of_omniglot, settings):
-    chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(all_of_omniglot), split="boutin")
+def test_boutins_split_holds_out_the_first_three_characters_of_every_alphabet(
+    all_of_omniglot, settings
+):
+    chosen = dataclasses.replace(
+        settings, dataset="omniglot", data_dir=str(all_of_omniglot), split="boutin"
+    )
     split = load_dataset(chosen, 1).split
     assert len(split.held_out) == 150
     assert {name.split("/")[1] for name in split.held_out} == {f"character0{i}" for i in (1, 2, 3)}
@@ -108,7 +116,9 @@ def test_omniglot_with_one_zip_missing_names_it(omniglot, settings):
 
 @pytest.fixture
 def all_of_omniglot(tmp_path):
-    """All 964 + 659 classes of 30 + 20 alphabets, which the builder insists on, with one drawing each."""
+    """All 964 + 659 classes of 30 + 20 alphabets, which the builder insists on, with one drawing
+    each.
+    """
     folder = tmp_path / "all"
     folder.mkdir()
     names = [f"Alphabet{c % 30:02d}/character{c // 30 + 1:02d}" for c in range(964)]
@@ -120,7 +130,9 @@ def all_of_omniglot(tmp_path):
     return folder
 
 
-def test_omniglot_through_tensorflow_datasets_equals_the_zips(all_of_omniglot, settings, tmp_path, monkeypatch):
+def test_omniglot_through_tensorflow_datasets_equals_the_zips(
+    all_of_omniglot, settings, tmp_path, monkeypatch
+):
     """The real builder, offline: four zips in its manual folder, and checksums that fit them."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import checksums
@@ -128,7 +140,10 @@ def test_omniglot_through_tensorflow_datasets_equals_the_zips(all_of_omniglot, s
     manual = tmp_path / "tfds/downloads/manual"
     shutil.copytree(all_of_omniglot, manual)
     builder = tfds.builder("omniglot", data_dir=tmp_path / "tfds")
-    infos = {url: checksums.compute_url_info(manual / pathlib.PurePosixPath(url).name) for url in builder.url_infos}
+    infos = {
+        url: checksums.compute_url_info(manual / pathlib.PurePosixPath(url).name)
+        for url in builder.url_infos
+    }
     monkeypatch.setattr(type(builder), "url_infos", infos)
 
     chosen = dataclasses.replace(settings, dataset="omniglot")
@@ -156,7 +171,9 @@ def test_a_missing_download_is_reported_within_five_seconds_with_files_sizes_and
     (tmp_path / "tfds").mkdir()
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
-        load_dataset(dataclasses.replace(settings, dataset=name, data_dir=str(tmp_path / "tfds")), 4)
+        load_dataset(
+            dataclasses.replace(settings, dataset=name, data_dir=str(tmp_path / "tfds")), 4
+        )
     assert time.monotonic() - start < 5
     silence.set()
     message = str(caught.value)
@@ -167,7 +184,9 @@ def test_a_missing_download_is_reported_within_five_seconds_with_files_sizes_and
 
 
 def _idx(values: np.ndarray) -> bytes:
-    return gzip.compress(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
+    return gzip.compress(
+        struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+    )
 
 
 @pytest.fixture
@@ -184,7 +203,9 @@ def mnist(tmp_path):
 
 
 def test_mnist_files_give_dark_ink_and_hold_out_digit_9(mnist, settings):
-    dataset = load_dataset(dataclasses.replace(settings, dataset="mnist", data_dir=str(mnist), image_size=32), 3)
+    dataset = load_dataset(
+        dataclasses.replace(settings, dataset="mnist", data_dir=str(mnist), image_size=32), 3
+    )
     assert dataset.split.held_out == ("9",)
     assert dataset.data.counts == {str(d): 3 for d in range(10)}
     start = dataset.data.starts()["7"]
@@ -200,7 +221,9 @@ def test_mnist_falls_back_to_the_test_pair_and_says_so(mnist, settings, caplog):
     assert "test images instead" in caplog.text
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b"x" * 50, lambda b: gzip.compress(b"\0\0\x0d\3")])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:40], lambda b: b"x" * 50, lambda b: gzip.compress(b"\0\0\x0d\3")]
+)
 def test_damaged_mnist_files_are_one_line(mnist, settings, damage):
     path = mnist / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
@@ -215,7 +238,9 @@ def test_mnist_with_images_and_labels_of_different_length_is_refused(mnist, sett
 
 
 def test_figr8_layout(tmp_path, settings):
-    """60 classes of 2–4 images named like the published ones; 50 are held out, the small ones left out."""
+    """60 classes of 2–4 images named like the published ones; 50 are held out, the small ones left
+    out.
+    """
     for c in range(60):
         folder = tmp_path / f"figr8/Data/icon {c:02d}"
         folder.mkdir(parents=True)
@@ -225,7 +250,9 @@ def test_figr8_layout(tmp_path, settings):
     dataset = load_dataset(chosen, 2)
     assert (len(dataset.split.training), len(dataset.split.held_out)) == (10, 50)
     assert _greys(dataset, "icon 05") == [5, 5, 5, 5]
-    assert isinstance(dataset.data.images, np.memmap)  # 1.5 million images are not copied into memory
+    assert isinstance(
+        dataset.data.images, np.memmap
+    )  # 1.5 million images are not copied into memory
 
 
 def test_figr8_without_its_folder_says_where_it_should_be(tmp_path, settings):
@@ -250,15 +277,23 @@ def test_folder_leaves_out_small_classes_by_name(tmp_path, settings, caplog):
 
 def test_a_class_below_train_and_below_val_is_refused_since_it_would_be_two(tmp_path, settings):
     classes = {"train/cat": 2, "train/dog": 2, "val/cat": 2, "val/newt": 2}
-    chosen = dataclasses.replace(settings, dataset="folder", data_dir=_folder_data(tmp_path, classes))
-    with pytest.raises(DataError, match=r"more than once \(train/cat and val/cat; 1 in all\).*one of the halves"):
+    chosen = dataclasses.replace(
+        settings, dataset="folder", data_dir=_folder_data(tmp_path, classes)
+    )
+    with pytest.raises(
+        DataError, match=r"more than once \(train/cat and val/cat; 1 in all\).*one of the halves"
+    ):
         load_dataset(chosen, 2)
     one_side = dataclasses.replace(chosen, data_dir=str(tmp_path / "own/train"))
     assert set(load_dataset(one_side, 2).data.counts) == {"cat", "dog"}
 
 
-@pytest.mark.parametrize(("paper", "ink", "warned"), [(0, 255, True), (60, 220, True), (255, 0, False)])
-def test_light_ink_on_dark_paper_is_noticed_in_training_data(tmp_path, settings, caplog, paper, ink, warned):
+@pytest.mark.parametrize(
+    ("paper", "ink", "warned"), [(0, 255, True), (60, 220, True), (255, 0, False)]
+)
+def test_light_ink_on_dark_paper_is_noticed_in_training_data(
+    tmp_path, settings, caplog, paper, ink, warned
+):
     drawing = np.full((20, 20), paper, np.uint8)
     drawing[9:11, 3:17] = ink
     data_dir = pathlib.Path(_folder_data(tmp_path, {"cat": 2, "dog": 2}))
@@ -274,7 +309,9 @@ def test_light_ink_on_dark_paper_is_noticed_in_training_data(tmp_path, settings,
 
 def test_held_out_classes_by_name(tmp_path, settings):
     data_dir = _folder_data(tmp_path, {"cat": 2, "dog": 2, "newt": 2})
-    chosen = dataclasses.replace(settings, dataset="folder", data_dir=data_dir, held_out_classes=("dog",))
+    chosen = dataclasses.replace(
+        settings, dataset="folder", data_dir=data_dir, held_out_classes=("dog",)
+    )
     assert load_dataset(chosen, 2).split.held_out == ("dog",)
     with pytest.raises(DataError, match="'dogg' is not among the 3 classes"):
         load_dataset(dataclasses.replace(chosen, held_out_classes=("dogg",)), 2)
@@ -287,7 +324,9 @@ def test_folder_errors_name_the_folder(tmp_path, settings):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         load_dataset(dataclasses.replace(chosen, data_dir=str(tmp_path / "nowhere")), 2)
     flat = _folder_data(tmp_path, {"cat": 4})
-    with pytest.raises(DataError, match=r"own: 1 of 1 classes have 2 images or more; at least 2 are needed"):
+    with pytest.raises(
+        DataError, match=r"own: 1 of 1 classes have 2 images or more; at least 2 are needed"
+    ):
         load_dataset(dataclasses.replace(chosen, data_dir=flat), 2)
     (tmp_path / "hollow").mkdir()
     with pytest.raises(DataError, match="hollow: no usable image"):
@@ -323,5 +362,7 @@ def test_paper_split_of_the_real_list_sizes(settings, monkeypatch):
     chosen = dataclasses.replace(settings, dataset="omniglot", split="paper")
     split = load_dataset(chosen, 4).split
     assert (len(split.training), len(split.held_out)) == (1603, 20)
-    assert load_dataset(dataclasses.replace(chosen, split_seed=1), 4).split.digest() != split.digest()
+    assert (
+        load_dataset(dataclasses.replace(chosen, split_seed=1), 4).split.digest() != split.digest()
+    )
     assert json.loads(split.to_json())["sha256"] == split.digest()

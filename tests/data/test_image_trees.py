@@ -1,4 +1,6 @@
-"""Folders and zips: the same images by either route, nothing outside them touched, nothing stale from the cache."""
+"""Folders and zips: the same images by either route, nothing outside them touched, nothing stale
+from the cache.
+"""
 
 import os
 import pathlib
@@ -63,7 +65,9 @@ def test_a_zip_gives_what_its_folder_gives(tree, tmp_path):
 def test_images_come_from_the_cache_the_second_time(tree, tmp_path, monkeypatch):
     first = _load(lambda: files_in_folder(tree), tmp_path)
     monkeypatch.setattr(image_trees, "decode_drawing", None)  # calling it would fail
-    np.testing.assert_array_equal(_load(lambda: files_in_folder(tree), tmp_path).images, first.images)
+    np.testing.assert_array_equal(
+        _load(lambda: files_in_folder(tree), tmp_path).images, first.images
+    )
 
 
 def test_a_changed_added_or_removed_image_is_noticed(tree, tmp_path):
@@ -79,17 +83,25 @@ def test_a_changed_added_or_removed_image_is_noticed(tree, tmp_path):
 
 def test_another_format_has_a_cache_of_its_own(tree, tmp_path):
     _load(lambda: files_in_folder(tree), tmp_path)
-    colour = image_trees.load_images(lambda: files_in_folder(tree), ImageFormat(32, 3, "dark"), tmp_path / "cache")
+    colour = image_trees.load_images(
+        lambda: files_in_folder(tree), ImageFormat(32, 3, "dark"), tmp_path / "cache"
+    )
     assert colour.images.shape == (6, 32, 32, 3)
 
 
-def test_unusable_files_are_skipped_by_name_also_when_they_come_from_the_cache(tree, tmp_path, caplog):
+def test_unusable_files_are_skipped_by_name_also_when_they_come_from_the_cache(
+    tree, tmp_path, caplog
+):
     (tree / "A/one/broken.png").write_bytes(b"not an image at all")
     Image.new("L", (1, 1)).save(tree / "A/two/dot.png")
     (tree / "A/one/notes.txt").write_text("not even tried")
     for _ in range(2):
         caplog.clear()
-        assert _load(lambda: files_in_folder(tree), tmp_path).counts == {"A/one": 2, "A/two": 3, "B/one": 1}
+        assert _load(lambda: files_in_folder(tree), tmp_path).counts == {
+            "A/one": 2,
+            "A/two": 3,
+            "B/one": 1,
+        }
         messages = " ".join(record.getMessage() for record in caplog.records)
         assert "broken.png" in messages
         assert "dot.png: 1×1" in messages
@@ -105,7 +117,9 @@ def test_a_zip_that_points_outside_writes_nothing_and_is_skipped_by_name(tree, t
     files = list(files_in_zip(evil))
     assert len(files) == 6
     assert sorted(tmp_path.rglob("*")) == before
-    assert all(name in caplog.text for name in ("../outside.png", "outside2.png", "/tmp/absolute.png"))
+    assert all(
+        name in caplog.text for name in ("../outside.png", "outside2.png", "/tmp/absolute.png")
+    )
     assert not any(".." in file.class_name for file in files)
 
 
@@ -153,7 +167,9 @@ def test_a_cache_that_cannot_be_written_says_which_flag_helps(tree, tmp_path):
 def test_a_file_that_cannot_be_read_ends_the_loading_by_name_and_is_not_remembered(tree, tmp_path):
     link = tree / "A/one/link.png"
     link.symlink_to(tmp_path / "later.png")
-    with pytest.raises(DataError, match=r"link\.png: No such file .*Make it readable, or remove it"):
+    with pytest.raises(
+        DataError, match=r"link\.png: No such file .*Make it readable, or remove it"
+    ):
         _load(lambda: files_in_folder(tree), tmp_path)
     (tmp_path / "later.png").write_bytes((tree / "A/one/0.png").read_bytes())
     assert _load(lambda: files_in_folder(tree), tmp_path).counts["A/one"] == 3
@@ -196,7 +212,10 @@ def test_the_digest_sees_names_counts_and_every_pixel(tree, tmp_path):
     data = _load(lambda: files_in_folder(tree), tmp_path)
     pixels = np.array(data.images)
     pixels[-1, -1, -1] ^= 1
-    others = [data._replace(images=pixels), data._replace(counts={"A/one": 1, "A/two": 4, "B/one": 1})]
+    others = [
+        data._replace(images=pixels),
+        data._replace(counts={"A/one": 1, "A/two": 4, "B/one": 1}),
+    ]
     assert len({d.digest() for d in [data, *others]}) == 3
 
 
@@ -211,17 +230,26 @@ def test_folders_that_programs_leave_behind_are_no_classes(tree, tmp_path, lefto
 
 def test_links_to_folders_are_followed_once_and_circles_end_in_a_warning(tree, tmp_path, caplog):
     store = _write_tree(tmp_path / "store")
-    for name, target in {"cat": store / "A/one", "again": store / "A/one", "loop": tree, "in": tree / "A"}.items():
+    for name, target in {
+        "cat": store / "A/one",
+        "again": store / "A/one",
+        "loop": tree,
+        "in": tree / "A",
+    }.items():
         (tree / name).symlink_to(target)
     (tree / "A/up").symlink_to(tmp_path)
     names = [file.class_name for file in files_in_folder(tree)]
     assert names.count("again") == 2, "the first of two links to one folder"
     assert sorted(set(names)) == ["A/one", "A/two", "B/one", "again"]
     assert "cat: not read, since another link leads to the same folder" in caplog.text
-    assert all(f"{tree / name}: link not followed" in caplog.text for name in ("loop", "in", "A/up"))
+    assert all(
+        f"{tree / name}: link not followed" in caplog.text for name in ("loop", "in", "A/up")
+    )
 
 
-def test_images_of_a_kind_that_cannot_be_read_are_named_and_unusual_suffixes_of_jpegs_are_read(tree, tmp_path, caplog):
+def test_images_of_a_kind_that_cannot_be_read_are_named_and_unusual_suffixes_of_jpegs_are_read(
+    tree, tmp_path, caplog
+):
     for name in ("a.jfif", "b.JPE"):
         Image.new("L", (20, 20), 50).save(tree / "B/one" / name, "JPEG")
     (tree / "B/one/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")

@@ -19,7 +19,9 @@ def test_random_split_is_seeded_disjoint_and_complete():
 
 def test_digest_tells_splits_apart():
     split = splits.random_split("random", NAMES, 5, seed=3)
-    moved = dataclasses.replace(split, training=split.training[1:], held_out=(*split.held_out, split.training[0]))
+    moved = dataclasses.replace(
+        split, training=split.training[1:], held_out=(*split.held_out, split.training[0])
+    )
     assert len({split.digest(), moved.digest()}) == 2
     assert dataclasses.replace(split, name="other").digest() == split.digest()
 

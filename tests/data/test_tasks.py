@@ -35,14 +35,19 @@ def test_support_sets_are_of_one_class_and_without_replacement(data):
 
 def test_every_image_is_drawn_about_equally_often(data):
     sampler = _sampler(data, ("b",))
-    draws = [_drawn(sampler.support_images(data.images, 0, stateless_seed(seed))) for seed in range(400)]
+    draws = [
+        _drawn(sampler.support_images(data.images, 0, stateless_seed(seed))) for seed in range(400)
+    ]
     frequencies = np.bincount(np.concatenate(draws), minlength=9)[3:] / 400
     np.testing.assert_allclose(frequencies, 0.5, atol=0.1)  # four standard deviations
 
 
 def test_classes_are_drawn_uniformly_and_only_those_named(data):
     sampler = _sampler(data, ("a", "c"))
-    draws = [_drawn(sampler.random_support_images(data.images, stateless_seed(seed)))[0] for seed in range(300)]
+    draws = [
+        _drawn(sampler.random_support_images(data.images, stateless_seed(seed)))[0]
+        for seed in range(300)
+    ]
     from_a = np.mean([d < 3 for d in draws])
     assert not any(3 <= d < 9 for d in draws)
     assert abs(from_a - 0.5) < 0.12
@@ -50,17 +55,22 @@ def test_classes_are_drawn_uniformly_and_only_those_named(data):
 
 def test_the_same_seed_draws_the_same_task_in_a_graph_too(data):
     sampler = _sampler(data)
-    draw = tf.function(lambda seed: sampler.random_support_images(data.images, stateless_seed(7, seed)))
+    draw = tf.function(
+        lambda seed: sampler.random_support_images(data.images, stateless_seed(7, seed))
+    )
     for seed in range(5):
         np.testing.assert_array_equal(
-            draw(tf.constant(seed)), sampler.random_support_images(data.images, stateless_seed(7, seed))
+            draw(tf.constant(seed)),
+            sampler.random_support_images(data.images, stateless_seed(7, seed)),
         )
 
 
 def test_a_sampler_knows_the_names_of_its_classes_in_the_order_of_their_indices(data):
     sampler = _sampler(data, ("c", "a"))
     assert sampler.class_names == ("c", "a")
-    assert set(_drawn(sampler.support_images(data.images, 0, stateless_seed(0)))) <= set(range(9, 13))
+    assert set(_drawn(sampler.support_images(data.images, 0, stateless_seed(0)))) <= set(
+        range(9, 13)
+    )
 
 
 def test_class_rotations_turn_the_whole_support_set_and_each_turn_is_drawn_about_equally_often():
@@ -73,15 +83,20 @@ def test_class_rotations_turn_the_whole_support_set_and_each_turn_is_drawn_about
         np.testing.assert_array_equal(support, np.broadcast_to(support[0], support.shape))
         found.append(int(support[0].argmax()))
         np.testing.assert_array_equal(
-            plain.random_support_images(corners.images, stateless_seed(seed))[..., 0], [image / 127.5 - 1] * 3
+            plain.random_support_images(corners.images, stateless_seed(seed))[..., 0],
+            [image / 127.5 - 1] * 3,
         )
-    np.testing.assert_allclose(np.bincount(found) / 200, 0.25, atol=0.13)  # four standard deviations
+    np.testing.assert_allclose(
+        np.bincount(found) / 200, 0.25, atol=0.13
+    )  # four standard deviations
 
 
 def test_class_rotations_leave_named_tasks_upright_and_draw_the_same_images(data):
     plain, turned = (_sampler(data, class_rotations=wanted) for wanted in (False, True))
     for seed in map(stateless_seed, range(5)):
-        np.testing.assert_array_equal(*(s.support_images(data.images, 1, seed) for s in (plain, turned)))
+        np.testing.assert_array_equal(
+            *(s.support_images(data.images, 1, seed) for s in (plain, turned))
+        )
         assert _drawn(plain.random_support_images(data.images, seed)) == _drawn(
             turned.random_support_images(data.images, seed)
         )
@@ -89,7 +104,9 @@ def test_class_rotations_leave_named_tasks_upright_and_draw_the_same_images(data
 
 @pytest.mark.parametrize("class_rotations", [False, True])
 def test_no_slice_begins_where_only_the_seed_says(data, class_rotations):
-    """XLA takes the bounds of a slice for constants: it would compile the meta-step anew for every class drawn."""
+    """XLA takes the bounds of a slice for constants: it would compile the meta-step anew for every
+    class drawn.
+    """
     sampler = _sampler(data, class_rotations=class_rotations)
     traced = tf.function(sampler.random_support_images, autograph=False).get_concrete_function(
         tf.TensorSpec(data.images.shape, tf.uint8), tf.TensorSpec([2], tf.int32)

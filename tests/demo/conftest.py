@@ -35,24 +35,31 @@ def browser():
         try:
             browser = playwright.chromium.launch(executable_path=_executable(), timeout=_PATIENCE)
         except sync_api.Error:
-            pytest.skip("no Chromium here: apt-get install chromium-headless-shell, or playwright install chromium")
+            pytest.skip(
+                "no Chromium here: apt-get install chromium-headless-shell, or playwright install chromium"
+            )
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def visit(browser):
-    """Opens pages: visit(url, **settings of the browser's context). Script errors, and what the Content-Security-Policy
-    stopped, fail the test; `page.faults` has them."""
+    """Opens pages: visit(url, **settings of the browser's context). Script errors, and what the
+    Content-Security-Policy stopped, fail the test; `page.faults` has them."""
     contexts, faults = [], []
 
     def opened(url: str, **settings) -> sync_api.Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | settings))
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | settings)
+        )
         contexts[-1].set_default_timeout(_PATIENCE)
         contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if "Policy" in message.text else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if "Policy" in message.text else None,
+        )
         page.faults = faults
         page.goto(url)
         return page
@@ -65,7 +72,10 @@ def visit(browser):
 
 def fake_model(**changes) -> description.Description:
     """32×32, trained on Omniglot."""
-    contract = {"training": {"dataset": "omniglot"}, "limits": {"num_inner_steps": {"maximum": 200}}} | changes
+    contract = {
+        "training": {"dataset": "omniglot"},
+        "limits": {"num_inner_steps": {"maximum": 200}},
+    } | changes
     return description.describe(contract, 1, (SIZE, SIZE, 1), {"num_inner_steps": 10}, Limits())
 
 

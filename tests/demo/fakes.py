@@ -49,11 +49,13 @@ def answer(request) -> np.ndarray:
 
 
 class FakeLink:
-    """Answers with the first drawing, `num_samples` times; in a corner of each, the steps, the seed and its number.
+    """Answers with the first drawing, `num_samples` times; in a corner of each, the steps, the seed
+    and its number.
 
     Attributes:
-        asked: all requests. hold: if set, requests wait for it. error: raised if set. cancelled: set by a request that
-            was cancelled while it waited. started: set by one that waits. num_cancelled: how many were.
+        asked: all requests. hold: if set, requests wait for it. error: raised if set. cancelled:
+            set by a request that was cancelled while it waited. started: set by one that waits.
+            num_cancelled: how many were.
     """
 
     def __init__(self, model: description.Description | None = None):
@@ -114,7 +116,9 @@ class GatewayThread:
         """At the same port as before, after `close`."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()], daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=[self._serve()], daemon=True
+        )
         self._thread.start()
         self._ready.wait()
 

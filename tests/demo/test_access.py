@@ -24,7 +24,9 @@ def test_everything_works_with_the_keyboard_alone(page, gateway):
         for key in ["ArrowRight"] * 5 + ["ArrowDown"] * (3 + number):
             page.keyboard.press(key)
         page.keyboard.press("Space")
-        expect(hand.pad(page, number).locator(".ink")).to_have_attribute("aria-label", f"Square {number}, 1 stroke")
+        expect(hand.pad(page, number).locator(".ink")).to_have_attribute(
+            "aria-label", f"Square {number}, 1 stroke"
+        )
     hand.expect_drawings(page)
     support = gateway.link.asked[-1].support_images[..., 0]
     assert all((image < 128).sum() > 20 for image in support)
@@ -53,7 +55,9 @@ def test_backspace_takes_the_last_stroke_back_and_leaving_lifts_the_pen(page):
     expect(ink).to_have_attribute("aria-label", "Square 1, empty")
 
 
-def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_what_is_new(visit, gateway):
+def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to_what_is_new(
+    visit, gateway
+):
     page = visit(gateway.url, viewport=NARROW)
     hand.draw_four(page)
     hand.expect_drawings(page)
@@ -79,7 +83,12 @@ def test_results_are_announced_and_errors_are_alerts(page):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"color_scheme": "dark"}, {"viewport": NARROW}, {"color_scheme": "dark", "viewport": NARROW}],
+    [
+        {},
+        {"color_scheme": "dark"},
+        {"viewport": NARROW},
+        {"color_scheme": "dark", "viewport": NARROW},
+    ],
     ids=["desktop", "dark", "narrow", "dark and narrow"],
 )
 def test_axe_finds_nothing(visit, gateway, settings):
@@ -114,7 +123,12 @@ def test_the_policy_stops_what_the_page_does_not_do_itself(page):
             return await all;
         }"""
     )
-    assert sorted(stopped) == ["connect-src", "img-src", "require-trusted-types-for", "style-src-attr"]
+    assert sorted(stopped) == [
+        "connect-src",
+        "img-src",
+        "require-trusted-types-for",
+        "style-src-attr",
+    ]
     assert len(page.faults) >= 3
     page.faults.clear()
 

@@ -9,8 +9,8 @@ from serving.demo_app import description
 from tests.demo import hand
 from tests.demo.conftest import SIZE
 
-# 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as `figr_common` does;
-# measured as below. Their paper is 255 and their ink dark.
+# 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as
+# `figr_common` does; measured as below. Their paper is 255 and their ink dark.
 OMNIGLOT = {
     "extent": (0.312, 0.907),
     "middle": (0.344, 0.625),
@@ -21,8 +21,10 @@ OMNIGLOT = {
 
 
 def statistics(image: np.ndarray) -> dict[str, list[float]]:
-    """Of uint8 [S, S], as fractions of the side: the ink's longer side, the middle of its box, its share of the square,
-    the strokes' width (twice the ink over its outline, which is its total variation), and how dark they are."""
+    """Of uint8 [S, S], as fractions of the side: the ink's longer side, the middle of its box, its
+    share of the square, the strokes' width (twice the ink over its outline, which is its total
+    variation), and how dark they are.
+    """
     ink = 1 - image / 255.0
     rows, columns = np.nonzero(ink > 0.25)
     ends = [(values.min(), values.max() + 1) for values in (rows, columns)]
@@ -69,17 +71,28 @@ def test_a_stroke_is_as_wide_and_large_as_the_data_set_has_them(visit, start_gat
 
 
 def test_touch_draws_and_does_not_scroll(visit, gateway):
-    page = visit(gateway.url, viewport={"width": 400, "height": 700}, has_touch=True, is_mobile=True)
+    page = visit(
+        gateway.url, viewport={"width": 400, "height": 700}, has_touch=True, is_mobile=True
+    )
     touch = page.context.new_cdp_session(page)
     for number in range(1, 5):
         hand.pad(page, number).scroll_into_view_if_needed()
         before = page.evaluate("scrollY")
         box = hand.pad(page, number).locator(".ink").bounding_box()
-        points = [(box["x"] + 0.3 * box["width"], box["y"] + t * box["height"]) for t in (0.2, 0.4, 0.6, 0.8)]
-        for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove", "touchMove"), points, strict=True):
-            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        points = [
+            (box["x"] + 0.3 * box["width"], box["y"] + t * box["height"])
+            for t in (0.2, 0.4, 0.6, 0.8)
+        ]
+        for kind, (x, y) in zip(
+            ("touchStart", "touchMove", "touchMove", "touchMove"), points, strict=True
+        ):
+            touch.send(
+                "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            )
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-        expect(hand.pad(page, number).locator(".ink")).to_have_attribute("aria-label", f"Square {number}, 1 stroke")
+        expect(hand.pad(page, number).locator(".ink")).to_have_attribute(
+            "aria-label", f"Square {number}, 1 stroke"
+        )
         assert page.evaluate("scrollY") == before
     hand.expect_drawings(page)
     rows, columns = np.nonzero(gateway.link.asked[-1].support_images[0, ..., 0] < 128)
@@ -90,16 +103,30 @@ def test_touch_draws_and_does_not_scroll(visit, gateway):
 def test_a_pen_draws(page):
     box = hand.pad(page, 1).locator(".ink").bounding_box()
     pen = page.context.new_cdp_session(page)
-    for kind, y in (("mousePressed", 0.2), ("mouseMoved", 0.5), ("mouseMoved", 0.8), ("mouseReleased", 0.8)):
+    for kind, y in (
+        ("mousePressed", 0.2),
+        ("mouseMoved", 0.5),
+        ("mouseMoved", 0.8),
+        ("mouseReleased", 0.8),
+    ):
         place = {"x": box["x"] + 0.5 * box["width"], "y": box["y"] + y * box["height"]}
-        event = {"type": kind, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+        event = {
+            "type": kind,
+            "button": "left",
+            "buttons": 1,
+            "clickCount": 1,
+            "pointerType": "pen",
+        }
         pen.send("Input.dispatchMouseEvent", event | place)
     expect(hand.pad(page, 1).locator(".ink")).to_have_attribute("aria-label", "Square 1, 1 stroke")
     assert np.ptp(np.nonzero(hand.pixels(page, ".mirror") < 128)[0]) > 16
 
 
 def test_undo_clear_and_mirror(page):
-    ink, undo = hand.pad(page, 1).locator(".ink"), hand.pad(page, 1).get_by_role("button", name="Undo")
+    ink, undo = (
+        hand.pad(page, 1).locator(".ink"),
+        hand.pad(page, 1).get_by_role("button", name="Undo"),
+    )
     hand.draw(page, 1)
     two = hand.pixels(page, ".mirror")
     expect(ink).to_have_attribute("aria-label", "Square 1, 2 strokes")
@@ -150,13 +177,19 @@ def test_files_can_be_dropped_anywhere(page, gateway):
     )
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     hand.expect_drawings(page)
-    expected = np.asarray(Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    expected = np.asarray(
+        Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    )
     support = gateway.link.asked[-1].support_images
     assert len(support) == 4
-    assert np.abs(support[2, ..., 0].astype(int) - expected).max() <= 1, "as figr_common reads the same file"
+    assert np.abs(support[2, ..., 0].astype(int) - expected).max() <= 1, (
+        "as figr_common reads the same file"
+    )
 
 
-def test_a_file_of_light_ink_small_and_off_centre_is_turned_round_cut_out_and_centred(page, gateway):
+def test_a_file_of_light_ink_small_and_off_centre_is_turned_round_cut_out_and_centred(
+    page, gateway
+):
     page.locator("#files").set_input_files([hand.file_of(_light_on_dark())] * 4)
     hand.expect_drawings(page)
     found = statistics(gateway.link.asked[-1].support_images[0, ..., 0])
@@ -178,11 +211,15 @@ def _pencil_on_grey_paper() -> np.ndarray:
     return np.where(_in_training_form() == 0, light - 80, light).astype(np.uint8)
 
 
-@pytest.mark.parametrize("file", [_white_on_transparent(), _pencil_on_grey_paper()], ids=["transparent", "pencil"])
+@pytest.mark.parametrize(
+    "file", [_white_on_transparent(), _pencil_on_grey_paper()], ids=["transparent", "pencil"]
+)
 def test_a_file_on_transparent_or_grey_paper_gives_what_black_on_white_gives(page, gateway, file):
     page.locator("#files").set_input_files([hand.file_of(file)] * 4)
     hand.expect_drawings(page)
-    expected = np.asarray(Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    expected = np.asarray(
+        Image.fromarray(_in_training_form()).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    )
     found = gateway.link.asked[-1].support_images[0, ..., 0]
     assert (found[expected == 255] >= 250).all()
     assert np.abs(found - expected.astype(int)).mean() < 4
@@ -191,7 +228,9 @@ def test_a_file_on_transparent_or_grey_paper_gives_what_black_on_white_gives(pag
 def test_files_that_cannot_be_used_are_named_and_the_others_are_taken(page):
     blank = np.full((50, 50), 130, np.uint8)
     text = {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"Dear Sir or Madam"}
-    page.locator("#files").set_input_files([text, hand.file_of(blank, "fog.png"), hand.file_of(_in_training_form())])
+    page.locator("#files").set_input_files(
+        [text, hand.file_of(blank, "fog.png"), hand.file_of(_in_training_form())]
+    )
     expect(page.get_by_role("alert")).to_contain_text("letter.txt is not an image")
     expect(page.get_by_role("alert")).to_contain_text("fog.png: It shows no drawing")
     expect(hand.pad(page, 1).locator(".ink")).to_have_attribute("aria-label", "Square 1, an image")
@@ -212,6 +251,10 @@ def test_pillows_resizing_is_repeated_to_one_grey_level(page):
             const { resized } = await import("/page/prepare.js");
             return Array.from(resized({ size, gray: Uint8Array.from(gray) }, target).gray);
         }"""
-        found = np.array(page.evaluate(script, [size, image.ravel().tolist(), target])).reshape(target, target)
-        expected = np.asarray(Image.fromarray(image).resize((target, target), Image.Resampling.BILINEAR))
+        found = np.array(page.evaluate(script, [size, image.ravel().tolist(), target])).reshape(
+            target, target
+        )
+        expected = np.asarray(
+            Image.fromarray(image).resize((target, target), Image.Resampling.BILINEAR)
+        )
         assert np.abs(found - expected.astype(int)).max() <= 1, (size, target)

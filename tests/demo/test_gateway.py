@@ -1,4 +1,6 @@
-"""The gateway in front of a model that does as told: what it lets through, what it says when it does not."""
+"""The gateway in front of a model that does as told: what it lets through, what it says when it
+does not.
+"""
 
 import asyncio
 import base64
@@ -40,7 +42,9 @@ async def test_a_request_reaches_the_model_as_arrays_and_comes_back_as_files():
     assert asked[1:] == (3, 5, 7)
     files = [base64.b64decode(file) for file in reply["images"]]
     assert len(files) == 3
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(files[2]))), fakes.answer(asked)[2, ..., 0])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(files[2]))), fakes.answer(asked)[2, ..., 0]
+    )
 
 
 @fakes.asynchronous
@@ -110,11 +114,15 @@ async def test_a_file_without_a_drawing_is_refused_with_a_sentence(data, status,
 @fakes.asynchronous
 async def test_a_file_becomes_the_drawing_in_it_and_other_sites_cannot_send_one_unasked():
     async with fakes.running(fakes.FakeLink()) as client:
-        async with client.post("/api/drawing", data=fakes.png(), headers={"Content-Type": "image/png"}) as response:
+        async with client.post(
+            "/api/drawing", data=fakes.png(), headers={"Content-Type": "image/png"}
+        ) as response:
             gray = np.frombuffer(base64.b64decode((await response.json())["gray"]), np.uint8)
         assert gray.reshape(fakes.SIZE, fakes.SIZE)[0].min() == 255
         assert gray.min() < 200
-        says = await refused(client, 400, "/api/drawing", data=fakes.png(), headers={"Content-Type": "text/plain"})
+        says = await refused(
+            client, 400, "/api/drawing", data=fakes.png(), headers={"Content-Type": "text/plain"}
+        )
         assert "Content-Type: image/png" in says
 
 
@@ -131,7 +139,9 @@ async def test_a_blank_drawing_is_named():
 async def test_bodies_that_are_too_large_or_no_json_are_refused():
     async with fakes.running(fakes.FakeLink()) as client:
         json_type = {"Content-Type": "application/json"}
-        assert "too large" in await refused(client, 413, data=b" " * (64 * 1024 + 1), headers=json_type)
+        assert "too large" in await refused(
+            client, 413, data=b" " * (64 * 1024 + 1), headers=json_type
+        )
         assert "not JSON" in await refused(client, 400, data=b"{", headers=json_type)
         assert "not JSON" in await refused(client, 400, data=b"[" * 60000, headers=json_type)
         assert "JSON object" in await refused(client, 400, data=b"[1]", headers=json_type)

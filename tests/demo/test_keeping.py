@@ -67,7 +67,9 @@ def test_the_picture_and_all_images_can_be_saved(page, gateway):
     np.testing.assert_array_equal(picture[4 : 4 + 96, 4 : 4 + 96][1::3, 1::3], support[0])
     last_row, second = 8 * cell + 8, cell + 4
     expected = fakes.answer(gateway.link.asked[-1])[57, ..., 0]
-    np.testing.assert_array_equal(picture[last_row : last_row + 96, second : second + 96][1::3, 1::3], expected)
+    np.testing.assert_array_equal(
+        picture[last_row : last_row + 96, second : second + 96][1::3, 1::3], expected
+    )
     with page.expect_download() as download:
         page.get_by_role("button", name="Save all (zip)").click()
     archive = zipfile.ZipFile(download.value.path())

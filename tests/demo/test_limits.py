@@ -52,9 +52,18 @@ def test_clients_of_long_ago_are_forgotten():
 
 
 def test_the_contract_lowers_limits_and_never_raises_them():
-    bounds = {"num_samples": {"maximum": 20}, "num_inner_steps": {"maximum": 1000}, "num_shots": {"maximum": 5}}
+    bounds = {
+        "num_samples": {"maximum": 20},
+        "num_inner_steps": {"maximum": 1000},
+        "num_shots": {"maximum": 5},
+    }
     model = fakes.described(limits=bounds)
-    assert (model.max_samples, model.max_steps, model.max_images, model.num_samples) == (20, 200, 5, 20)
+    assert (model.max_samples, model.max_steps, model.max_images, model.num_samples) == (
+        20,
+        200,
+        5,
+        20,
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from serving.pages import site
 from tests.demo import fakes
 
 
-@pytest.mark.parametrize("path", ["/", "/page/main.js", "/page/style.css", "/api/model", "/nothing", "/page/no.js"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page/main.js", "/page/style.css", "/api/model", "/nothing", "/page/no.js"]
+)
 @fakes.asynchronous
 async def test_every_answer_carries_the_security_headers(path):
     async with fakes.running(fakes.FakeLink()) as client, client.get(path) as response:
@@ -21,7 +23,9 @@ async def test_every_answer_carries_the_security_headers(path):
         assert "no-" in response.headers["Cache-Control"]
 
 
-@pytest.mark.parametrize("name", ["..%2fgateway.py", "%2e%2e/limits.py", "__init__.py", ".", "", "main.js%00"])
+@pytest.mark.parametrize(
+    "name", ["..%2fgateway.py", "%2e%2e/limits.py", "__init__.py", ".", "", "main.js%00"]
+)
 @fakes.asynchronous
 async def test_only_the_files_of_the_page_are_served(name):
     async with fakes.running(fakes.FakeLink()) as client, client.get(f"/page/{name}") as response:
@@ -53,7 +57,10 @@ async def test_pages_of_other_sites_get_nothing(headers, public, status):
 @fakes.asynchronous
 async def test_the_address_of_the_model_is_shown_on_loopback_only():
     for public, shown in ((False, "127.0.0.1:1"), (True, None)):
-        async with fakes.running(fakes.FakeLink(), public=public) as client, client.get("/api/model") as response:
+        async with (
+            fakes.running(fakes.FakeLink(), public=public) as client,
+            client.get("/api/model") as response,
+        ):
             endpoint = (await response.json())["endpoint"]
             assert (endpoint and endpoint["address"]) == shown
 

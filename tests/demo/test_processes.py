@@ -24,7 +24,9 @@ from tests.serving import processes
 
 def _generate(url: str, **fields) -> dict:
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}api/generate", json.dumps(fakes.body(**fields)).encode(), headers)
+    request = urllib.request.Request(
+        f"{url}api/generate", json.dumps(fakes.body(**fields)).encode(), headers
+    )
     with urllib.request.urlopen(request, timeout=processes.START_TIMEOUT) as reply:
         return json.load(reply)
 
@@ -46,10 +48,15 @@ def test_with_a_target_tensorflow_is_not_loaded_and_nothing_drawn_is_printed(tar
 
 
 def test_without_one_the_model_runs_in_the_process_and_gives_what_the_server_gives(stub, target):
-    with start_demo(f"--model_base_path={stub}") as demo, start_demo(f"--target={target.grpc}") as other:
+    with (
+        start_demo(f"--model_base_path={stub}") as demo,
+        start_demo(f"--target={target.grpc}") as other,
+    ):
         assert _loaded(demo.process, "libtensorflow")
         connections = psutil.Process(demo.process.pid).net_connections()
-        listening = {c.laddr.ip.removeprefix("::ffff:") for c in connections if c.status == "LISTEN"}
+        listening = {
+            c.laddr.ip.removeprefix("::ffff:") for c in connections if c.status == "LISTEN"
+        }
         assert listening == {"127.0.0.1"}
         assert _generate(demo.url)["images"] == _generate(other.url)["images"]
         demo.process.send_signal(signal.SIGINT)
@@ -68,7 +75,9 @@ def test_without_one_the_model_runs_in_the_process_and_gives_what_the_server_giv
 def test_what_cannot_work_is_one_line(target, flags, says):
     taken = target.grpc.rpartition(":")[2]
     command = [sys.executable, "-m", "serving.demo", *(flag.format(taken=taken) for flag in flags)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -80,11 +89,15 @@ def test_a_visitor_who_goes_away_cancels_what_runs_for_them():
         address = urllib.parse.urlsplit(demo.url)
 
         def present() -> int:
-            with urllib.request.urlopen(f"{demo.url}api/model", timeout=processes.START_TIMEOUT) as reply:
+            with urllib.request.urlopen(
+                f"{demo.url}api/model", timeout=processes.START_TIMEOUT
+            ) as reply:
                 return json.load(reply)["present"]
 
         connection = http.client.HTTPConnection(address.hostname, address.port)
-        connection.request("POST", "/api/generate", json.dumps(fakes.body()), {"Content-Type": "application/json"})
+        connection.request(
+            "POST", "/api/generate", json.dumps(fakes.body()), {"Content-Type": "application/json"}
+        )
         processes.wait_for(lambda: present() == 1)
         connection.close()
         processes.wait_for(lambda: present() == 0)
@@ -100,7 +113,9 @@ def test_without_a_server_the_gateway_starts_and_says_so():
 
 
 @pytest.mark.slow
-def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(visit, stub):
+def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_are_back(
+    visit, stub
+):
     port, page_port = processes.free_port(), processes.free_port()
     with start_demo(f"--target=127.0.0.1:{port}", port=page_port) as demo:
         page = visit(demo.url)
@@ -116,7 +131,9 @@ def test_the_page_notices_that_gateway_or_model_are_gone_and_goes_on_when_they_a
             demo.process.kill()
             demo.process.wait()
             page.get_by_label("Seed").fill("6")
-            expect(page.get_by_role("alert")).to_contain_text("The server of this page does not answer.")
+            expect(page.get_by_role("alert")).to_contain_text(
+                "The server of this page does not answer."
+            )
             with start_demo(f"--target=127.0.0.1:{port}", port=page_port):
                 expect(page.get_by_role("alert")).to_be_hidden()
                 hand.expect_drawings(page)
@@ -130,7 +147,9 @@ def test_the_copied_commands_run_and_give_the_same_picture(visit, target, tmp_pa
         hand.expect_drawings(page, 64, 2)
         for name in ("curl", "Python"):
             page.get_by_role("button", name=f"Copy as {name}").click()
-            expect(page.get_by_role("status")).to_have_text("Copied. Paste it where you want to run it.")
+            expect(page.get_by_role("status")).to_have_text(
+                "Copied. Paste it where you want to run it."
+            )
             snippet = page.evaluate("() => navigator.clipboard.readText()")
             folder = tmp_path / name
             folder.mkdir()
@@ -144,6 +163,11 @@ def _run(snippet: str, name: str, folder: pathlib.Path) -> np.ndarray:
     command = ["bash", "-c", snippet] if name == "curl" else [sys.executable, "-c", snippet]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(
-        command, cwd=folder, env=environment, check=True, capture_output=True, timeout=processes.START_TIMEOUT
+        command,
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=processes.START_TIMEOUT,
     )
     return np.asarray(Image.open(folder / "figr.png"))

@@ -19,7 +19,9 @@ def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(pag
     hand.draw(page, 4)
     hand.expect_drawings(page, 64, 10)
     expect(page.locator("#support canvas")).to_have_count(4)
-    expect(page.locator("#grid")).to_have_attribute("aria-label", "64 drawings after 10 inner steps, from 4 of yours")
+    expect(page.locator("#grid")).to_have_attribute(
+        "aria-label", "64 drawings after 10 inner steps, from 4 of yours"
+    )
     assert hand.marks(page) == (10, 0, 0)
 
 
@@ -50,7 +52,9 @@ def test_results_follow_the_squares_also_where_some_are_empty(page, gateway):
     assert len(gateway.link.asked[1].support_images) == 2
     for number in (2, 3):
         hand.pad(page, number).get_by_role("button", name="Clear").click()
-    expect(page.locator("#invitation")).to_have_text("They appear here, as soon as your squares are filled.")
+    expect(page.locator("#invitation")).to_have_text(
+        "They appear here, as soon as your squares are filled."
+    )
 
 
 def test_an_empty_page_asks_for_nothing_says_so_and_leads_to_a_square(page, gateway):
@@ -103,7 +107,11 @@ def test_adaptation_is_played_in_order_with_the_same_seed_and_drawings(page, gat
     gateway.release()
     expect(page.get_by_role("button", name="Watch it learn")).to_be_visible()
     hand.expect_drawings(page, 64, 10)
-    seen = [int(found[1]) for text in page.evaluate("() => window.seen") if (found := re.search(r"after (\d+)", text))]
+    seen = [
+        int(found[1])
+        for text in page.evaluate("() => window.seen")
+        if (found := re.search(r"after (\d+)", text))
+    ]
     assert seen == [0, 1, 2, 5, 10]
     asked = gateway.link.asked[before:]
     assert [request.num_inner_steps for request in asked] == [0, 1, 2, 5], "10 are there already"
@@ -147,7 +155,9 @@ def test_whoever_wants_less_motion_steps_through_by_hand(visit, gateway):
 
 
 def test_a_model_without_an_inner_loop_has_neither_steps_nor_adaptation(visit, start_gateway):
-    page = visit(f"{start_gateway(limits={'num_inner_steps': {'maximum': 0}}).url}#steps=50&samples=8&seed=3")
+    page = visit(
+        f"{start_gateway(limits={'num_inner_steps': {'maximum': 0}}).url}#steps=50&samples=8&seed=3"
+    )
     page.get_by_label("Example: Spiral").click()
     hand.expect_drawings(page, 8)
     assert hand.marks(page) == (fakes.NO_STEPS, 3, 0)
@@ -164,7 +174,9 @@ def test_the_newest_request_wins_and_the_older_one_is_cancelled_at_the_model(pag
     wait_for(lambda: gateway.link.num_cancelled == 1)
     gateway.release()
     hand.expect_drawings(page)
-    np.testing.assert_array_equal(hand.pixels(page, "#support canvas"), gateway.link.asked[1].support_images[0, ..., 0])
+    np.testing.assert_array_equal(
+        hand.pixels(page, "#support canvas"), gateway.link.asked[1].support_images[0, ..., 0]
+    )
     assert gateway.link.num_cancelled == 1
 
 
@@ -223,7 +235,9 @@ def test_what_the_model_refuses_is_said_on_the_page(page, gateway):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_the_page_notices_that_the_model_or_its_own_server_is_gone_and_goes_on_when_they_are_back(page, gateway):
+def test_the_page_notices_that_the_model_or_its_own_server_is_gone_and_goes_on_when_they_are_back(
+    page, gateway
+):
     page.get_by_label("Example: Fish").click()
     hand.expect_drawings(page)
     alert = page.get_by_role("alert")
@@ -246,7 +260,9 @@ def test_where_waiting_helps_the_page_says_so_and_asks_again(page, gateway):
     hand.expect_drawings(page)
     gateway.link.error = Refusal(429, "That was a lot of requests.", retry_after=1)
     page.get_by_label("Seed").fill("2")
-    expect(page.get_by_role("alert")).to_have_text("That was a lot of requests. Trying again by itself.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "That was a lot of requests. Trying again by itself."
+    )
     gateway.link.error = None
     expect(page.get_by_role("alert")).to_be_hidden()
     page.wait_for_function(f"() => ({_MARK}) === 2")

@@ -42,16 +42,27 @@ def _command(module: str, *arguments: str) -> list[str]:
 
 def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        _command(module, *arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+        _command(module, *arguments),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
 def _newest_step(runs_dir: pathlib.Path) -> int:
-    return max((int(p.stem.removeprefix("ckpt-")) for p in runs_dir.rglob("ckpt-*.index")), default=0)
+    return max(
+        (int(p.stem.removeprefix("ckpt-")) for p in runs_dir.rglob("ckpt-*.index")), default=0
+    )
 
 
-def _signalled_at(meta_step: int, number: int, runs_dir: pathlib.Path, *arguments: str) -> tuple[int, str]:
-    """Starts training, sends it a signal once it has reached a meta-step; its exit status and output."""
+def _signalled_at(
+    meta_step: int, number: int, runs_dir: pathlib.Path, *arguments: str
+) -> tuple[int, str]:
+    """Starts training, sends it a signal once it has reached a meta-step; its exit status and
+    output.
+    """
     process = subprocess.Popen(
         _command("train", *arguments, f"--runs_dir={runs_dir}"),
         cwd=ROOT,
@@ -61,7 +72,11 @@ def _signalled_at(meta_step: int, number: int, runs_dir: pathlib.Path, *argument
         text=True,
     )
     deadline = time.monotonic() + START_TIMEOUT
-    while _newest_step(runs_dir) < meta_step and process.poll() is None and time.monotonic() < deadline:
+    while (
+        _newest_step(runs_dir) < meta_step
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
@@ -70,7 +85,11 @@ def _signalled_at(meta_step: int, number: int, runs_dir: pathlib.Path, *argument
 
 def _final_tensors(run: pathlib.Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-000000060"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if "OBJECT_GRAPH" not in name
+    }
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +102,8 @@ def broken_run(tmp_path_factory):
     assert 7 <= killed_at < 60
 
     status, output = _signalled_at(killed_at + 8, signal.SIGTERM, runs_dir, *TRAIN)
-    # A kill in the last moment of a save tears the index: then the one before is taken, with a warning.
+    # A kill in the last moment of a save tears the index: then the one before is taken, with a
+    # warning.
     torn = f"ckpt-{killed_at:09d} is damaged" in output
     assert f"continuing at meta-step {killed_at - torn}\n" in output
     assert "stopped by SIGTERM at meta-step" in output
@@ -101,7 +121,10 @@ def test_a_killed_and_continued_run_ends_with_the_bits_of_an_unbroken_one(broken
     result = _run("train", f"--flagfile={broken_run / 'flags.txt'}", f"--runs_dir={tmp_path}")
     assert result.returncode == 0, result.stderr
     assert "continuing" not in result.stdout
-    unbroken, broken = _final_tensors(tmp_path / "00001-glyphs-dcgan-h2"), _final_tensors(broken_run)
+    unbroken, broken = (
+        _final_tensors(tmp_path / "00001-glyphs-dcgan-h2"),
+        _final_tensors(broken_run),
+    )
     assert unbroken.keys() == broken.keys()
     assert len(unbroken) > 150  # both networks and both Adam states
     for name, value in unbroken.items():
@@ -114,7 +137,9 @@ def test_metrics_of_a_continued_run_have_each_meta_step_once(broken_run):
 
 
 def test_plain_output_tells_progress_rate_and_time_left(tmp_path):
-    result = _run("train", *TRAIN, f"--runs_dir={tmp_path}", "--num_meta_steps=12", "--checkpoint_every=12")
+    result = _run(
+        "train", *TRAIN, f"--runs_dir={tmp_path}", "--num_meta_steps=12", "--checkpoint_every=12"
+    )
     line = next(line for line in result.stdout.splitlines() if line.startswith("meta-step 10/12"))
     assert "meta-steps/s  ETA 0:00:" in line
     assert result.stderr == ""
@@ -191,16 +216,48 @@ def test_a_packaged_run_draws_the_pictures_of_the_run(broken_run, tmp_path):
         ("train", ["--hidden", "two"], "flag --hidden=two"),
         ("train", ["--image_size=28"], "image_size must be a positive multiple of 16"),
         ("train", ["--dataset=folder"], "--dataset=folder needs --data_dir"),
-        ("train", ["--dataset=mnist", "--split=unseen-alphabets"], "mnist has the splits paper, random"),
+        (
+            "train",
+            ["--dataset=mnist", "--split=unseen-alphabets"],
+            "mnist has the splits paper, random",
+        ),
         ("train", ["--seed=5000000000"], "--seed=5000000000"),
-        ("generate", ["--run=nowhere", "--images=examples/glyph"], "nowhere: no such run folder, nor a shipped model"),
+        (
+            "generate",
+            ["--run=nowhere", "--images=examples/glyph"],
+            "nowhere: no such run folder, nor a shipped model",
+        ),
         ("generate", [], "--images"),
-        ("generate", [*REDRAW, "--gif=a.gif"], "omniglot-32-redraw: has no inner loop. Leave --num_inner"),
-        ("generate", [*REDRAW, "--num_inner_steps=5"], "omniglot-32-redraw: has no inner loop. Leave"),
-        ("generate", ["--run=x", "--images=y", "--out=no/such/folder/out.png"], "its folder does not exist"),
-        ("generate", ["--run=x", "--images=y", "--gif=a.jpg"], "a.jpg: give it a name that ends in .gif"),
-        ("generate", ["--run=x", "--images=y", "--npz=arr"], "arr: give it a name that ends in .npz"),
-        ("package", ["--run=nowhere", "--out=x"], "nowhere: no such run folder, nor a shipped model"),
+        (
+            "generate",
+            [*REDRAW, "--gif=a.gif"],
+            "omniglot-32-redraw: has no inner loop. Leave --num_inner",
+        ),
+        (
+            "generate",
+            [*REDRAW, "--num_inner_steps=5"],
+            "omniglot-32-redraw: has no inner loop. Leave",
+        ),
+        (
+            "generate",
+            ["--run=x", "--images=y", "--out=no/such/folder/out.png"],
+            "its folder does not exist",
+        ),
+        (
+            "generate",
+            ["--run=x", "--images=y", "--gif=a.jpg"],
+            "a.jpg: give it a name that ends in .gif",
+        ),
+        (
+            "generate",
+            ["--run=x", "--images=y", "--npz=arr"],
+            "arr: give it a name that ends in .npz",
+        ),
+        (
+            "package",
+            ["--run=nowhere", "--out=x"],
+            "nowhere: no such run folder, nor a shipped model",
+        ),
         ("package", ["--run=omniglot-32"], "--out"),
     ],
 )
@@ -230,7 +287,11 @@ def test_another_image_size_into_the_same_run_is_refused_naming_both(broken_run)
 
 def test_help_explains_every_flag_with_its_unit(tmp_path):
     result = _run("train", "--help")
-    for text in ("Inner-loop SGD steps per task (K)", "Height and width in pixels", "Meta-steps between checkpoints"):
+    for text in (
+        "Inner-loop SGD steps per task (K)",
+        "Height and width in pixels",
+        "Meta-steps between checkpoints",
+    ):
         assert text in result.stdout
 
 
@@ -244,11 +305,15 @@ def test_keras_on_another_backend_is_refused_in_one_line():
         timeout=60,
     )
     assert result.returncode != 0
-    assert result.stderr == "error: figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND=jax; unset it.\n"
+    assert (
+        result.stderr
+        == "error: figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND=jax; unset it.\n"
+    )
 
 
 @pytest.mark.skipif(
-    os.geteuid() == 0 and not pathlib.Path("/proc/self").exists(), reason="needs a folder nobody can write"
+    os.geteuid() == 0 and not pathlib.Path("/proc/self").exists(),
+    reason="needs a folder nobody can write",
 )
 def test_a_folder_that_cannot_be_written_is_one_line():
     result = _run("train", *TRAIN, "--runs_dir=/proc/self/runs")

@@ -20,7 +20,9 @@ SMALL = ["--num_classes=6", "--seeds=2", "--num_inner_steps=1,2"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> pathlib.Path:
-    """Omniglot's two zips in its layout: eight background and eight evaluation classes of twelve glyphs."""
+    """Omniglot's two zips in its layout: eight background and eight evaluation classes of twelve
+    glyphs.
+    """
     folder = tmp_path_factory.mktemp("omniglot")
     for part, first in (("images_background", 0), ("images_evaluation", 8)):
         with zipfile.ZipFile(folder / f"{part}.zip", "w") as archive:
@@ -28,7 +30,10 @@ def data(tmp_path_factory) -> pathlib.Path:
                 for i, image in enumerate(glyphs.glyph_images(c, 12, 32, seed=0), start=1):
                     buffer = io.BytesIO()
                     Image.fromarray(image[..., 0]).save(buffer, "PNG")
-                    archive.writestr(f"{part}/Alphabet/character{c + 1:02d}/{c:04d}_{i:02d}.png", buffer.getvalue())
+                    archive.writestr(
+                        f"{part}/Alphabet/character{c + 1:02d}/{c:04d}_{i:02d}.png",
+                        buffer.getvalue(),
+                    )
     return folder
 
 
@@ -55,7 +60,14 @@ def test_a_run_is_judged_twice_to_the_same_last_digit(trained, where, tmp_path):
     tables = []
     for attempt in range(2):
         outputs = [f"--{kind}={tmp_path / f'{attempt}.{kind}'}" for kind in ("json", "markdown")]
-        result = _run("evaluate", f"--run={trained}", *SMALL, *where, *outputs, f"--picture={tmp_path / 'out.png'}")
+        result = _run(
+            "evaluate",
+            f"--run={trained}",
+            *SMALL,
+            *where,
+            *outputs,
+            f"--picture={tmp_path / 'out.png'}",
+        )
         assert result.returncode == 0, result.stderr
         tables.append((tmp_path / f"{attempt}.markdown").read_text())
     assert tables[0] == tables[1]
@@ -87,7 +99,12 @@ def test_samples_of_another_generator_are_judged_in_the_same_table(where, data, 
         index = int(episode["class_name"][-2:]) - 1
         for i, image in enumerate(glyphs.glyph_images(index, 80, 32, seed=0)[12:]):
             Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
-    arguments = [f"--samples={tmp_path / 'samples'}", f"--episodes={tmp_path / 'e.json'}", "--num_classes=6", *where]
+    arguments = [
+        f"--samples={tmp_path / 'samples'}",
+        f"--episodes={tmp_path / 'e.json'}",
+        "--num_classes=6",
+        *where,
+    ]
     result = _run("evaluate", *arguments, f"--json={tmp_path / 'out.json'}")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())["rows"]["samples"]["values"]
@@ -124,8 +141,16 @@ class _CopyingModel(tf.Module):
 
 def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
     model = _CopyingModel()
-    tf.saved_model.save(model, str(tmp_path / "model"), signatures={"generate_tensor": model.generate_tensor})
-    result = _run("evaluate", f"--saved_model={tmp_path / 'model'}", *SMALL, *where, f"--json={tmp_path / 'out.json'}")
+    tf.saved_model.save(
+        model, str(tmp_path / "model"), signatures={"generate_tensor": model.generate_tensor}
+    )
+    result = _run(
+        "evaluate",
+        f"--saved_model={tmp_path / 'model'}",
+        *SMALL,
+        *where,
+        f"--json={tmp_path / 'out.json'}",
+    )
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())["rows"]["model, K = 2"]["values"]
     assert values["copy AUC"] == 1
@@ -133,13 +158,19 @@ def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
 
 
 def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_path):
-    request = saved_model.Request(trained, "generate", ("generate_tensor",), Limits(), 16, None, None)
+    request = saved_model.Request(
+        trained, "generate", ("generate_tensor",), Limits(), 16, None, None
+    )
     exported = saved_model.export(request, tmp_path / "models", None)
     values = []
     for kind, path in (("run", trained), ("saved_model", exported.path)):
-        result = _run("evaluate", f"--{kind}={path}", *SMALL, *where, f"--json={tmp_path / f'{kind}.json'}")
+        result = _run(
+            "evaluate", f"--{kind}={path}", *SMALL, *where, f"--json={tmp_path / f'{kind}.json'}"
+        )
         assert result.returncode == 0, result.stderr
-        values.append(json.loads((tmp_path / f"{kind}.json").read_text())["rows"]["model, K = 2"]["values"])
+        values.append(
+            json.loads((tmp_path / f"{kind}.json").read_text())["rows"]["model, K = 2"]["values"]
+        )
     assert values[1] == pytest.approx(values[0], abs=0.05)
 
 
@@ -173,7 +204,9 @@ def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path)
     split = json.loads((trained / "split.json").read_text())
     settings = (trained / "settings.json").read_text()
     try:
-        (trained / "settings.json").write_text(settings.replace('"split": null', '"split": "random"'))
+        (trained / "settings.json").write_text(
+            settings.replace('"split": null', '"split": "random"')
+        )
         result = _run("evaluate", f"--run={trained}", *where)
     finally:
         (trained / "settings.json").write_text(settings)
@@ -183,7 +216,9 @@ def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path)
     assert np.size(result.stderr.splitlines()) == 1
 
 
-def test_a_warp_generator_is_trained_and_judged_and_is_finished_when_asked_for_again(where, tmp_path):
+def test_a_warp_generator_is_trained_and_judged_and_is_finished_when_asked_for_again(
+    where, tmp_path
+):
     run = f"--run={tmp_path / 'warp'}"
     training = ["train_warp", run, "--dataset=omniglot", "--num_steps=2", *where]
     first, again = _run(*training), _run(*training)

@@ -62,7 +62,10 @@ def test_one_killed_worker_ends_all_and_gives_the_launcher_its_status(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_go_to_all_workers_which_save(number, tmp_path):
-    with _launched(f"--run={tmp_path / 'run'}", "--checkpoint_every=1000000") as (launcher, children):
+    with _launched(f"--run={tmp_path / 'run'}", "--checkpoint_every=1000000") as (
+        launcher,
+        children,
+    ):
         _wait_for_line(launcher, children, "[worker 0] meta-step 2/")
         launcher.send_signal(number)
         output, error = launcher.communicate(timeout=DEADLINE)
@@ -94,7 +97,10 @@ def test_a_worker_that_neither_fails_nor_ends_is_killed_in_the_end(monkeypatch):
 
 
 def test_the_cause_of_an_end_counts_and_not_its_consequence():
-    workers = [subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"]) for status in (75, 4)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"])
+        for status in (75, 4)
+    ]
     for worker in workers:
         worker.wait()
     assert launch._wait(workers) == 4

@@ -1,4 +1,6 @@
-"""Several workers of one training, as processes of this host: equal to one, and ended together if one ends."""
+"""Several workers of one training, as processes of this host: equal to one, and ended together if
+one ends.
+"""
 
 import pathlib
 import shutil
@@ -29,7 +31,12 @@ def _train(*commands: list[str]) -> None:
     """Runs commands side by side to their ends."""
     processes = [
         subprocess.Popen(
-            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for command in commands
     ]
@@ -38,19 +45,29 @@ def _train(*commands: list[str]) -> None:
 
 
 def _tensors(run) -> dict[str, np.ndarray]:
-    """Of the last checkpoint, without those that never have a gradient: there Adam magnifies rounding."""
+    """Of the last checkpoint, without those that never have a gradient: there Adam magnifies
+    rounding.
+    """
     reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{newest_step(run):09d}"))
-    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n and "identity/" not in n]
+    names = [
+        n
+        for n in reader.get_variable_to_shape_map()
+        if "OBJECT_GRAPH" not in n and "identity/" not in n
+    ]
     last = max(int(n.split("/")[1]) for n in names if n.startswith("discriminator/"))
-    # What adds a constant to every score: the last bias and the last LayerNorm offset. The optimiser lists two scalars,
-    # then the first moments, then the second ones.
+    # What adds a constant to every score: the last bias and the last LayerNorm offset. The
+    # optimiser lists two scalars, then the first moments, then the second ones.
     still = [f"discriminator/{i}/" for i in (last, last - 2)]
-    still += [f"discriminator_optimizer/{2 + i + m}/" for i in (last, last - 2) for m in (0, last + 1)]
+    still += [
+        f"discriminator_optimizer/{2 + i + m}/" for i in (last, last - 2) for m in (0, last + 1)
+    ]
     return {n: reader.get_tensor(n) for n in names if not n.startswith(tuple(still))}
 
 
 def _assert_equal_up_to_rounding(run, other) -> None:
-    """All of a checkpoint. Adam's moments tell a meta-gradient from half of it, which its steps hardly do."""
+    """All of a checkpoint. Adam's moments tell a meta-gradient from half of it, which its steps
+    hardly do.
+    """
     ours, theirs = _tensors(run), _tensors(other)
     assert ours.keys() == theirs.keys()
     assert sum("optimizer" in name for name in ours) > 100
@@ -82,14 +99,21 @@ def test_when_a_worker_is_killed_the_other_ends_at_once_and_names_it(broken):
     _, addresses, (chief, killed), seconds, *_ = broken
     assert killed.status == -signal.SIGKILL
     assert chief.status == 75
-    assert f"error: worker 1 ({addresses[1]}) has died: its connection closed without a word\n" in chief.stderr
+    assert (
+        f"error: worker 1 ({addresses[1]}) has died: its connection closed without a word\n"
+        in chief.stderr
+    )
     assert seconds < 15
 
 
 def test_sigterm_on_any_worker_saves_and_ends_all(broken):
     run, *_, (chief, signalled), seconds = broken
     assert (chief.status, signalled.status) == (143, 143)
-    stopped = next(line for line in chief.stdout.splitlines() if line.startswith("stopped by SIGTERM at meta-step"))
+    stopped = next(
+        line
+        for line in chief.stdout.splitlines()
+        if line.startswith("stopped by SIGTERM at meta-step")
+    )
     assert int(stopped.split()[5].rstrip(";")) == newest_step(run)
     assert "continuing at meta-step" in chief.stdout
     assert signalled.stdout == ""
@@ -114,7 +138,10 @@ def test_two_workers_broken_and_resumed_equal_one_process_with_all_tasks(broken,
 
 @pytest.mark.slow
 def test_a_run_of_two_workers_goes_on_with_one(broken, alone, tmp_path):
-    folders = [pathlib.Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in (broken[0], alone)]
+    folders = [
+        pathlib.Path(shutil.copytree(folder, tmp_path / folder.name))
+        for folder in (broken[0], alone)
+    ]
     flags = [*TINY, f"--num_meta_steps={newest_step(alone) + 2}", "--run"]
     _train(*([*TRAIN, *flags, str(folder)] for folder in folders))
     assert [start["replicas"] for start in worker_processes.starts(folders[0])] == [2, 2, 1]
@@ -143,7 +170,10 @@ def test_a_worker_that_never_comes_is_named_within_the_deadline(tmp_path):
 def test_a_chief_that_never_comes_is_named_within_the_deadline(tmp_path):
     with workers(2, [*TINY, "--start_timeout=3"], absent=[0]) as one:
         (worker,) = one.ended()
-        assert worker.stderr == f"error: worker 0 ({one.addresses[0]}) did not come within 3 s: Connection refused\n"
+        assert (
+            worker.stderr
+            == f"error: worker 0 ({one.addresses[0]}) did not come within 3 s: Connection refused\n"
+        )
     assert worker.status == 75
 
 
@@ -180,7 +210,9 @@ def test_sigterm_ends_a_worker_while_tensorflow_waits_for_its_peers(stuck_before
 
 
 def _is_listening(pid: int) -> bool:
-    """TensorFlow's server: our own listener is closed once all have come, and TensorFlow imported after it."""
+    """TensorFlow's server: our own listener is closed once all have come, and TensorFlow imported
+    after it.
+    """
     found = psutil.Process(pid)
     connections = found.net_connections()
     imported = any("libtensorflow" in mapped.path for mapped in found.memory_maps())
@@ -205,13 +237,18 @@ runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
         ),
     ],
 )
-def test_another_worker_with_other_flags_or_version_ends_all_naming_both(differently, message, tmp_path):
+def test_another_worker_with_other_flags_or_version_ends_all_naming_both(
+    differently, message, tmp_path
+):
     with workers(2, [*TINY, f"--run={tmp_path / 'run'}"], **differently) as two:
         ended = two.ended()
         sentence = f"error: worker 1 ({two.addresses[1]}) {message.format(*two.addresses)}"
     for worker in ended:
         assert worker.status == 1
-        assert worker.stderr == f"{sentence} Start all workers with the same flags, data and versions.\n"
+        assert (
+            worker.stderr
+            == f"{sentence} Start all workers with the same flags, data and versions.\n"
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -223,7 +260,12 @@ def test_another_worker_with_other_pictures_ends_all_naming_both(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels[drawing] = 0 if host == "a" else drawing
             Image.fromarray(pixels).save(path)
-    flags = [*TINY, "--dataset=folder", "--held_out_classes=class1", f"--cache_dir={tmp_path}/cache"]
+    flags = [
+        *TINY,
+        "--dataset=folder",
+        "--held_out_classes=class1",
+        f"--cache_dir={tmp_path}/cache",
+    ]
     own = {i: [f"--data_dir={tmp_path / host}"] for i, host in enumerate("ab")}
     with workers(2, [*flags, f"--run={tmp_path / 'run'}"], more_flags=own) as two:
         ended = two.ended()
@@ -262,12 +304,16 @@ def test_a_worker_that_is_frozen_is_named_within_the_deadline(tmp_path):
         assert time.monotonic() - then < 60
         two.signal(1, signal.SIGKILL)
         chief, _ = two.ended()
-    assert f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
+    assert (
+        f"error: worker 1 ({two.addresses[1]}) has given no sign of life for 30 s\n" in chief.stderr
+    )
 
 
 @pytest.mark.slow
 def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path):
-    """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in time."""
+    """Pictures of the ResNet pair take a while, and the first meta-step after them may not come in
+    time.
+    """
     flags = [*TINY, "--eval_every=3", "--num_inner_steps=400", f"--run={tmp_path / 'run'}"]
     with workers(2, flags) as two:
         two.wait_for_line("meta-step 3/")
@@ -280,9 +326,21 @@ def test_sigterm_while_the_chief_draws_pictures_does_not_wait_for_them(tmp_path)
 
 @pytest.mark.slow
 def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
-    """What is compiled is each replica's own part; the tasks drawn are those of one device with XLA."""
+    """What is compiled is each replica's own part; the tasks drawn are those of one device with
+    XLA.
+    """
     flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]
     _train([*TRAIN, *flags, str(tmp_path / "alone")])
     at_a_stretch = ["--meta_steps_per_call=4", "--log_every=4", "--checkpoint_every=4"]
-    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags, str(tmp_path / "mirrored"), *at_a_stretch])
+    _train(
+        [
+            TRAIN[0],
+            "-c",
+            TWO_DEVICES,
+            "--distribute=mirrored",
+            *flags,
+            str(tmp_path / "mirrored"),
+            *at_a_stretch,
+        ]
+    )
     _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")

@@ -1,4 +1,6 @@
-"""Starts the workers of a training as processes of this host, each with flags and environment of its own."""
+"""Starts the workers of a training as processes of this host, each with flags and environment of
+its own.
+"""
 
 import contextlib
 import json
@@ -21,8 +23,20 @@ DEADLINE = 180.0  # seconds after which a hanging test is ended; a loaded machin
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")} | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.
 TINY = (
-    *("--dataset=glyphs", "--architecture=dcgan", "--hidden=2", "--image_size=16", "--latent_dim=8", "--num_shots=3"),
-    *("--num_inner_steps=1", "--inner_learning_rate=1e-3", "--meta_learning_rate=1e-3", "--meta_batch_size=2"),
+    *(
+        "--dataset=glyphs",
+        "--architecture=dcgan",
+        "--hidden=2",
+        "--image_size=16",
+        "--latent_dim=8",
+        "--num_shots=3",
+    ),
+    *(
+        "--num_inner_steps=1",
+        "--inner_learning_rate=1e-3",
+        "--meta_learning_rate=1e-3",
+        "--meta_batch_size=2",
+    ),
     *("--num_meta_steps=20000", "--log_every=1", "--eval_every=1000000", "--checkpoint_every=1"),
 )
 TRAIN = (sys.executable, "-m", "figr_tf.train")
@@ -59,7 +73,9 @@ class Workers:
     def ended(self) -> list[Ended]:
         """Waits for all; with what has been read before."""
         outputs = [process.communicate() for process in self.processes]
-        ended = [Ended(p.returncode, *output) for p, output in zip(self.processes, outputs, strict=True)]
+        ended = [
+            Ended(p.returncode, *output) for p, output in zip(self.processes, outputs, strict=True)
+        ]
         return [ended[0]._replace(stdout="".join(self._read) + ended[0].stdout), *ended[1:]]
 
 
@@ -72,7 +88,9 @@ def workers(
     absent: Sequence[int] = (),
     host: str = "127.0.0.1",
 ) -> Iterator[Workers]:
-    """Workers of a cluster of `size`; `commands` and `more_flags` are for single ones. None outlives the context."""
+    """Workers of a cluster of `size`; `commands` and `more_flags` are for single ones. None
+    outlives the context.
+    """
     ports = launch.free_ports(size)
     addresses = [f"{host}:{port}" for port in ports]
     processes = []
@@ -112,7 +130,9 @@ def loopback() -> str:
 
 
 def newest_step(run: pathlib.Path) -> int:
-    return max((int(p.stem.removeprefix("ckpt-")) for p in run.glob("checkpoints/ckpt-*.index")), default=0)
+    return max(
+        (int(p.stem.removeprefix("ckpt-")) for p in run.glob("checkpoints/ckpt-*.index")), default=0
+    )
 
 
 def starts(run: pathlib.Path) -> list[dict]:

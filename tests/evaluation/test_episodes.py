@@ -16,7 +16,10 @@ def test_support_reference_and_held_out_are_disjoint_and_complete():
 def test_an_episode_depends_on_name_and_seed_alone():
     first, again = (episodes.draw_episode("a", 20, 4, seed=1) for _ in range(2))
     assert all((x == y).all() for x, y in zip(first[1:], again[1:], strict=True))
-    for other in (episodes.draw_episode("b", 20, 4, seed=1), episodes.draw_episode("a", 20, 4, seed=2)):
+    for other in (
+        episodes.draw_episode("b", 20, 4, seed=1),
+        episodes.draw_episode("a", 20, 4, seed=2),
+    ):
         assert (other.support != first.support).any()
 
 

@@ -22,7 +22,9 @@ def classes():
 
 
 def test_the_shipped_network_tells_unseen_glyphs_apart(critic, classes):
-    """Chance is 5 %. Trained on characters alone; its accuracy on Omniglot is in docs/evaluation.md."""
+    """Chance is 5 %. Trained on characters alone; its accuracy on Omniglot is in
+    docs/evaluation.md.
+    """
     assert features.few_shot_accuracy(critic.embed, classes, shots=1, episodes=20) > 0.8
     assert features.few_shot_accuracy(critic.embed, classes, shots=5, episodes=20) > 0.9
 
@@ -47,7 +49,9 @@ def test_a_tampered_network_is_refused_in_one_line(tmp_path):
 
 def test_features_do_not_depend_on_the_batch(critic, classes):
     images = classes.reshape(-1, 32, 32, 1)[:30]
-    np.testing.assert_allclose(critic.embed(images)[7], critic.embed(images[7:8])[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        critic.embed(images)[7], critic.embed(images[7:8])[0], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_ink_mask_is_1_on_dark_ink_whatever_the_contrast():
@@ -67,7 +71,9 @@ def test_an_image_of_one_grey_has_no_ink():
 def test_critic_does_not_see_grey_levels_and_blur_does(critic, classes):
     images = classes[0]
     faint = (255 - (255 - images.astype(int)) // 2).astype(np.uint8)
-    agreement = np.linalg.norm(critic.embed(images) - critic.embed(faint)) / np.linalg.norm(critic.embed(images))
+    agreement = np.linalg.norm(critic.embed(images) - critic.embed(faint)) / np.linalg.norm(
+        critic.embed(images)
+    )
     assert agreement < 0.1
     blur = [blur_features(x) for x in (images, faint)]
     assert np.abs(blur[0] - blur[1]).max() > 0.1

@@ -48,7 +48,9 @@ def test_rows_land_where_their_worth_is_known(result):
     assert values["perfect"]["copy AUC"] == pytest.approx(0.5, abs=0.05)
     assert values["repeated"]["diversity"] == pytest.approx(0, abs=1e-4)
     assert values["perfect"]["diversity"] == pytest.approx(1, abs=0.1)
-    assert values["perfect"]["1-NN %"] == pytest.approx(100 * 7 / 15, abs=6)  # of 15 other points 7 are of one's kind
+    assert values["perfect"]["1-NN %"] == pytest.approx(
+        100 * 7 / 15, abs=6
+    )  # of 15 other points 7 are of one's kind
     assert values["perfect"]["rec20 %"] > 90
 
 
@@ -101,8 +103,12 @@ def test_an_interrupted_evaluation_samples_only_what_is_missing(plan, tmp_path):
         except KeyboardInterrupt:
             assert attempt == 0
     assert len(calls) == 9  # four, the interrupted one again, four more
-    np.testing.assert_array_equal(rows["repeated"][0], _first_support_image(*_of(plan, episodes[0]))["repeated"])
-    protocol._model_samples(plan, episodes, 0, protocol.cached(counted, tmp_path, {"run": "another"}))
+    np.testing.assert_array_equal(
+        rows["repeated"][0], _first_support_image(*_of(plan, episodes[0]))["repeated"]
+    )
+    protocol._model_samples(
+        plan, episodes, 0, protocol.cached(counted, tmp_path, {"run": "another"})
+    )
     assert len(calls) == 17
 
 
@@ -118,11 +124,17 @@ def test_a_class_without_samples_is_one_line(plan):
 def test_classes_are_ordered_from_best_to_worst_and_drawn(plan, result):
     def good_for_even_classes(support, episode, seed):
         even = int(episode.class_name.removeprefix("glyph")) % 2 == 0
-        samples = _fresh_drawings(support, episode, seed)["perfect"] if even else np.repeat(support[:1], 64, 0)
+        samples = (
+            _fresh_drawings(support, episode, seed)["perfect"]
+            if even
+            else np.repeat(support[:1], 64, 0)
+        )
         return {"mixed": samples}
 
     mixed = protocol.evaluate(plan, good_for_even_classes)
     order = [list(plan.classes)[i] for i in protocol.class_order(mixed, "mixed")]
     assert all(int(name.removeprefix("glyph")) % 2 == 0 for name in order[:15])
     image = protocol.picture(plan, good_for_even_classes, mixed, "mixed")
-    assert image.height == 3 * (4 * 68) + 2 * 8  # three strips of a support row and three rows of samples
+    assert (
+        image.height == 3 * (4 * 68) + 2 * 8
+    )  # three strips of a support row and three rows of samples

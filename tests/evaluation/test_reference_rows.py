@@ -38,7 +38,9 @@ def test_an_affine_map_of_nothing_changes_nothing(support):
 
 
 def test_a_whole_pixel_shift_moves_the_image_and_fills_with_paper(support):
-    points = np.stack(np.meshgrid(np.arange(32), np.arange(32), indexing="xy"), -1).reshape(1, -1, 2) - [3.0, 0.0]
+    points = np.stack(np.meshgrid(np.arange(32), np.arange(32), indexing="xy"), -1).reshape(
+        1, -1, 2
+    ) - [3.0, 0.0]
     moved = reference_rows._bilinear(support[:1], points).reshape(32, 32)
     np.testing.assert_array_equal(moved[:, 3:], support[0, :, :-3, 0])
     assert (moved[:, :3] == 255).all()
@@ -46,7 +48,9 @@ def test_a_whole_pixel_shift_moves_the_image_and_fills_with_paper(support):
 
 def test_bilinear_averages_between_pixels():
     image = np.array([[0, 100], [200, 255]], np.uint8)[None, :, :, None]
-    assert reference_rows._bilinear(image, np.array([[[0.5, 0.0], [0.0, 0.5]]]))[0, :, 0].tolist() == [50, 100]
+    assert reference_rows._bilinear(image, np.array([[[0.5, 0.0], [0.0, 0.5]]]))[
+        0, :, 0
+    ].tolist() == [50, 100]
 
 
 @pytest.mark.parametrize("make", [reference_rows.small_affine, reference_rows.large_affine])
@@ -54,7 +58,9 @@ def test_affine_copies_differ_keep_their_ink_roughly_and_are_repeatable(make, su
     drawn = make(support, 64, _rng())
     np.testing.assert_array_equal(make(support, 64, _rng()), drawn)
     assert len({d.tobytes() for d in drawn}) == 64
-    assert (255 - drawn.astype(int)).mean() == pytest.approx((255 - support.astype(int)).mean(), rel=0.25)
+    assert (255 - drawn.astype(int)).mean() == pytest.approx(
+        (255 - support.astype(int)).mean(), rel=0.25
+    )
 
 
 def test_large_maps_move_more_ink_than_small_ones(support):

@@ -1,4 +1,6 @@
-"""Each statistic by another route: a closed form, brute force, an invariance, or a trap that it must not fall into."""
+"""Each statistic by another route: a closed form, brute force, an invariance, or a trap that it
+must not fall into.
+"""
 
 import math
 
@@ -21,7 +23,10 @@ def test_distances_equal_brute_force():
 def test_energy_distance_equals_brute_force_over_pairs():
     g, r = _rng().normal(size=(6, 3)), _rng(1).normal(size=(4, 3))
     between = np.mean([math.dist(x, y) for x in g for y in r])
-    within = [np.mean([math.dist(p[i], p[j]) for i in range(len(p)) for j in range(len(p)) if i != j]) for p in (g, r)]
+    within = [
+        np.mean([math.dist(p[i], p[j]) for i in range(len(p)) for j in range(len(p)) if i != j])
+        for p in (g, r)
+    ]
     assert scores.energy_distance(g, r) == pytest.approx(2 * between - sum(within), rel=1e-9)
 
 
@@ -31,7 +36,9 @@ def test_energy_distance_of_two_gaussians_in_one_dimension(mean):
     folded = 2 / math.sqrt(math.pi) * math.exp(-(mean**2) / 4) + mean * math.erf(mean / 2)
     expected = 2 * folded - 2 * 2 / math.sqrt(math.pi)
     estimates = [
-        scores.energy_distance(_rng(s).normal(size=(600, 1)), _rng(100 + s).normal(mean, 1, (600, 1)))
+        scores.energy_distance(
+            _rng(s).normal(size=(600, 1)), _rng(100 + s).normal(mean, 1, (600, 1))
+        )
         for s in range(10)
     ]
     error = np.std(estimates) / math.sqrt(10)
@@ -40,7 +47,8 @@ def test_energy_distance_of_two_gaussians_in_one_dimension(mean):
 
 def test_energy_distance_is_unbiased_for_equal_laws_even_of_few_points():
     estimates = [
-        scores.energy_distance(_rng(s).normal(size=(8, 4)), _rng(999 + s).normal(size=(5, 4))) for s in range(600)
+        scores.energy_distance(_rng(s).normal(size=(8, 4)), _rng(999 + s).normal(size=(5, 4)))
+        for s in range(600)
     ]
     assert abs(np.mean(estimates)) < 4 * np.std(estimates) / math.sqrt(600)
     assert min(estimates) < 0  # the price of being unbiased
@@ -57,7 +65,9 @@ def test_energy_distance_does_not_mind_order_shift_and_rotation_and_scales():
 
 
 def test_duplicates_are_at_distance_zero_also_where_single_precision_rounds():
-    """Far from the origin |a|² + |b|² − 2ab of equal points is not 0 in float32, and copies have many equal points."""
+    """Far from the origin |a|² + |b|² − 2ab of equal points is not 0 in float32, and copies have
+    many equal points.
+    """
     points = (_rng().normal(size=(4, 16)) + 30).astype(np.float32)
     copies = np.repeat(points, 16, axis=0)
     assert scores.distances(copies, copies).max() > 0
@@ -75,7 +85,9 @@ def test_skill_is_0_for_copies_1_for_no_distance_and_sums_before_it_divides():
     copies = np.array([1.0, 3.0])
     assert scores.skill(copies, copies) == 0
     assert scores.skill(np.zeros(2), copies) == 1
-    assert scores.skill(np.array([1.0, 0.0]), copies) == pytest.approx(0.75)  # the mean of the ratios would be .5
+    assert scores.skill(np.array([1.0, 0.0]), copies) == pytest.approx(
+        0.75
+    )  # the mean of the ratios would be .5
 
 
 def test_bootstrap_interval_holds_the_skill_narrows_with_classes_and_is_repeatable():
@@ -92,7 +104,9 @@ def test_bootstrap_interval_holds_the_skill_narrows_with_classes_and_is_repeatab
 
 
 def _world(classes=40, drawings=20, n=4, seed=0):
-    """Classes as Gaussian clouds in 16 dimensions; supports, references and held-out drawings of each."""
+    """Classes as Gaussian clouds in 16 dimensions; supports, references and held-out drawings of
+    each.
+    """
     rng = _rng(seed)
     centres = rng.normal(0, 2, (classes, 1, 16))
     points = centres + rng.normal(0, 1, (classes, drawings, 16))
@@ -113,9 +127,13 @@ def world():
 
 
 def test_trap_each_support_image_exactly_once_looks_like_real_drawings(world):
-    """Without replacement the supports are a fair draw of the class: this is why M ≥ 16·n samples are asked for."""
+    """Without replacement the supports are a fair draw of the class: this is why M ≥ 16·n samples
+    are asked for.
+    """
     support, reference, held_out, copies = world
-    assert _skill_of(support, copies, reference) == pytest.approx(_skill_of(held_out, copies, reference), abs=0.15)
+    assert _skill_of(support, copies, reference) == pytest.approx(
+        _skill_of(held_out, copies, reference), abs=0.15
+    )
     repeated = np.tile(support, (1, 16, 1))
     assert _skill_of(repeated, copies, reference) == pytest.approx(0, abs=0.1)
 
@@ -140,29 +158,39 @@ def test_real_drawings_have_skill_1(world):
 def test_recognised_counts_nearest_prototypes_by_hand():
     prototypes = np.array([[0.0], [10.0], [20.0]])
     samples = np.array([[[1.0], [9.0]], [[11.0], [10.0]], [[0.0], [1.0]]])
-    np.testing.assert_array_equal(scores.recognised(samples, prototypes, _rng(), ways=20), [0.5, 1, 0])
+    np.testing.assert_array_equal(
+        scores.recognised(samples, prototypes, _rng(), ways=20), [0.5, 1, 0]
+    )
 
 
 def test_recognised_by_chance_is_one_in_the_ways():
     samples, prototypes = _rng().normal(size=(200, 20, 8)), _rng(1).normal(size=(200, 8))
-    assert scores.recognised(samples, prototypes, _rng(2), ways=20).mean() == pytest.approx(0.05, abs=0.02)
+    assert scores.recognised(samples, prototypes, _rng(2), ways=20).mean() == pytest.approx(
+        0.05, abs=0.02
+    )
 
 
 def test_classification_accuracy_tests_held_out_drawings_on_centroids_of_samples():
     samples = np.array([[[0.0], [2.0]], [[9.0], [11.0]]])
     held_out = np.array([[[1.0], [8.0], [0.0]], [[10.0], [9.0], [12.0]]])
-    np.testing.assert_allclose(scores.classification_accuracy(samples, held_out, _rng()), [2 / 3, 1])
+    np.testing.assert_allclose(
+        scores.classification_accuracy(samples, held_out, _rng()), [2 / 3, 1]
+    )
 
 
 def test_equal_centroids_of_a_model_that_ignores_its_support_are_chance():
     samples = np.repeat(_rng().normal(size=(1, 30, 8)).astype(np.float32) + 20, 50, axis=0)
     held_out = _rng(1).normal(size=(50, 8, 8)).astype(np.float32) + 20
-    assert scores.classification_accuracy(samples, held_out, _rng(), ways=50).mean() == pytest.approx(1 / 50, rel=0.1)
+    assert scores.classification_accuracy(
+        samples, held_out, _rng(), ways=50
+    ).mean() == pytest.approx(1 / 50, rel=0.1)
 
 
 def test_diversity_ratio_by_hand_and_of_a_collapsed_model():
     held_out = [np.array([[0.0, 0.0], [2.0, 2.0]])]
-    assert scores.diversity_ratio([np.array([[0.0, 0.0], [1.0, 1.0]])], held_out) == pytest.approx(0.5)
+    assert scores.diversity_ratio([np.array([[0.0, 0.0], [1.0, 1.0]])], held_out) == pytest.approx(
+        0.5
+    )
     assert scores.diversity_ratio([np.zeros((5, 2))], held_out) == 0
 
 
@@ -170,7 +198,9 @@ def test_copy_auc_is_1_for_copies_half_for_real_0_for_strangers():
     rng = _rng()
     support, held_out = rng.normal(size=(4, 16)), rng.normal(size=(400, 16))
     assert scores.copy_auc(np.tile(support, (10, 1)), held_out, support) == 1
-    assert scores.copy_auc(rng.normal(size=(400, 16)), held_out, support) == pytest.approx(0.5, abs=0.06)
+    assert scores.copy_auc(rng.normal(size=(400, 16)), held_out, support) == pytest.approx(
+        0.5, abs=0.06
+    )
     assert scores.copy_auc(rng.normal(50, 1, (40, 16)), held_out, support) == 0
     assert scores.copy_auc(held_out, held_out, support) == 0.5  # ties count half
 
@@ -178,10 +208,16 @@ def test_copy_auc_is_1_for_copies_half_for_real_0_for_strangers():
 def test_one_nearest_neighbour_accuracy_is_half_for_real_and_1_for_what_is_far_or_repeated():
     rng = _rng()
     real = [
-        scores.one_nearest_neighbour_accuracy(rng.normal(size=(64, 5)), rng.normal(size=(8, 5))) for _ in range(300)
+        scores.one_nearest_neighbour_accuracy(rng.normal(size=(64, 5)), rng.normal(size=(8, 5)))
+        for _ in range(300)
     ]
-    assert np.mean(real) == pytest.approx(7 / 15, abs=0.02)  # of 15 other points 7 are of one's kind
-    assert scores.one_nearest_neighbour_accuracy(rng.normal(99, 1, (64, 5)), rng.normal(size=(8, 5))) == 1
+    assert np.mean(real) == pytest.approx(
+        7 / 15, abs=0.02
+    )  # of 15 other points 7 are of one's kind
+    assert (
+        scores.one_nearest_neighbour_accuracy(rng.normal(99, 1, (64, 5)), rng.normal(size=(8, 5)))
+        == 1
+    )
     one = np.repeat(rng.normal(size=(1, 5)), 64, axis=0)
     assert scores.one_nearest_neighbour_accuracy(one, rng.normal(size=(8, 5))) >= 0.5
 

@@ -1,4 +1,6 @@
-"""One small run and one export of each kind for the whole session; and a session that does not check what it is fed."""
+"""One small run and one export of each kind for the whole session; and a session that does not
+check what it is fed.
+"""
 
 import dataclasses
 import io
@@ -19,7 +21,9 @@ from figr_tf.gan import adaptation
 from figr_tf.gan.settings import Settings
 from tests.conftest import TINY, untrained_run
 
-LIMITS = Limits(max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3)
+LIMITS = Limits(
+    max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3
+)
 REQUEST = saved_model.Request(
     run=pathlib.Path(),
     kind="generate",
@@ -51,7 +55,9 @@ def model(run_folder):
 
 @pytest.fixture(scope="session")
 def exported(run_folder, tmp_path_factory) -> saved_model.Export:
-    return saved_model.export(REQUEST._replace(run=run_folder), tmp_path_factory.mktemp("models") / "figr", None)
+    return saved_model.export(
+        REQUEST._replace(run=run_folder), tmp_path_factory.mktemp("models") / "figr", None
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,9 @@ def saved(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec([], tf.float32, "x")])
     def add_up(x):
         tf.exp(x, name="unused")
-        return tf.add_n([tf.square(x, name="z"), tf.sin(x, name="scope/a10"), tf.cos(x, name="scope/a9")])
+        return tf.add_n(
+            [tf.square(x, name="z"), tf.sin(x, name="scope/a10"), tf.cos(x, name="scope/a9")]
+        )
 
     module = tf.Module()
     module.add_up = add_up

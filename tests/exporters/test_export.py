@@ -67,7 +67,10 @@ def test_leftovers_are_removed_and_versions_kept(quick, tmp_path):
 
 
 def test_two_exports_into_one_folder_wait_for_each_other(quick, tmp_path):
-    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(UserError, match="another process is exporting there"):
+    with (
+        filelock.FileLock(tmp_path / ".lock"),
+        pytest.raises(UserError, match="another process is exporting there"),
+    ):
         quick(tmp_path)
     assert quick(tmp_path).path == tmp_path / "1"
 
@@ -91,15 +94,18 @@ def test_a_failed_export_leaves_nothing(monkeypatch, run_folder, tmp_path):
 
 
 def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
-    with pytest.raises(UserError, match=r"default num_inner_steps=50 is above --max_num_inner_steps=20"):
+    with pytest.raises(
+        UserError, match=r"default num_inner_steps=50 is above --max_num_inner_steps=20"
+    ):
         saved_model.export(REQUEST._replace(run=run_folder, num_inner_steps=50), tmp_path, None)
 
 
 def test_a_reloaded_export_draws_what_the_model_draws_but_for_the_rounding_of_a_difference_of_weights(
     exported, exported_tasks
 ):
-    """To the bit, since a graph that Grappler has optimised otherwise rounds otherwise, and the inner loop magnifies
-    it: here to 9e-7, in a ResNet of h = 4 to a twentieth. The answer of `adapt` is a difference and rounds once.
+    """To the bit, since a graph that Grappler has optimised otherwise rounds otherwise, and the
+    inner loop magnifies it: here to 9e-7, in a ResNet of h = 4 to a twentieth. The answer of
+    `adapt` is a difference and rounds once.
     """
     assert exported_tasks.difference == 0
     assert exported.difference < 1e-6
@@ -140,28 +146,49 @@ def test_warm_up_requests_cover_every_signature_and_filter_and_succeed(exported,
 
 def test_the_card_names_training_limits_and_licence(exported):
     card = (exported.path / "assets.extra/MODEL_CARD.md").read_text()
-    for text in ("glyphs, 4 classes", "12 meta-steps", "dcgan, h = 2, 16×16×1", "Not evaluated", "nobody else's data"):
+    for text in (
+        "glyphs, 4 classes",
+        "12 meta-steps",
+        "dcgan, h = 2, 16×16×1",
+        "Not evaluated",
+        "nobody else's data",
+    ):
         assert text in card
 
 
 def _export(*arguments: str, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "exporters.export_saved_model", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folder, tmp_path):
     report = tmp_path / "evaluation.json"
-    row = {"values": dict.fromkeys(("skill critic", "skill blur", "rec20 %", "1-shot %", "diversity"), 0.5)}
+    row = {
+        "values": dict.fromkeys(
+            ("skill critic", "skill blur", "rec20 %", "1-shot %", "diversity"), 0.5
+        )
+    }
     row["values"] |= dict.fromkeys(("copy AUC", "1-NN %", "CAS100 %"), 0.25)
     rows = {"model, K = 2": row | {"intervals": {"skill critic": [0.25, 0.75]}}}
     counts = {"classes": ["a", "b"], "num_shots": 4, "num_samples": 64, "seeds": [0, 1, 2]}
     report.write_text(json.dumps({"judged": {"meta_step": 12}, "rows": rows} | counts))
     models = tmp_path / "models"
-    arguments = [f"--run={run_folder}", f"--export_dir={models}", f"--evaluation={report}", "--signatures=sample"]
+    arguments = [
+        f"--run={run_folder}",
+        f"--export_dir={models}",
+        f"--evaluation={report}",
+        "--signatures=sample",
+    ]
 
     process = _export(*arguments)
     deadline = time.monotonic() + 120
-    while not list(models.glob("unfinished-1/variables")) and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not list(models.glob("unfinished-1/variables"))
+        and time.monotonic() < deadline
+        and process.poll() is None
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -181,7 +208,10 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     ("arguments", "message"),
     [
         (["--run=/nonexistent", "--export_dir=x"], "/nonexistent: no such run folder"),
-        (["--run=x", "--export_dir=x", "--signatures=generate,paint"], "--signatures=generate,paint: choose among"),
+        (
+            ["--run=x", "--export_dir=x", "--signatures=generate,paint"],
+            "--signatures=generate,paint: choose among",
+        ),
         (["--run=x", "--export_dir=x", "--max_num_samples=0"], "--max_num_samples=0"),
         (["--run=x", "--export_dir=x", "--version=0"], "--version=0"),
     ],

@@ -1,4 +1,6 @@
-"""Every bad input is refused in one plain sentence, at once and before anything large is made, by the graph alone."""
+"""Every bad input is refused in one plain sentence, at once and before anything large is made, by
+the graph alone.
+"""
 
 import io
 import resource
@@ -40,7 +42,10 @@ def _other(file_format: str) -> bytes:
 TENSORS = {
     "no image": (UNIT[:0], "[n, 16, 16, 1] with n from 1 to 6. Received: 0"),
     "too many images": (np.zeros([7, 16, 16, 1]), "with n from 1 to 6. Received: 7"),
-    "one image without the first axis": (UNIT[0], "support_images must be [n, 16, 16, 1] in axes. Received: 3"),
+    "one image without the first axis": (
+        UNIT[0],
+        "support_images must be [n, 16, 16, 1] in axes. Received: 3",
+    ),
     "one number": (np.float32(0.5), "in axes. Received: 0"),
     "an axis too many": (UNIT[None], "in axes. Received: 5"),
     "another size": (np.zeros([2, 32, 32, 1]), "height, width or channels differ"),
@@ -57,7 +62,10 @@ FILES = {
     "a file without a list": (np.array(GOOD, object), "image_bytes must be a list"),
     "a list of lists": ([[GOOD]], "image_bytes must be a list"),
     "empty": ([GOOD, b""], "image 2 is empty"),
-    "text": ([b"hello, this is not an image at all, but text of some length"], "image 1 is not a PNG file"),
+    "text": (
+        [b"hello, this is not an image at all, but text of some length"],
+        "image 1 is not a PNG file",
+    ),
     "JPEG": ([GOOD, GOOD, _other("JPEG")], "image 3 is not a PNG file"),
     "GIF": ([_other("GIF")], "image 1 is not a PNG file"),
     "BMP": ([_other("BMP")], "image 1 is not a PNG file"),
@@ -68,17 +76,32 @@ FILES = {
     "thin bomb": ([_with_sides(2, 2_000_000)], "image 1 must be 2 to 128 pixels wide and high"),
     "side of 2³²−1": ([_with_sides(2**32 - 1, 16)], "image 1 must be 2 to 128 pixels"),
     "no pixels": ([_with_sides(0, 16)], "image 1 must be 2 to 128 pixels"),
-    "too many bytes": ([GOOD[:-12] + bytes(2**20) + GOOD[-12:]], "image 1 has more than 1048576 bytes"),
+    "too many bytes": (
+        [GOOD[:-12] + bytes(2**20) + GOOD[-12:]],
+        "image 1 has more than 1048576 bytes",
+    ),
     "damaged in the middle": ([GOOD[:45] + b"\x00\x01\x02" + GOOD[48:]], "Invalid PNG data"),
 }
 SCALARS = {
     "no samples": ({"num_samples": 0}, "num_samples must be from 1 to 32. Received: 0"),
     "negative samples": ({"num_samples": -5}, "num_samples must be from 1 to 32. Received: -5"),
-    "two million samples": ({"num_samples": 2_000_000}, "num_samples must be from 1 to 32. Received: 2000000"),
-    "negative steps": ({"num_inner_steps": -1}, "num_inner_steps must be from 0 to 20. Received: -1"),
-    "a billion steps": ({"num_inner_steps": 10**9}, "num_inner_steps must be from 0 to 20. Received: 1000000000"),
+    "two million samples": (
+        {"num_samples": 2_000_000},
+        "num_samples must be from 1 to 32. Received: 2000000",
+    ),
+    "negative steps": (
+        {"num_inner_steps": -1},
+        "num_inner_steps must be from 0 to 20. Received: -1",
+    ),
+    "a billion steps": (
+        {"num_inner_steps": 10**9},
+        "num_inner_steps must be from 0 to 20. Received: 1000000000",
+    ),
     "negative seed": ({"seed": -1}, "seed must be from 0 to 9007199254740991. Received: -1"),
-    "seed of 2⁵³": ({"seed": 2**53}, "seed must be from 0 to 9007199254740991. Received: 9007199254740992"),
+    "seed of 2⁵³": (
+        {"seed": 2**53},
+        "seed must be from 0 to 9007199254740991. Received: 9007199254740992",
+    ),
     "samples in a list": ({"num_samples": [4]}, "num_samples must be one number, without axes"),
     "a thousand seeds": ({"seed": np.zeros(1000)}, "seed must be one number, without axes"),
 }
@@ -132,7 +155,11 @@ def test_deltas_that_are_not_of_this_model_are_refused(warm, exported):
     for bad_delta, bad_fingerprint, sentence in (
         (delta, fingerprint + 1, "fingerprint is of another model"),
         (delta, [fingerprint, fingerprint], "fingerprint is of another model"),
-        (delta[1:], fingerprint, f"generator_delta must hold {length} items. Received: {length - 1}"),
+        (
+            delta[1:],
+            fingerprint,
+            f"generator_delta must hold {length} items. Received: {length - 1}",
+        ),
         (delta[None], fingerprint, "generator_delta must be a list"),
         (delta + np.nan, fingerprint, "generator_delta must be finite numbers"),
         (delta + 1e38, fingerprint, "the adaptation diverged"),
@@ -144,4 +171,6 @@ def test_a_refused_request_leaves_the_next_one_as_it_was(warm):
     before = warm.predict("generate", image_bytes=[GOOD], seed=3)["png_bytes"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         warm.predict("generate", image_bytes=[b"junk"], seed=3)
-    np.testing.assert_array_equal(warm.predict("generate", image_bytes=[GOOD], seed=3)["png_bytes"], before)
+    np.testing.assert_array_equal(
+        warm.predict("generate", image_bytes=[GOOD], seed=3)["png_bytes"], before
+    )

@@ -18,7 +18,9 @@ def decoders():
     files = tf.TensorSpec([None], tf.string)
 
     def decoder(channels):
-        return tf.function(lambda f: png.decode_images(f, SIZE, channels, Limits()), [files], autograph=False)
+        return tf.function(
+            lambda f: png.decode_images(f, SIZE, channels, Limits()), [files], autograph=False
+        )
 
     return {channels: decoder(channels) for channels in (1, 3)}
 
@@ -41,10 +43,14 @@ FILES = {
     "grey": png_file(_colours().convert("L")),
     "grey, 16 bit": png_file(Image.fromarray(_noise(40, 40, dtype=np.uint16))),
     "grey and alpha": png_file(Image.fromarray(_noise(40, 40, 4)).convert("LA")),
-    "grey with a transparent value": png_file(_colours().convert("L"), transparency=int(_noise(40, 40, 3)[0, 0, 0])),
+    "grey with a transparent value": png_file(
+        _colours().convert("L"), transparency=int(_noise(40, 40, 3)[0, 0, 0])
+    ),
     "colour": png_file(_colours()),
     "colour and alpha": png_file(Image.fromarray(_noise(40, 40, 4))),
-    "colour with a transparent one": png_file(_colours(), transparency=tuple(map(int, _noise(40, 40, 3)[5, 7]))),
+    "colour with a transparent one": png_file(
+        _colours(), transparency=tuple(map(int, _noise(40, 40, 3)[5, 7]))
+    ),
     "palette": png_file(_few_colours(200)),
     "palette, 4 bit": png_file(_few_colours(16), bits=4),
     "palette, 2 bit": png_file(_few_colours(4), bits=2),
@@ -64,11 +70,25 @@ def test_every_kind_of_png_gives_the_bytes_of_figr_tf(decoders, kind, channels):
 
 
 @pytest.mark.parametrize(
-    "shape", [(16, 16), (17, 17), (15, 15), (2, 2), (64, 64), (333, 333), (17, 40), (41, 18), (2, 9), (1000, 501)]
+    "shape",
+    [
+        (16, 16),
+        (17, 17),
+        (15, 15),
+        (2, 2),
+        (64, 64),
+        (333, 333),
+        (17, 40),
+        (41, 18),
+        (2, 9),
+        (1000, 501),
+    ],
 )
 def test_every_size_and_form_gives_the_bytes_of_figr_tf(decoders, shape):
     data = png_file(Image.fromarray(_noise(*shape)))
-    np.testing.assert_array_equal(decoders[1](tf.constant([data]))[0], images.decode_image(data, SIZE, 1))
+    np.testing.assert_array_equal(
+        decoders[1](tf.constant([data]))[0], images.decode_image(data, SIZE, 1)
+    )
 
 
 def test_a_file_is_decoded_the_same_whatever_stands_beside_it(decoders):

@@ -52,10 +52,14 @@ def test_signatures_have_no_inner_steps_and_the_contract_says_the_same(server, e
 def test_a_server_draws_what_the_model_draws(server, shipped, files):
     support = shipped.read_support(ROOT / "examples/fish")
     right = shipped.generate(support, 9, seed=2**40 + 5).astype(int)
-    drawn = server.predict("generate", image_bytes=files, num_samples=9, seed=2**40 + 5)["png_bytes"]
+    drawn = server.predict("generate", image_bytes=files, num_samples=9, seed=2**40 + 5)[
+        "png_bytes"
+    ]
     assert np.abs(np.stack([read_png(data) for data in drawn]).astype(int) - right).max() <= 1
     unit = support / np.float32(255)
-    images = server.predict("generate_tensor", support_images=unit, num_samples=9, seed=2**40 + 5)["images"]
+    images = server.predict("generate_tensor", support_images=unit, num_samples=9, seed=2**40 + 5)[
+        "images"
+    ]
     np.testing.assert_allclose(255 * images, right, atol=0.51)
     assert len(server.predict("serving_default", image_bytes=files)["png_bytes"]) == 4
 
@@ -80,12 +84,16 @@ def test_bad_requests_end_with_a_sentence(server, inputs, sentence):
 
 
 def test_blank_paper_gives_finite_blank_paper(server):
-    images = server.predict("generate_tensor", support_images=np.ones((2, 32, 32, 1)), num_samples=8)["images"]
+    images = server.predict(
+        "generate_tensor", support_images=np.ones((2, 32, 32, 1)), num_samples=8
+    )["images"]
     np.testing.assert_array_equal(images, 1)
 
 
 def test_the_documented_way_works_in_other_tensorflow_code_without_this_project(exported):
-    example = re.findall(r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL)[1]
+    example = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL
+    )[1]
     code = f"""
 import sys
 sys.modules["figr_tf"] = sys.modules["keras"] = None
@@ -94,12 +102,15 @@ support_images = tf.ones([3, 32, 32, 1])
 {example.replace("models/omniglot-32-redraw/1", str(exported.path))}
 print(images.shape)
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120
+    )
     assert result.stdout == "(16, 32, 32, 1)\n", result.stderr
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "tasks"}, {"num_inner_steps": 10}, {"signature_names": ("generate", "adapt")}]
+    "wrong",
+    [{"kind": "tasks"}, {"num_inner_steps": 10}, {"signature_names": ("generate", "adapt")}],
 )
 def test_what_needs_an_inner_loop_is_refused(wrong, tmp_path):
     with pytest.raises(UserError, match="omniglot-32-redraw: has no inner loop"):

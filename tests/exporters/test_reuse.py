@@ -43,11 +43,17 @@ def figr(exported):
 
 
 def test_the_documented_example_runs_where_figr_tf_and_keras_cannot_be_imported(exported, tmp_path):
-    example, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL)
-    constants = f"MODEL, SIZE, LATENT_DIM = {str(exported.path)!r}, {TINY.image_size}, {TINY.latent_dim}\n"
+    example, _ = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/saved-model.md").read_text(), re.DOTALL
+    )
+    constants = (
+        f"MODEL, SIZE, LATENT_DIM = {str(exported.path)!r}, {TINY.image_size}, {TINY.latent_dim}\n"
+    )
     script = tmp_path / "example.py"
     script.write_text(_WITHOUT_OURS + constants + example + _CHECKS)
-    result = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert result.stdout == "all there\n", result.stderr
 
 
@@ -77,11 +83,15 @@ def test_gradients_with_respect_to_latents_are_those_of_finite_differences(figr,
         return np.sum(figr.generate(weights, latents + distance * direction), dtype=np.float64)
 
     step = 1e-3
-    assert float(slope(latents)) == pytest.approx((brightness(step) - brightness(-step)) / (2 * step), rel=0.02)
+    assert float(slope(latents)) == pytest.approx(
+        (brightness(step) - brightness(-step)) / (2 * step), rel=0.02
+    )
 
 
 def test_typed_methods_refuse_what_signatures_refuse(figr, support):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"must lie in \[0, 1\]"):
         figr.adapt(tf.constant(support, tf.float32))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="num_inner_steps must be from 0 to 20"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="num_inner_steps must be from 0 to 20"
+    ):
         figr.adapt(tf.constant(support / 255.0, tf.float32), 21)

@@ -1,4 +1,6 @@
-"""The inner loop: its arithmetic against NumPy on linear networks, and what it promises about seeds and state."""
+"""The inner loop: its arithmetic against NumPy on linear networks, and what it promises about seeds
+and state.
+"""
 
 import math
 
@@ -26,7 +28,9 @@ def adapt(networks, weights, support, num_inner_steps, step, seed):
 @pytest.fixture(scope="module")
 def tiny_adapt(tiny_networks):
     """Traced once: every number goes in as a tensor."""
-    traced = tf.function(lambda weights, support, k, seed: adapt(tiny_networks, weights, support, k, STEP, seed))
+    traced = tf.function(
+        lambda weights, support, k, seed: adapt(tiny_networks, weights, support, k, STEP, seed)
+    )
 
     def call(weights, support, num_inner_steps, seed=SEED):
         return traced(weights, support, tf.constant(num_inner_steps), seed)
@@ -35,7 +39,9 @@ def tiny_adapt(tiny_networks):
 
 
 def _equal(a: Weights, b: Weights) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True))
+    return all(
+        np.array_equal(x, y) for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True)
+    )
 
 
 class _Linear(layers.PureLayer):
@@ -59,15 +65,23 @@ def _linear_networks() -> Networks:
 
 
 def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed):
-    """Algorithm 1's inner loop by hand; ∇w of (‖w‖ − 1)² is 2 (‖w‖ − 1) w / ‖w‖ wherever the interpolates lie."""
+    """Algorithm 1's inner loop by hand; ∇w of (‖w‖ − 1)² is 2 (‖w‖ − 1) w / ‖w‖ wherever the
+    interpolates lie.
+    """
     n = len(support)
     for k in range(num_inner_steps):
         step_seed = tf.random.fold_in(seed, k, alg="philox")
         latent_seed = tf.random.split(step_seed, 2, alg="philox")[0]
-        z_discriminator, z_generator = random.standard_normal([2, n, a.shape[0]], latent_seed).numpy()
+        z_discriminator, z_generator = random.standard_normal(
+            [2, n, a.shape[0]], latent_seed
+        ).numpy()
         generated = z_discriminator @ a
         norm = np.linalg.norm(w)
-        w = w - rate * (generated.mean(0) - support.reshape(n, -1).mean(0) + penalty_weight * 2 * (norm - 1) * w / norm)
+        w = w - rate * (
+            generated.mean(0)
+            - support.reshape(n, -1).mean(0)
+            + penalty_weight * 2 * (norm - 1) * w / norm
+        )
         a = a - rate * -np.outer(z_generator.mean(0), w)
     return a, w
 
@@ -78,7 +92,14 @@ def test_inner_loop_equals_algorithm_1_in_numpy():
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     support = rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32)
     weights = Weights((tf.constant(a),), (tf.constant(w[:, None]),))
-    adapted = adapt(networks, weights, tf.constant(support), 3, InnerStep(0.1, gradient_penalty_weight=7.0), SEED)
+    adapted = adapt(
+        networks,
+        weights,
+        tf.constant(support),
+        3,
+        InnerStep(0.1, gradient_penalty_weight=7.0),
+        SEED,
+    )
     expected_a, expected_w = _numpy_inner_loop(a, w, support, 3, 0.1, 7.0, SEED)
     np.testing.assert_allclose(adapted.generator[0], expected_a, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(adapted.discriminator[0][:, 0], expected_w, rtol=1e-5, atol=1e-6)
@@ -88,7 +109,9 @@ def test_zero_steps_return_the_weights(tiny_adapt, tiny_weights, tiny_support):
     assert _equal(tiny_adapt(tiny_weights, tiny_support, 0), tiny_weights)
 
 
-def test_no_variable_is_touched_and_both_networks_move(tiny_networks, tiny_adapt, tiny_weights, tiny_support):
+def test_no_variable_is_touched_and_both_networks_move(
+    tiny_networks, tiny_adapt, tiny_weights, tiny_support
+):
     adapted = tiny_adapt(tiny_weights, tiny_support, 2)
     assert _equal(adaptation.weights_of(tiny_networks), tiny_weights)
     for before, after in zip(tiny_weights, adapted, strict=True):
@@ -96,7 +119,9 @@ def test_no_variable_is_touched_and_both_networks_move(tiny_networks, tiny_adapt
         assert all(np.isfinite(a).all() for a in after)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tiny_adapt, tiny_weights, tiny_support):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
+    tiny_adapt, tiny_weights, tiny_support
+):
     first, again = (tiny_adapt(tiny_weights, tiny_support, 2) for _ in range(2))
     other = tiny_adapt(tiny_weights, tiny_support, 2, stateless_seed(6))
     assert _equal(first, again)
@@ -107,7 +132,9 @@ EVERYTHING = InnerStep(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
 
 
 @pytest.mark.parametrize("step", [STEP, EVERYTHING])
-def test_steps_taken_in_two_goes_equal_those_in_one(step, tiny_networks, tiny_weights, tiny_support):
+def test_steps_taken_in_two_goes_equal_those_in_one(
+    step, tiny_networks, tiny_weights, tiny_support
+):
     """Adam's moments and the average go along."""
 
     @tf.function
@@ -170,11 +197,15 @@ def test_a_drawn_batch_holds_no_image_twice_before_all_are_in_it():
         many = adaptation.choose(images, 7, stateless_seed(seed)).numpy().ravel()
         assert len(set(few)) == 3
         assert sorted(np.bincount(many.astype(int), minlength=5)) == [1, 1, 1, 2, 2]
-    drawn = {tuple(adaptation.choose(images, 3, stateless_seed(k)).numpy().ravel()) for k in range(20)}
+    drawn = {
+        tuple(adaptation.choose(images, 3, stateless_seed(k)).numpy().ravel()) for k in range(20)
+    }
     assert len(drawn) > 10
 
 
-def test_samples_are_drawn_with_the_average_over_the_steps(tiny_networks, tiny_weights, tiny_support):
+def test_samples_are_drawn_with_the_average_over_the_steps(
+    tiny_networks, tiny_weights, tiny_support
+):
     step = InnerStep(1e-2, average_decay=0.4)
     state, twin = adaptation.start(tiny_weights, step), [w.numpy() for w in tiny_weights.generator]
     for count in range(3):
@@ -208,7 +239,9 @@ def test_jitter_shows_paper_where_there_was_nothing():
     assert np.mean(shifted == -1.0) > 0.9
 
 
-@pytest.mark.parametrize("field", [{"optimizer": "rmsprop"}, {"batch_size": 0}, {"average_decay": 1.0}])
+@pytest.mark.parametrize(
+    "field", [{"optimizer": "rmsprop"}, {"batch_size": 0}, {"average_decay": 1.0}]
+)
 def test_impossible_options_are_refused(field):
     with pytest.raises(ValueError, match="Received"):
         InnerStep(**field)
@@ -230,7 +263,9 @@ def test_the_loop_is_a_loop_in_the_graph(tiny_networks, tiny_weights, tiny_suppo
     assert sum("While" in kind for kind in operations) == 1
 
 
-@pytest.mark.parametrize("step", [InnerStep(1e-2, "bce", 0.0), InnerStep(1e-2, "wasserstein", 10.0, "pixel")])
+@pytest.mark.parametrize(
+    "step", [InnerStep(1e-2, "bce", 0.0), InnerStep(1e-2, "wasserstein", 10.0, "pixel")]
+)
 def test_other_objectives_give_finite_and_different_weights(
     step, tiny_networks, tiny_adapt, tiny_weights, tiny_support
 ):
@@ -239,15 +274,20 @@ def test_other_objectives_give_finite_and_different_weights(
     assert not _equal(adapted, tiny_adapt(tiny_weights, tiny_support, 1))
 
 
-def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(tiny_networks, tiny_weights, tiny_support):
+def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(
+    tiny_networks, tiny_weights, tiny_support
+):
     """The sign of the discriminator's step, by its purpose."""
     no_penalty = InnerStep(1e-3, gradient_penalty_weight=0.0)
     adapted = adapt(tiny_networks, tiny_weights, tiny_support, 5, no_penalty, SEED)
-    fake = adaptation.generate_images(tiny_networks, tiny_weights.generator, random.standard_normal([8, 8], SEED))
+    fake = adaptation.generate_images(
+        tiny_networks, tiny_weights.generator, random.standard_normal([8, 8], SEED)
+    )
 
     def gap(weights):
         real_scores, fake_scores = (
-            apply_network(tiny_networks.discriminator, weights.discriminator, images) for images in (tiny_support, fake)
+            apply_network(tiny_networks.discriminator, weights.discriminator, images)
+            for images in (tiny_support, fake)
         )
         return float(tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores))
 
@@ -269,10 +309,14 @@ def _straightforward(x, slope, scale, offset):
     return centred / tf.sqrt(variance + 1e-5) * scale + offset
 
 
-def test_the_lean_inner_step_changes_no_result(tiny_networks, tiny_weights, tiny_support, monkeypatch):
+def test_the_lean_inner_step_changes_no_result(
+    tiny_networks, tiny_weights, tiny_support, monkeypatch
+):
     lean = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerStep(), SEED)
     monkeypatch.setattr(layers, "prelu_layer_norm", _straightforward)
     plain = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerStep(), SEED)
-    for start, ours, expected in zip(*map(tf.nest.flatten, (tiny_weights, lean, plain)), strict=True):
+    for start, ours, expected in zip(
+        *map(tf.nest.flatten, (tiny_weights, lean, plain)), strict=True
+    ):
         largest = np.abs(expected).max() + np.abs(expected - start).max()
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * largest)

@@ -36,7 +36,9 @@ def test_samples_are_bytes_of_the_asked_number_and_repeatable(model, support):
 
 def test_more_samples_begin_with_the_same_ones(model, support):
     np.testing.assert_allclose(
-        model.generate(support, num_samples=8, seed=7)[:5], model.generate(support, num_samples=5, seed=7), atol=1
+        model.generate(support, num_samples=8, seed=7)[:5],
+        model.generate(support, num_samples=5, seed=7),
+        atol=1,
     )
 
 
@@ -55,7 +57,9 @@ def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
     adapted = adaptation.adapt(model.networks, state, unit, 2, inner, seed).weights
     latents = generation.sample_latents(model.networks, 4, 7)
     expected = adaptation.generate_images(model.networks, adapted.generator, latents)
-    np.testing.assert_allclose(model.generate(support, 4, 7), images.to_uint8(expected.numpy()), atol=1)
+    np.testing.assert_allclose(
+        model.generate(support, 4, 7), images.to_uint8(expected.numpy()), atol=1
+    )
 
 
 def test_the_frames_of_an_adaptation_begin_unadapted_and_end_with_the_samples(model, support):
@@ -124,7 +128,9 @@ def test_support_errors_name_the_file(model, tmp_path):
 
 def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, support):
     model = figr_tf.load(run_folder)
-    model.settings = dataclasses.replace(model.settings, inner=adaptation.InnerStep(learning_rate=1e30))
+    model.settings = dataclasses.replace(
+        model.settings, inner=adaptation.InnerStep(learning_rate=1e30)
+    )
     with pytest.raises(UserError, match="diverged within 3 inner steps"):
         model.generate(support, num_inner_steps=3)
     *_, last = model.samples_along(support, [0, 3], 2)

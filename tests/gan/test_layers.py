@@ -14,8 +14,12 @@ def test_prelu_layer_norm_by_hand():
     scale, offset = rng.normal(size=(2, 4, 4, 3)).astype(np.float32)
     slope = np.array([0.25, 0.5, -0.1], np.float32)
     activated = np.where(x > 0, x, slope * x)
-    expected = np.stack([(e - e.mean()) / np.sqrt(e.var() + 1e-5) for e in activated]) * scale + offset
-    result = layers.prelu_layer_norm(tf.constant(x), tf.constant(slope), tf.constant(scale), tf.constant(offset))
+    expected = (
+        np.stack([(e - e.mean()) / np.sqrt(e.var() + 1e-5) for e in activated]) * scale + offset
+    )
+    result = layers.prelu_layer_norm(
+        tf.constant(x), tf.constant(slope), tf.constant(scale), tf.constant(offset)
+    )
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -49,14 +53,19 @@ def test_first_and_second_derivatives_equal_the_automatic_ones(traced, shape):
         return gradient, *outer.gradient(total, [x, slope, scale, offset])
 
     lean_derivatives = tf.function(derivatives, autograph=False) if traced else derivatives
-    for ours, automatic in zip(lean_derivatives(layers.prelu_layer_norm), derivatives(_straightforward), strict=True):
+    for ours, automatic in zip(
+        lean_derivatives(layers.prelu_layer_norm), derivatives(_straightforward), strict=True
+    ):
         np.testing.assert_allclose(ours, automatic, rtol=1e-9, atol=1e-12)
 
 
 def test_second_derivative_agrees_with_finite_differences():
     rng = np.random.default_rng(2)
     x, weight, direction = (tf.constant(rng.normal(size=(2, 3, 3, 2))) for _ in range(3))
-    slope, scale, offset = tf.constant([0.2, 0.4], tf.float64), *tf.unstack(tf.constant(rng.normal(size=(2, 3, 3, 2))))
+    slope, scale, offset = (
+        tf.constant([0.2, 0.4], tf.float64),
+        *tf.unstack(tf.constant(rng.normal(size=(2, 3, 3, 2)))),
+    )
 
     def gradient(x):
         with tf.GradientTape() as tape:
@@ -68,7 +77,9 @@ def test_second_derivative_agrees_with_finite_differences():
         tape.watch(x)
         projected = tf.reduce_sum(direction * gradient(x))
     step = 1e-6
-    numeric = tf.reduce_sum(direction * (gradient(x + step * direction) - gradient(x - step * direction))) / (2 * step)
+    numeric = tf.reduce_sum(
+        direction * (gradient(x + step * direction) - gradient(x - step * direction))
+    ) / (2 * step)
     exact = tf.reduce_sum(tape.gradient(projected, x) * direction)
     np.testing.assert_allclose(exact, numeric, rtol=1e-6)
 
@@ -86,7 +97,9 @@ def test_what_cannot_be_differentiated_twice_says_so():
 
 
 def _keras_twin(unit: layers.ConvUnit, shape: tuple[int, ...]) -> keras.Model:
-    """Keras' own Conv2D, PReLU and LayerNormalization with the unit's weights, made different from their start."""
+    """Keras' own Conv2D, PReLU and LayerNormalization with the unit's weights, made different from
+    their start.
+    """
     rng = np.random.default_rng(1)
     unit.build((None, *shape))
     for variable in unit.trainable_variables:
@@ -101,7 +114,13 @@ def _keras_twin(unit: layers.ConvUnit, shape: tuple[int, ...]) -> keras.Model:
     )
     values = {v.name: v.numpy() for v in unit.trainable_variables}
     stack.set_weights(
-        [values["kernel"], values["bias"], values["slope"].reshape(1, 1, -1), values["scale"], values["offset"]]
+        [
+            values["kernel"],
+            values["bias"],
+            values["slope"].reshape(1, 1, -1),
+            values["scale"],
+            values["offset"],
+        ]
     )
     return stack
 
@@ -142,5 +161,7 @@ def test_dense_unit_has_one_slope_per_value():
     v = {variable.name: variable.numpy() for variable in unit.trainable_variables}
     y = x.numpy() @ v["kernel"] + v["bias"]
     y = np.where(y > 0, y, v["slope"] * y)
-    y = (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5) * v["scale"] + v["offset"]
+    y = (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5) * v["scale"] + v[
+        "offset"
+    ]
     np.testing.assert_allclose(unit(x), y, rtol=1e-4, atol=1e-5)

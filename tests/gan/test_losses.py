@@ -20,8 +20,12 @@ def test_bce_values_by_hand():
 
     real, generated = REAL.numpy(), GENERATED.numpy()
     expected = -np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(generated)).mean()
-    np.testing.assert_allclose(losses.discriminator_loss("bce", REAL, GENERATED), expected, rtol=1e-6)
-    np.testing.assert_allclose(losses.generator_loss("bce", GENERATED), -np.log(sigmoid(generated)).mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.discriminator_loss("bce", REAL, GENERATED), expected, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        losses.generator_loss("bce", GENERATED), -np.log(sigmoid(generated)).mean(), rtol=1e-6
+    )
 
 
 def test_bce_is_finite_for_extreme_scores():
@@ -31,8 +35,12 @@ def test_bce_is_finite_for_extreme_scores():
 
 @pytest.mark.parametrize("loss", losses.LOSSES)
 def test_better_scores_mean_lower_losses(loss):
-    assert losses.discriminator_loss(loss, REAL + 1, GENERATED) < losses.discriminator_loss(loss, REAL, GENERATED)
-    assert losses.discriminator_loss(loss, REAL, GENERATED - 1) < losses.discriminator_loss(loss, REAL, GENERATED)
+    assert losses.discriminator_loss(loss, REAL + 1, GENERATED) < losses.discriminator_loss(
+        loss, REAL, GENERATED
+    )
+    assert losses.discriminator_loss(loss, REAL, GENERATED - 1) < losses.discriminator_loss(
+        loss, REAL, GENERATED
+    )
     assert losses.generator_loss(loss, GENERATED + 1) < losses.generator_loss(loss, GENERATED)
 
 
@@ -43,15 +51,21 @@ def _sum_times(factor):
 def test_penalty_of_a_linear_discriminator_by_hand():
     """D(x) = 2·Σx on 2×2 pixels: image gradient of norm √(4·2²) = 4, pixel gradients of norm 2."""
     images = tf.random.stateless_normal([3, 2, 2, 1], [0, 0])
-    np.testing.assert_allclose(losses.gradient_penalty(_sum_times(2.0), images, "image"), 9.0, rtol=1e-6)
-    np.testing.assert_allclose(losses.gradient_penalty(_sum_times(2.0), images, "pixel"), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.gradient_penalty(_sum_times(2.0), images, "image"), 9.0, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        losses.gradient_penalty(_sum_times(2.0), images, "pixel"), 1.0, rtol=1e-6
+    )
 
 
 def test_pixel_norm_is_taken_over_the_channels():
     """Three channels of slope 2 in each pixel: norm √12."""
     images = tf.zeros([2, 2, 2, 3])
     expected = (np.sqrt(12) - 1) ** 2
-    np.testing.assert_allclose(losses.gradient_penalty(_sum_times(2.0), images, "pixel"), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.gradient_penalty(_sum_times(2.0), images, "pixel"), expected, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("norm", losses.GRADIENT_PENALTY_NORMS)
@@ -66,7 +80,9 @@ def test_penalty_and_its_gradient_are_finite_where_the_discriminator_is_flat(nor
 
 
 def _loss_of_2018(w, real, generated, interpolates):
-    """The released code: target +1 for real, −1 for generated, one mean over all 2n, penalty weight 10."""
+    """The released code: target +1 for real, −1 for generated, one mean over all 2n, penalty weight
+    10.
+    """
 
     def score(images):
         return tf.linalg.matvec(tf.reshape(images, [-1, 4]), w)[:, tf.newaxis]
@@ -85,7 +101,9 @@ def _our_loss(w, real, generated, interpolates):
 
 
 def test_update_equals_that_of_the_2018_code_up_to_sign_with_twice_the_penalty_weight_and_half_the_rate():
-    real, generated, interpolates = (tf.random.stateless_normal([2, 2, 2, 1], [seed, 0]) for seed in range(3))
+    real, generated, interpolates = (
+        tf.random.stateless_normal([2, 2, 2, 1], [seed, 0]) for seed in range(3)
+    )
     w = tf.constant([0.3, -0.8, 0.5, 0.1])
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(w)

@@ -8,9 +8,12 @@ from figr_tf.gan.networks import NetworkSpec, build_networks, parameter_count
 
 
 @pytest.mark.parametrize(
-    ("hidden", "generator", "discriminator"), [(64, 57_399_745, 20_422_081), (16, 3_774_577, 1_580_401)]
+    ("hidden", "generator", "discriminator"),
+    [(64, 57_399_745, 20_422_081), (16, 3_774_577, 1_580_401)],
 )
-def test_resnet_pair_has_the_parameter_counts_of_the_released_code(hidden, generator, discriminator):
+def test_resnet_pair_has_the_parameter_counts_of_the_released_code(
+    hidden, generator, discriminator
+):
     pair = build_networks(NetworkSpec(hidden=hidden))
     assert [parameter_count(model) for model in pair] == [generator, discriminator]
 
@@ -34,12 +37,16 @@ def test_shapes_and_ranges_for_any_size_and_colour(architecture, image_size, cha
 def test_every_example_is_scored_on_its_own(tiny_networks):
     images = tf.random.stateless_uniform([4, 16, 16, 1], [0, 0], -1, 1)
     alone = [float(tiny_networks.discriminator(images[i : i + 1])[0, 0]) for i in range(4)]
-    np.testing.assert_allclose(tiny_networks.discriminator(images)[:, 0], alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        tiny_networks.discriminator(images)[:, 0], alone, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_the_same_seed_builds_the_same_weights_and_another_seed_others():
     spec = NetworkSpec(image_size=16, hidden=1)
-    first, again, other = (build_networks(spec, seed).generator.get_weights()[0] for seed in (1, 1, 2))
+    first, again, other = (
+        build_networks(spec, seed).generator.get_weights()[0] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0
 
@@ -75,7 +82,9 @@ def test_unknown_json_fields_are_refused():
 
 
 def test_a_users_keras_configuration_does_not_change_the_networks(monkeypatch):
-    expected = [parameter_count(model) for model in build_networks(NetworkSpec(image_size=16, hidden=1))]
+    expected = [
+        parameter_count(model) for model in build_networks(NetworkSpec(image_size=16, hidden=1))
+    ]
     before = keras.config.image_data_format()
     try:
         keras.config.set_image_data_format("channels_first")

@@ -21,10 +21,14 @@ def stub(tmp_path_factory):
 def _real_server() -> object:
     missing = shutil.which("tensorflow_model_server") is None
     skip = pytest.mark.skipif(missing, reason="no tensorflow_model_server on PATH")
-    return pytest.param(processes.start_tensorflow_serving, id="tensorflow_model_server", marks=skip)
+    return pytest.param(
+        processes.start_tensorflow_serving, id="tensorflow_model_server", marks=skip
+    )
 
 
-@pytest.fixture(scope="session", params=[pytest.param(processes.start_embedded, id="embedded"), _real_server()])
+@pytest.fixture(
+    scope="session", params=[pytest.param(processes.start_embedded, id="embedded"), _real_server()]
+)
 def server(request, stub):
     """One server for all tests that leave it as it is."""
     with request.param(stub) as served:
@@ -33,7 +37,9 @@ def server(request, stub):
 
 @pytest.fixture(params=["grpc", "rest"])
 def model(request, server):
-    with remote.RemoteModel(remote.Endpoint(getattr(server, request.param)), retry_for=0) as connected:
+    with remote.RemoteModel(
+        remote.Endpoint(getattr(server, request.param)), retry_for=0
+    ) as connected:
         yield connected
 
 

@@ -48,11 +48,18 @@ def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
 
 @contextlib.contextmanager
 def started(module: str, *flags: str, until: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Runs `python -m module` until the end of the block; begins when it prints a line that starts with `until`."""
+    """Runs `python -m module` until the end of the block; begins when it prints a line that starts
+    with `until`.
+    """
     command = [sys.executable, "-m", module, *flags]
     environment = os.environ | CLOSED_PROXY
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     watchdog = threading.Timer(START_TIMEOUT, process.kill)
     watchdog.start()
@@ -78,11 +85,20 @@ def start_embedded(base_path: pathlib.Path, *flags: str, port: int = 0) -> Itera
 def start_tensorflow_serving(base_path: pathlib.Path) -> Iterator[Served]:
     """Runs TensorFlow Serving's own binary; begins when the model is there."""
     port, rest_port = free_port(), free_port()
-    command = ["tensorflow_model_server", f"--port={port}", f"--rest_api_port={rest_port}", "--model_name=figr"]
-    process = subprocess.Popen([*command, f"--model_base_path={base_path}"], stderr=subprocess.DEVNULL)
+    command = [
+        "tensorflow_model_server",
+        f"--port={port}",
+        f"--rest_api_port={rest_port}",
+        "--model_name=figr",
+    ]
+    process = subprocess.Popen(
+        [*command, f"--model_base_path={base_path}"], stderr=subprocess.DEVNULL
+    )
     with _stopped_afterwards(process):
         served = Served(process, f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}")
-        with remote.RemoteModel(remote.Endpoint(served.rest), START_TIMEOUT, START_TIMEOUT) as model:
+        with remote.RemoteModel(
+            remote.Endpoint(served.rest), START_TIMEOUT, START_TIMEOUT
+        ) as model:
             model.versions()
         yield served
 
@@ -91,7 +107,12 @@ def run_client(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedPr
     """`python -m serving.client …`, to its end."""
     environment = os.environ | CLOSED_PROXY
     return subprocess.run(
-        client_command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+        client_command(*arguments),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 

@@ -1,6 +1,7 @@
 """A SavedModel with a real export's signatures and a few operations inside.
 
-Each sample is the support set's mean moved by the seed, the steps and its index, so that any mix-up of requests shows.
+Each sample is the support set's mean moved by the seed, the steps and its index, so that any mix-up
+of requests shows.
 """
 
 import pathlib
@@ -25,8 +26,12 @@ class _Stub(tf.Module):
         self.matrix = tf.Variable(tf.eye(work))
 
     def adapt_to(self, images: tf.Tensor, steps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The [16, 16, 1] image that all samples are made of; every step costs one product of the matrix."""
-        steps = _require((steps >= 0) & (steps <= MAX_STEPS), "num_inner_steps must lie in [0, 200].", steps)
+        """The [16, 16, 1] image that all samples are made of; every step costs one product of the
+        matrix.
+        """
+        steps = _require(
+            (steps >= 0) & (steps <= MAX_STEPS), "num_inner_steps must lie in [0, 200].", steps
+        )
         mean = tf.reduce_mean(images, 0)
 
         def step(i, image, product):
@@ -37,13 +42,17 @@ class _Stub(tf.Module):
         return image + self.bias + tf.cast(seed % 7, tf.float32) * 0.01
 
     def samples(self, image: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        number = _require((number >= 1) & (number <= 256), "num_samples must lie in [1, 256].", number)
+        number = _require(
+            (number >= 1) & (number <= 256), "num_samples must lie in [1, 256].", number
+        )
         shades = tf.cast(tf.range(number) % 5, tf.float32) * 0.02
         return tf.clip_by_value(image[None] + shades[:, None, None, None], 0.0, 1.0)
 
 
 def _decode(image_bytes: tf.Tensor) -> tf.Tensor:
-    image_bytes = _require(tf.shape(image_bytes)[0] >= 1, "image_bytes needs 1 to 64 images.", image_bytes)
+    image_bytes = _require(
+        tf.shape(image_bytes)[0] >= 1, "image_bytes needs 1 to 64 images.", image_bytes
+    )
 
     def one(data):
         magic = tf.strings.substr(data, 0, 8) == b"\x89PNG\r\n\x1a\n"
@@ -61,18 +70,28 @@ def _encode(images: tf.Tensor) -> tf.Tensor:
 def _signatures(stub: _Stub) -> dict:
     number = tf.constant(16)
     steps, seed = tf.constant(2), tf.constant(0, tf.int64)
-    strings, scalar, wide = (tf.TensorSpec(*spec) for spec in (([None], tf.string), ([], tf.int32), ([], tf.int64)))
+    strings, scalar, wide = (
+        tf.TensorSpec(*spec) for spec in (([None], tf.string), ([], tf.int32), ([], tf.int64))
+    )
     tensor = tf.TensorSpec([None, SIZE, SIZE, 1])
 
     @tf.function(input_signature=[strings, scalar, scalar, wide])
     def generate(image_bytes, num_samples=number, num_inner_steps=steps, seed=seed):
         return {
-            "png_bytes": _encode(stub.samples(stub.adapt_to(_decode(image_bytes), num_inner_steps, seed), num_samples))
+            "png_bytes": _encode(
+                stub.samples(
+                    stub.adapt_to(_decode(image_bytes), num_inner_steps, seed), num_samples
+                )
+            )
         }
 
     @tf.function(input_signature=[tensor, scalar, scalar, wide])
     def generate_tensor(support_images, num_samples=number, num_inner_steps=steps, seed=seed):
-        return {"images": stub.samples(stub.adapt_to(support_images, num_inner_steps, seed), num_samples)}
+        return {
+            "images": stub.samples(
+                stub.adapt_to(support_images, num_inner_steps, seed), num_samples
+            )
+        }
 
     @tf.function(input_signature=[strings, scalar, wide])
     def adapt(image_bytes, num_inner_steps=steps, seed=seed):
@@ -81,7 +100,9 @@ def _signatures(stub: _Stub) -> dict:
 
     @tf.function(input_signature=[tf.TensorSpec([None]), wide, scalar, wide])
     def sample(generator_delta, fingerprint, num_samples=number, seed=seed):
-        delta = _require(fingerprint == 2**60 + 1, "fingerprint: of another export.", generator_delta)
+        delta = _require(
+            fingerprint == 2**60 + 1, "fingerprint: of another export.", generator_delta
+        )
         images = stub.samples(tf.reshape(delta, [SIZE, SIZE, 1]), num_samples)
         return {"png_bytes": _encode(images), "images": images}
 
@@ -103,20 +124,27 @@ def warm_up_request(signature: str = "generate", **inputs) -> predict_pb2.Predic
     return request
 
 
-def export(path: pathlib.Path, bias: float = 0.0, work: int = 2, warm_up: list | None = None) -> pathlib.Path:
+def export(
+    path: pathlib.Path, bias: float = 0.0, work: int = 2, warm_up: list | None = None
+) -> pathlib.Path:
     """Writes a version folder as an exporter does: under another name first.
 
     Args:
-        bias: added to every sample, to tell versions apart. work: size of the matrix product that a step costs.
+        bias: added to every sample, to tell versions apart. work: size of the matrix product that a
+            step costs.
     """
     stub = _Stub(bias, work)
     unfinished = path.parent / f".{path.name}.unfinished"
     tf.saved_model.save(stub, str(unfinished), signatures=_signatures(stub))
     if warm_up is not None:
         (unfinished / "assets.extra").mkdir()
-        with tf.io.TFRecordWriter(str(unfinished / "assets.extra/tf_serving_warmup_requests")) as writer:
+        with tf.io.TFRecordWriter(
+            str(unfinished / "assets.extra/tf_serving_warmup_requests")
+        ) as writer:
             for request in warm_up:
-                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                log = prediction_log_pb2.PredictionLog(
+                    predict_log=prediction_log_pb2.PredictLog(request=request)
+                )
                 writer.write(log.SerializeToString())
     unfinished.rename(path)
     return path

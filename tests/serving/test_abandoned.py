@@ -1,4 +1,6 @@
-"""Requests whose callers went away while they waited, at the gRPC side in front of a model that does as told."""
+"""Requests whose callers went away while they waited, at the gRPC side in front of a model that
+does as told.
+"""
 
 import contextlib
 import threading

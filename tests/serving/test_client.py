@@ -21,7 +21,9 @@ def test_the_client_starts_in_a_second_without_tensorflow():
         "import sys, serving.client; names = {name.partition('.')[0] for name in sys.modules};"
         "sys.exit(str(names & {'tensorflow', 'tensorflow_serving', 'keras', 'figr_tf', 'absl'}))"
     )
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert found.stderr.strip() == "set()"
     seconds = []
     for _ in range(5):  # the quickest, since other processes may hold the cores
@@ -32,11 +34,22 @@ def test_the_client_starts_in_a_second_without_tensorflow():
 
 
 @pytest.mark.parametrize("address", ["grpc", "rest"])
-def test_generate_writes_the_support_framed_above_the_samples(server, support, image_folder, tmp_path, address):
+def test_generate_writes_the_support_framed_above_the_samples(
+    server, support, image_folder, tmp_path, address
+):
     target = getattr(server, address).removeprefix("http://")
     out = tmp_path / "out.png"
     rest = ["--rest"] if address == "rest" else []
-    arguments = ["--images", str(image_folder), "--num_samples", "6", "--seed", "3", "--out", str(out)]
+    arguments = [
+        "--images",
+        str(image_folder),
+        "--num_samples",
+        "6",
+        "--seed",
+        "3",
+        "--out",
+        str(out),
+    ]
     ended = processes.run_client("generate", *arguments, "--target", target, "--json", *rest)
     assert ended.stderr == ""
     assert json.loads(ended.stdout) == {"samples": 6, "support_images": 4, "out": str(out)}
@@ -50,16 +63,32 @@ def test_generate_writes_the_support_framed_above_the_samples(server, support, i
 def test_an_adapted_generator_is_kept_in_a_file_and_sampled_later(server, image_folder, tmp_path):
     kept, out = tmp_path / "kept.npz", tmp_path / "out.png"
     target = ["--target", server.grpc]
-    adapted = processes.run_client("adapt", "--images", str(image_folder), "--out", str(kept), *target)
+    adapted = processes.run_client(
+        "adapt", "--images", str(image_folder), "--out", str(kept), *target
+    )
     assert adapted.stdout.splitlines()[:2] == ["weights: 256", f"fingerprint: {2**60 + 1}"]
-    sampled = processes.run_client("sample", "--adapted", str(kept), "--num_samples", "5", "--out", str(out), *target)
+    sampled = processes.run_client(
+        "sample", "--adapted", str(kept), "--num_samples", "5", "--out", str(out), *target
+    )
     assert sampled.returncode == 0
     assert Image.open(out).size == (5 * 36, 2 * 36)
 
 
 def test_status_and_bench_print_what_they_found(server, image_folder):
-    assert processes.run_client("status", "--target", server.grpc).stdout == "versions: version 1, state AVAILABLE\n"
-    arguments = ["--images", str(image_folder), "--num_requests", "8", "--concurrency", "2", "--rate", "200"]
+    assert (
+        processes.run_client("status", "--target", server.grpc).stdout
+        == "versions: version 1, state AVAILABLE\n"
+    )
+    arguments = [
+        "--images",
+        str(image_folder),
+        "--num_requests",
+        "8",
+        "--concurrency",
+        "2",
+        "--rate",
+        "200",
+    ]
     ended = processes.run_client("bench", *arguments, "--target", server.grpc, "--json")
     result = json.loads(ended.stdout)
     assert (result["requests"], result["errors"], result["differing"]) == (8, {}, 0)
@@ -72,16 +101,29 @@ FAILURES = {
     "a refused number": (["--num_inner_steps", "300"], 3, "num_inner_steps must lie in [0, 200]."),
     "a number beyond 32 bits": (["--num_samples", str(2**40)], 3, "out of range"),
     "no such images": (["--images", "/nowhere"], 1, "/nowhere: no such folder or image"),
-    "a picture of no known kind": (["--out", "out.xyz"], 1, "out.xyz: give it a name that ends in .png"),
+    "a picture of no known kind": (
+        ["--out", "out.xyz"],
+        1,
+        "out.xyz: give it a name that ends in .png",
+    ),
     "a folder that is not there": (["--out", "/nowhere/out.png"], 1, "its folder does not exist"),
     "a missing certificate": (["--tls_ca", "/nowhere"], 3, "/nowhere: No such file"),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_every_failure_has_a_line_and_an_exit_status(server, image_folder, failure, capsys, monkeypatch):
+def test_every_failure_has_a_line_and_an_exit_status(
+    server, image_folder, failure, capsys, monkeypatch
+):
     arguments, status, sentence = FAILURES[failure]
-    defaults = ["--images", str(image_folder), "--out", str(image_folder / "out.png"), "--target", server.grpc]
+    defaults = [
+        "--images",
+        str(image_folder),
+        "--out",
+        str(image_folder / "out.png"),
+        "--target",
+        server.grpc,
+    ]
     monkeypatch.setattr(sys, "argv", ["client", "generate", *defaults, *arguments, "--json"])
     with pytest.raises(SystemExit) as caught:
         client.main()
@@ -118,7 +160,11 @@ def test_the_help_names_every_exit_status():
 def _documented(module):
     """Arguments of every `python -m module …` in the README and the page on serving."""
     text = "".join((ROOT / path).read_text() for path in ("README.md", "docs/serving.md"))
-    return [shlex.split(line)[3:] for line in text.splitlines() if line.startswith(f"python -m {module} ")]
+    return [
+        shlex.split(line)[3:]
+        for line in text.splitlines()
+        if line.startswith(f"python -m {module} ")
+    ]
 
 
 def test_every_documented_command_is_understood():
@@ -126,6 +172,11 @@ def test_every_documented_command_is_understood():
         client._parser().parse_args(arguments)
     command = [sys.executable, "-m", "serving.server", "--help"]
     known = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
-    flags = [flag for arguments in _documented("serving.server") for flag in arguments if flag.startswith("--")]
+    flags = [
+        flag
+        for arguments in _documented("serving.server")
+        for flag in arguments
+        if flag.startswith("--")
+    ]
     assert flags
     assert all(f"{flag}:" in known for flag in flags)

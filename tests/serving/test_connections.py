@@ -76,7 +76,10 @@ def test_unavailable_is_tried_again():
 def test_a_server_on_loopback_is_reached_past_any_proxy(closed_proxy):
     with _fake_server() as (address, _), _connected(address, retry_for=0) as model:
         assert model.versions()[0].version == 5
-    with _fake_rest(200, b'{"model_version_status": []}') as address, _connected(address, retry_for=0) as model:
+    with (
+        _fake_rest(200, b'{"model_version_status": []}') as address,
+        _connected(address, retry_for=0) as model,
+    ):
         assert model.versions() == []
 
 
@@ -92,15 +95,24 @@ def test_a_proxy_that_fails_is_named(closed_proxy, address):
 def test_the_refusal_of_a_proxy_is_not_taken_for_the_servers(closed_proxy, monkeypatch):
     with _fake_rest(407, b"<html>") as proxy:
         monkeypatch.setenv("http_proxy", proxy)
-        with _connected("http://10.9.9.9:8501", retry_for=0) as model, pytest.raises(ServingError) as caught:
+        with (
+            _connected("http://10.9.9.9:8501", retry_for=0) as model,
+            pytest.raises(ServingError) as caught,
+        ):
             model.versions()
     assert "HTTP 407" in caught.value.message
-    assert f"through the proxy {proxy.removeprefix('http://')} of http_proxy" in caught.value.message
+    assert (
+        f"through the proxy {proxy.removeprefix('http://')} of http_proxy" in caught.value.message
+    )
 
 
 def test_http_in_front_of_the_grpc_port_is_told_from_a_server_that_is_gone():
     refused = pytest.raises(ServingError, match="if this is the gRPC port, leave http:// away")
-    with _fake_server() as (address, _), _connected(f"http://{address}", retry_for=0) as model, refused:
+    with (
+        _fake_server() as (address, _),
+        _connected(f"http://{address}", retry_for=0) as model,
+        refused,
+    ):
         model.versions()
 
 
@@ -135,10 +147,16 @@ def test_all_tries_share_one_deadline():
     assert len(left) > 1
 
 
-@pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT", "UNKNOWN"])
+@pytest.mark.parametrize(
+    "code", ["INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT", "UNKNOWN"]
+)
 def test_nothing_else_is_tried_again(code):
     refused = pytest.raises(ServingError)
-    with _fake_server(grpc.StatusCode[code]) as (address, service), _connected(address) as model, refused as caught:
+    with (
+        _fake_server(grpc.StatusCode[code]) as (address, service),
+        _connected(address) as model,
+        refused as caught,
+    ):
         model.versions()
     assert caught.value.code == code
     assert service.asked == 1
@@ -153,18 +171,23 @@ def test_tries_end_when_the_time_for_them_is_over():
     assert 2 <= service.asked <= 8
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to make a certificate")
+@pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="no openssl on PATH to make a certificate"
+)
 def test_a_certificate_is_checked(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run(
+        [*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True
     )
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     with _fake_server(credentials=credentials) as (address, _):
         with remote.RemoteModel(remote.Endpoint(address, tls_ca=str(certificate))) as model:
             assert model.versions()[0].version == 5
-        with remote.RemoteModel(remote.Endpoint(address), retry_for=0) as model, pytest.raises(ServingError):
+        with (
+            remote.RemoteModel(remote.Endpoint(address), retry_for=0) as model,
+            pytest.raises(ServingError),
+        ):
             model.versions()
 
 

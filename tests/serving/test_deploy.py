@@ -1,4 +1,6 @@
-"""The files for TensorFlow Serving: read by their own parsers and schemas, and checked against each other."""
+"""The files for TensorFlow Serving: read by their own parsers and schemas, and checked against each
+other.
+"""
 
 import pathlib
 import re
@@ -17,18 +19,54 @@ from tests.serving import processes
 DEPLOY = ROOT / "deploy/serving"
 KUBERNETES_VERSION = "1.32"
 
-# Flags of tensorflow_model_server 2.20, from tensorflow_serving/model_servers/main.cc; those that matter here.
+# Flags of tensorflow_model_server 2.20, from tensorflow_serving/model_servers/main.cc; those that
+# matter here.
 SERVER_FLAGS = {
-    *("port", "grpc_socket_path", "rest_api_port", "rest_api_num_threads", "rest_api_timeout_in_ms"),
-    *("rest_api_enable_cors_support", "enable_batching", "allow_version_labels_for_unavailable_models"),
+    *(
+        "port",
+        "grpc_socket_path",
+        "rest_api_port",
+        "rest_api_num_threads",
+        "rest_api_timeout_in_ms",
+    ),
+    *(
+        "rest_api_enable_cors_support",
+        "enable_batching",
+        "allow_version_labels_for_unavailable_models",
+    ),
     *("batching_parameters_file", "enable_per_model_batching_parameters", "model_config_file"),
-    *("model_config_file_poll_wait_seconds", "model_name", "model_base_path", "num_load_threads", "num_unload_threads"),
-    *("max_num_load_retries", "load_retry_interval_micros", "file_system_poll_wait_seconds", "flush_filesystem_caches"),
-    *("tensorflow_session_parallelism", "tensorflow_session_config_file", "tensorflow_intra_op_parallelism"),
-    *("tensorflow_inter_op_parallelism", "ssl_config_file", "platform_config_file", "per_process_gpu_memory_fraction"),
+    *(
+        "model_config_file_poll_wait_seconds",
+        "model_name",
+        "model_base_path",
+        "num_load_threads",
+        "num_unload_threads",
+    ),
+    *(
+        "max_num_load_retries",
+        "load_retry_interval_micros",
+        "file_system_poll_wait_seconds",
+        "flush_filesystem_caches",
+    ),
+    *(
+        "tensorflow_session_parallelism",
+        "tensorflow_session_config_file",
+        "tensorflow_intra_op_parallelism",
+    ),
+    *(
+        "tensorflow_inter_op_parallelism",
+        "ssl_config_file",
+        "platform_config_file",
+        "per_process_gpu_memory_fraction",
+    ),
     *("saved_model_tags", "grpc_channel_arguments", "grpc_max_threads", "enable_model_warmup"),
     *("num_request_iterations_for_warmup", "monitoring_config_file", "xla_cpu_compilation_enabled"),
-    *("xla_gpu_compilation_enabled", "enable_profiler", "thread_pool_factory_config_file", "mixed_precision"),
+    *(
+        "xla_gpu_compilation_enabled",
+        "enable_profiler",
+        "thread_pool_factory_config_file",
+        "mixed_precision",
+    ),
     *("enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content"),
 }
 
@@ -68,21 +106,37 @@ def flags(request):
 
 
 def test_the_model_config_names_the_clients_model_and_keeps_one_version():
-    config = text_format.Parse((DEPLOY / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
+    config = text_format.Parse(
+        (DEPLOY / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
     (model,) = config.model_config_list.config
-    assert (model.name, model.base_path, model.model_platform) == ("figr", "/models/figr", "tensorflow")
+    assert (model.name, model.base_path, model.model_platform) == (
+        "figr",
+        "/models/figr",
+        "tensorflow",
+    )
     assert model.model_version_policy.latest.num_versions == 1
 
 
 def _monitoring_config():
-    """A message of tensorflow_serving/config/monitoring_config.proto, which is not in the published stubs."""
-    file = descriptor_pb2.FileDescriptorProto(name="monitoring_config.proto", package="figr", syntax="proto3")
+    """A message of tensorflow_serving/config/monitoring_config.proto, which is not in the published
+    stubs.
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name="monitoring_config.proto", package="figr", syntax="proto3"
+    )
     prometheus = file.message_type.add(name="PrometheusConfig")
-    prometheus.field.add(name="enable", number=1, type=descriptor_pb2.FieldDescriptorProto.TYPE_BOOL)
-    prometheus.field.add(name="path", number=2, type=descriptor_pb2.FieldDescriptorProto.TYPE_STRING)
+    prometheus.field.add(
+        name="enable", number=1, type=descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
+    )
+    prometheus.field.add(
+        name="path", number=2, type=descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+    )
     kind = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
     monitoring = file.message_type.add(name="MonitoringConfig")
-    monitoring.field.add(name="prometheus_config", number=1, type=kind, type_name=".figr.PrometheusConfig")
+    monitoring.field.add(
+        name="prometheus_config", number=1, type=kind, type_name=".figr.PrometheusConfig"
+    )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("figr.MonitoringConfig"))()
@@ -115,7 +169,9 @@ def test_config_files_are_mounted_where_the_flags_look(flags):
     kustomization = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())
     (generator,) = kustomization["configMapGenerator"]
     assert {f"{mount['mountPath']}/{file}" for file in generator["files"]} <= set(mounted)
-    assert all((DEPLOY / file).is_file() for file in [*generator["files"], *kustomization["resources"]])
+    assert all(
+        (DEPLOY / file).is_file() for file in [*generator["files"], *kustomization["resources"]]
+    )
     volume = next(v for v in _pod()["volumes"] if v["name"] == "config")
     assert volume["configMap"]["name"] == generator["name"]
 
@@ -132,15 +188,36 @@ def test_compose_confines_the_server_and_publishes_on_loopback_alone(name):
     assert {port.split(":")[0] for port in service["ports"]} == {"127.0.0.1"}
     ports = {port.split(":")[2] for port in service["ports"]}
     assert ports == {ALL_FLAGS["cpu"]["port"], ALL_FLAGS["cpu"]["rest_api_port"]}
-    assert re.fullmatch(r"tensorflow/serving:\$\{TF_SERVING_TAG:-2\.20\.0\}(-gpu)?", service["image"])
+    assert re.fullmatch(
+        r"tensorflow/serving:\$\{TF_SERVING_TAG:-2\.20\.0\}(-gpu)?", service["image"]
+    )
     files = [volume.split(":")[0] for volume in service["volumes"] if volume.startswith("./")]
     assert all((DEPLOY / file).is_file() for file in files)
 
 
 def test_compose_has_no_key_that_its_specification_does_not_know():
     known = {
-        *("entrypoint", "user", "read_only", "tmpfs", "cap_drop", "security_opt", "ports", "volumes", "healthcheck"),
-        *("restart", "stop_grace_period", "profiles", "image", "command", "mem_limit", "memswap_limit", "deploy"),
+        *(
+            "entrypoint",
+            "user",
+            "read_only",
+            "tmpfs",
+            "cap_drop",
+            "security_opt",
+            "ports",
+            "volumes",
+            "healthcheck",
+        ),
+        *(
+            "restart",
+            "stop_grace_period",
+            "profiles",
+            "image",
+            "command",
+            "mem_limit",
+            "memswap_limit",
+            "deploy",
+        ),
     }
     compose = _compose()
     assert all(set(service) <= known for service in compose["services"].values())
@@ -154,7 +231,10 @@ def test_the_healthcheck_tells_a_ready_model_from_none(server):
     assert f"/{port} " in test[-1]
 
     def status(at, model="figr"):
-        command = [*test[1:-1], test[-1].replace(port, at).replace("models/figr", f"models/{model}")]
+        command = [
+            *test[1:-1],
+            test[-1].replace(port, at).replace("models/figr", f"models/{model}"),
+        ]
         return subprocess.run(command, capture_output=True, timeout=20).returncode
 
     running = server.rest.rpartition(":")[2]
@@ -163,7 +243,9 @@ def test_the_healthcheck_tells_a_ready_model_from_none(server):
     assert status(str(processes.free_port())) != 0
 
 
-@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"])
+@pytest.mark.parametrize(
+    "kind", ["PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"]
+)
 def test_kubernetes_knows_every_field(kind):
     kubernetes_validate.validate(_resources()[kind], KUBERNETES_VERSION, strict=True)
 
@@ -205,16 +287,27 @@ def test_the_pod_is_confined_and_ends_after_its_longest_request():
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert "memory" in container["resources"]["limits"]
-    assert pod["terminationGracePeriodSeconds"] > int(ALL_FLAGS["kubernetes"]["rest_api_timeout_in_ms"]) / 1000
-    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-    claim = next(volume for volume in pod["volumes"] if volume["name"] == "models")["persistentVolumeClaim"]
+    assert (
+        pod["terminationGracePeriodSeconds"]
+        > int(ALL_FLAGS["kubernetes"]["rest_api_timeout_in_ms"]) / 1000
+    )
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    claim = next(volume for volume in pod["volumes"] if volume["name"] == "models")[
+        "persistentVolumeClaim"
+    ]
     assert claim["claimName"] == _resources()["PersistentVolumeClaim"]["metadata"]["name"]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH")
 def test_kustomize_puts_tag_and_config_in():
     built = subprocess.run(
-        ["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, check=True, timeout=60
+        ["kubectl", "kustomize", str(DEPLOY)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     resources = {r["kind"]: r for r in yaml.safe_load_all(built.stdout)}
     pod = resources["Deployment"]["spec"]["template"]["spec"]
@@ -225,21 +318,53 @@ def test_kustomize_puts_tag_and_config_in():
 
 def test_kserve_serves_the_claim_on_a_version_with_defaults_and_does_not_batch():
     service = yaml.safe_load((DEPLOY / "kserve.yaml").read_text())
-    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert (service["apiVersion"], service["kind"]) == (
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+    )
     predictor = service["spec"]["predictor"]
-    assert set(predictor) == {"minReplicas", "maxReplicas", "containerConcurrency", "timeout", "model"}
+    assert set(predictor) == {
+        "minReplicas",
+        "maxReplicas",
+        "containerConcurrency",
+        "timeout",
+        "model",
+    }
     model = predictor["model"]
     assert set(model) == {"modelFormat", "runtimeVersion", "storageUri", "resources"}
     assert model["modelFormat"] == {"name": "tensorflow"}
     assert tuple(map(int, model["runtimeVersion"].split("."))) >= (2, 14)
     claim, _, folder = model["storageUri"].removeprefix("pvc://").partition("/")
-    assert (claim, folder) == (_resources()["PersistentVolumeClaim"]["metadata"]["name"], service["metadata"]["name"])
+    assert (claim, folder) == (
+        _resources()["PersistentVolumeClaim"]["metadata"]["name"],
+        service["metadata"]["name"],
+    )
 
 
 def test_the_page_names_only_flags_that_exist():
     page = (ROOT / "docs/serving.md").read_text()
     mentioned = set(re.findall(r"`--([a-z_]+)", page))
-    ours = {"host", "max_running", "max_queued", "max_seconds", "grace_seconds", "poll_seconds", "rest_port", "rest"}
-    clients = {"timeout", "retry_for", "tls_ca", "num_inner_steps", "num_samples", "version", "json", "target"}
+    ours = {
+        "host",
+        "max_running",
+        "max_queued",
+        "max_seconds",
+        "grace_seconds",
+        "poll_seconds",
+        "rest_port",
+        "rest",
+    }
+    clients = {
+        "timeout",
+        "retry_for",
+        "tls_ca",
+        "num_inner_steps",
+        "num_samples",
+        "version",
+        "json",
+        "target",
+    }
     assert mentioned <= SERVER_FLAGS | ours | clients
-    assert all(pathlib.Path(ROOT / path).exists() for path in re.findall(r"`(deploy/[a-z_./-]+)`", page))
+    assert all(
+        pathlib.Path(ROOT / path).exists() for path in re.findall(r"`(deploy/[a-z_./-]+)`", page)
+    )

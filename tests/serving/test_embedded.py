@@ -26,7 +26,9 @@ SLOW = 1024  # size of the matrix product: some .05 s for an inner step on one c
 def slow_base(tmp_path_factory):
     base_path = tmp_path_factory.mktemp("slow") / "figr"
     base_path.mkdir()
-    stub_model.export(base_path / "1", work=SLOW, warm_up=[stub_model.warm_up_request(num_inner_steps=1)])
+    stub_model.export(
+        base_path / "1", work=SLOW, warm_up=[stub_model.warm_up_request(num_inner_steps=1)]
+    )
     return base_path
 
 
@@ -38,7 +40,9 @@ def narrow_server(slow_base):
 
 @pytest.fixture
 def narrow(narrow_server, support):
-    """A slow model behind one place to run and one to wait, both free: requests of earlier tests have been stopped."""
+    """A slow model behind one place to run and one to wait, both free: requests of earlier tests
+    have been stopped.
+    """
     assert _outcome(narrow_server.grpc, support, 0, processes.PATIENCE)[0] == "OK"
     return narrow_server
 
@@ -61,15 +65,21 @@ def test_a_request_is_stopped_at_its_deadline_and_frees_its_place(narrow, suppor
     code, seconds = _outcome(narrow.grpc, support, 200, 0.5)
     assert code == "DEADLINE_EXCEEDED"
     assert seconds < 0.5 + 1.0
-    code, seconds = _outcome(narrow.grpc, support, 0, processes.PATIENCE)  # waits for the only place
+    code, seconds = _outcome(
+        narrow.grpc, support, 0, processes.PATIENCE
+    )  # waits for the only place
     assert code == "OK"
     assert seconds < 1.0 + 2 * step_seconds
 
 
-def test_the_client_command_says_that_the_answer_did_not_come_in_time(narrow, image_folder, capsys, monkeypatch):
+def test_the_client_command_says_that_the_answer_did_not_come_in_time(
+    narrow, image_folder, capsys, monkeypatch
+):
     # Of the slow model: the quick one may answer before the shortest of timers has rung.
     arguments = ["--images", str(image_folder), "--num_inner_steps", "200", "--timeout", "0.05"]
-    monkeypatch.setattr(sys, "argv", ["client", "generate", *arguments, "--target", narrow.grpc, "--json"])
+    monkeypatch.setattr(
+        sys, "argv", ["client", "generate", *arguments, "--target", narrow.grpc, "--json"]
+    )
     with pytest.raises(SystemExit, match="6"):
         client.main()
     output = capsys.readouterr()
@@ -98,7 +108,10 @@ def test_a_deadline_counts_while_a_request_waits(narrow, support):
 @pytest.mark.parametrize("address", ["grpc", "rest"])
 def test_one_request_too_many_is_turned_away_at_once(narrow, support, address):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(_outcome, getattr(narrow, address), support, 12, processes.PATIENCE) for _ in range(3)]
+        asked = [
+            pool.submit(_outcome, getattr(narrow, address), support, 12, processes.PATIENCE)
+            for _ in range(3)
+        ]
         outcomes = sorted(future.result() for future in asked)
     assert [code for code, _ in outcomes] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
     assert outcomes[2][1] < outcomes[0][1]
@@ -141,12 +154,18 @@ def test_a_new_version_takes_over_under_load_without_a_failed_request(tmp_path, 
         new = model.generate(support, 2)
         assert not np.array_equal(old, new)
         assert all(np.array_equal(a, old) or np.array_equal(a, new) for a in answers)
-        with remote.RemoteModel(remote.Endpoint(served.grpc, version=1)) as first, pytest.raises(ServingError):
+        with (
+            remote.RemoteModel(remote.Endpoint(served.grpc, version=1)) as first,
+            pytest.raises(ServingError),
+        ):
             first.generate(support, 2)
 
 
 def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow_base, support):
-    with processes.start_embedded(slow_base) as served, concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with (
+        processes.start_embedded(slow_base) as served,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
         running = pool.submit(_outcome, served.grpc, support, 40, processes.PATIENCE)
         processes.wait_for(lambda: _is_busy(served))
         served.process.send_signal(signal.SIGTERM)
@@ -187,14 +206,18 @@ def test_a_grace_period_that_is_too_short_ends_the_server_all_the_same(slow_base
         assert running.result()[0] in ("UNAVAILABLE", "CANCELLED")
 
 
-def test_a_killed_server_is_one_line_at_the_client_and_a_restarted_one_gives_the_same(stub, support, image_folder):
+def test_a_killed_server_is_one_line_at_the_client_and_a_restarted_one_gives_the_same(
+    stub, support, image_folder
+):
     port = processes.free_port()
     arguments = ["generate", "--images", str(image_folder), "--target", f"localhost:{port}"]
     with processes.start_embedded(stub, port=port) as served:
         before = _generate_when_there(served.grpc, support)
         served.process.kill()
         served.process.wait()
-        failed = processes.run_client(*arguments, "--out", str(image_folder / "out.png"), "--retry_for", "0.3")
+        failed = processes.run_client(
+            *arguments, "--out", str(image_folder / "out.png"), "--retry_for", "0.3"
+        )
         assert failed.returncode == 5
         assert failed.stderr.startswith("error: no server answers at")
         assert failed.stderr.count("\n") == 1
@@ -205,7 +228,9 @@ def test_a_killed_server_is_one_line_at_the_client_and_a_restarted_one_gives_the
 
 
 def _generate_when_there(address, support):
-    with remote.RemoteModel(remote.Endpoint(address), processes.PATIENCE, retry_for=processes.PATIENCE) as model:
+    with remote.RemoteModel(
+        remote.Endpoint(address), processes.PATIENCE, retry_for=processes.PATIENCE
+    ) as model:
         return model.generate(support, 4, seed=1)
 
 
@@ -219,7 +244,9 @@ def _generate_when_there(address, support):
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(arguments, sentence):
     command = [sys.executable, "-m", "serving.server", *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT)
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT
+    )
     assert ended.returncode == 1
     assert sentence in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -227,7 +254,15 @@ def test_a_server_that_cannot_start_says_why_in_one_line(arguments, sentence):
 
 def test_a_port_that_is_taken_is_refused(server, stub):
     port = server.grpc.rpartition(":")[2]
-    command = [sys.executable, "-m", "serving.server", f"--model_base_path={stub}", f"--port={port}"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT)
+    command = [
+        sys.executable,
+        "-m",
+        "serving.server",
+        f"--model_base_path={stub}",
+        f"--port={port}",
+    ]
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT
+    )
     assert ended.returncode == 1
     assert f"cannot listen at 127.0.0.1:{port}" in ended.stderr

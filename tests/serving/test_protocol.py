@@ -61,7 +61,9 @@ def _metadata_request(kind):
 def _metadata_response(kind):
     message = kind()
     _spec(message)
-    message.metadata["signature_def"].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+    message.metadata[
+        "signature_def"
+    ].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
     message.metadata["signature_def"].value = b"\1\2"
     return message
 
@@ -95,11 +97,27 @@ def _status_response(kind):
     [
         (_predict_request, protocol.PredictRequest, predict_pb2.PredictRequest),
         (_predict_response, protocol.PredictResponse, predict_pb2.PredictResponse),
-        (_metadata_request, protocol.GetModelMetadataRequest, get_model_metadata_pb2.GetModelMetadataRequest),
-        (_metadata_response, protocol.GetModelMetadataResponse, get_model_metadata_pb2.GetModelMetadataResponse),
+        (
+            _metadata_request,
+            protocol.GetModelMetadataRequest,
+            get_model_metadata_pb2.GetModelMetadataRequest,
+        ),
+        (
+            _metadata_response,
+            protocol.GetModelMetadataResponse,
+            get_model_metadata_pb2.GetModelMetadataResponse,
+        ),
         (_signatures, protocol.SignatureDefMap, get_model_metadata_pb2.SignatureDefMap),
-        (_status_request, protocol.GetModelStatusRequest, get_model_status_pb2.GetModelStatusRequest),
-        (_status_response, protocol.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
+        (
+            _status_request,
+            protocol.GetModelStatusRequest,
+            get_model_status_pb2.GetModelStatusRequest,
+        ),
+        (
+            _status_response,
+            protocol.GetModelStatusResponse,
+            get_model_status_pb2.GetModelStatusResponse,
+        ),
     ],
 )
 def test_messages_have_the_published_bytes(fill, ours, published):
@@ -153,7 +171,9 @@ def test_tensors_come_back_from_tensorflow_unchanged(array):
     np.testing.assert_array_equal(received, array)
 
 
-@pytest.mark.parametrize(("values", "expected"), [([1.0, 2.0], [1.0, 2.0, 2.0, 2.0]), ([], [0.0] * 4)])
+@pytest.mark.parametrize(
+    ("values", "expected"), [([1.0, 2.0], [1.0, 2.0, 2.0, 2.0]), ([], [0.0] * 4)]
+)
 def test_the_last_of_too_few_values_stands_for_the_rest(values, expected):
     proto = protocol.TensorProto(dtype=1, float_val=values)
     proto.tensor_shape.dim.add(size=4)
@@ -171,7 +191,9 @@ def test_values_that_do_not_fit_the_shape_are_refused():
 def test_signature_defaults_survive_the_way():
     published = meta_graph_pb2.SignatureDef()
     published.defaults["seed"].CopyFrom(tf.make_tensor_proto(5, tf.int64))
-    wire = get_model_metadata_pb2.SignatureDefMap(signature_def={"generate": published}).SerializeToString()
+    wire = get_model_metadata_pb2.SignatureDefMap(
+        signature_def={"generate": published}
+    ).SerializeToString()
     signature = protocol.SignatureDefMap.FromString(wire).signature_def["generate"]
     assert tensors.to_array(signature.defaults["seed"]) == 5
 

@@ -1,4 +1,6 @@
-"""The README's way: export a run with the command, serve it, generate; equal to `figr_tf.generate`, bit for bit."""
+"""The README's way: export a run with the command, serve it, generate; equal to `figr_tf.generate`,
+bit for bit.
+"""
 
 import dataclasses
 import subprocess
@@ -25,7 +27,9 @@ from tests.serving import processes
 
 ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
 MAX_NUM_INNER_STEPS = 10**6  # which would take an hour
-ALLOWED_GROWTH = 48 * 2**20  # bytes over 1,000 requests; one kept support set and answer each would be twice that
+ALLOWED_GROWTH = (
+    48 * 2**20
+)  # bytes over 1,000 requests; one kept support set and answer each would be twice that
 
 
 def _run(module, *arguments):
@@ -35,7 +39,9 @@ def _run(module, *arguments):
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory, tiny_dataset):
-    """With an inner rate at which twenty steps make another picture out of a difference of rounding."""
+    """With an inner rate at which twenty steps make another picture out of a difference of
+    rounding.
+    """
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
@@ -75,8 +81,19 @@ def local(run_folder):
 @pytest.mark.parametrize("target", [["--target", "{grpc}"], ["--rest", "--target", "{rest}"]])
 def test_the_picture_is_that_of_generating_here(exported, local, drawings, tmp_path, target):
     places = {"grpc": exported.grpc, "rest": exported.rest.removeprefix("http://")}
-    arguments = ["--images", str(drawings), "--num_samples", "6", "--seed", "7", "--out", str(tmp_path / "out.png")]
-    ended = processes.run_client("generate", *arguments, *[part.format(**places) for part in target])
+    arguments = [
+        "--images",
+        str(drawings),
+        "--num_samples",
+        "6",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path / "out.png"),
+    ]
+    ended = processes.run_client(
+        "generate", *arguments, *[part.format(**places) for part in target]
+    )
     assert ended.returncode == 0, ended.stderr
     support = local.read_support(drawings)
     expected = image_grid.result_picture(support, local.generate(support, 6, seed=7))
@@ -89,7 +106,13 @@ def _pictures(run, served, drawings, folder, num_inner_steps):
     steps = f"--num_inner_steps={num_inner_steps}"
     options = [f"--images={drawings}", "--num_samples=6", "--seed=7", steps]
     _run("figr_tf.generate", f"--run={run}", *options, f"--out={folder / 'local.png'}")
-    _run("serving.client", "generate", *options, f"--target={served.grpc}", f"--out={folder / 'served.png'}")
+    _run(
+        "serving.client",
+        "generate",
+        *options,
+        f"--target={served.grpc}",
+        f"--out={folder / 'served.png'}",
+    )
     return [np.asarray(Image.open(folder / name)) for name in ("local.png", "served.png")]
 
 
@@ -103,8 +126,15 @@ def test_steps_that_magnify_rounding_end_at_the_picture_of_another_process_to_th
 def test_from_a_trained_resnet_too_the_server_draws_what_figr_tf_draws(drawings, tmp_path):
     run, models = tmp_path / "run", tmp_path / "figr"
     network = ["--image_size=16", "--hidden=2", "--latent_dim=8"]
-    rates = ["--num_shots=3", "--num_inner_steps=10", "--inner_learning_rate=1e-2", "--meta_learning_rate=1e-3"]
-    _run("figr_tf.train", "--dataset=glyphs", *network, *rates, "--num_meta_steps=30", f"--run={run}")
+    rates = [
+        "--num_shots=3",
+        "--num_inner_steps=10",
+        "--inner_learning_rate=1e-2",
+        "--meta_learning_rate=1e-3",
+    ]
+    _run(
+        "figr_tf.train", "--dataset=glyphs", *network, *rates, "--num_meta_steps=30", f"--run={run}"
+    )
     _run("exporters.export_saved_model", f"--run={run}", f"--export_dir={models}")
     with processes.start_embedded(models) as served:
         here, there = _pictures(run, served, drawings, tmp_path, 50)
@@ -115,8 +145,12 @@ def test_adapting_once_and_sampling_often_is_generating(exported, local, drawing
     with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
         support = model.read_support(drawings)
         adapted = model.adapt(support, seed=7)
-        np.testing.assert_allclose(model.sample(adapted, 5, seed=7), local.generate(support, 5, seed=7), atol=1)
-        np.testing.assert_array_equal(model.sample(adapted, 5, seed=7), model.sample(adapted, 5, seed=7))
+        np.testing.assert_allclose(
+            model.sample(adapted, 5, seed=7), local.generate(support, 5, seed=7), atol=1
+        )
+        np.testing.assert_array_equal(
+            model.sample(adapted, 5, seed=7), model.sample(adapted, 5, seed=7)
+        )
 
 
 def test_floats_give_what_bytes_give(exported, drawings):
@@ -124,8 +158,13 @@ def test_floats_give_what_bytes_give(exported, drawings):
     with remote.RemoteModel(remote.Endpoint(exported.grpc)) as model:
         support = model.read_support(drawings)
         samples = model.generate(support, 5, seed=3)
-    inputs = {"support_images": (support / 255).astype(np.float32), "num_samples": np.asarray(5, np.int32)}
-    reply = transport.predict("generate_tensor", inputs | {"seed": np.asarray(3, np.int64)}, ["images"], 30.0)
+    inputs = {
+        "support_images": (support / 255).astype(np.float32),
+        "num_samples": np.asarray(5, np.int32),
+    }
+    reply = transport.predict(
+        "generate_tensor", inputs | {"seed": np.asarray(3, np.int64)}, ["images"], 30.0
+    )
     np.testing.assert_allclose(images.to_uint8(reply["images"] * 2 - 1), samples, atol=1)
 
 
@@ -150,10 +189,15 @@ def test_a_refusal_takes_no_time_and_says_what_is_allowed(exported, drawings, nu
     assert caught.value.message == sentence
 
 
-def test_an_adaptation_that_is_too_long_ends_at_its_deadline_and_frees_the_only_place(exported, local, drawings):
+def test_an_adaptation_that_is_too_long_ends_at_its_deadline_and_frees_the_only_place(
+    exported, local, drawings
+):
     endpoint = remote.Endpoint(exported.grpc)
     support = local.read_support(drawings)
-    with remote.RemoteModel(endpoint, 0.5, retry_for=0) as hurried, remote.RemoteModel(endpoint) as patient:
+    with (
+        remote.RemoteModel(endpoint, 0.5, retry_for=0) as hurried,
+        remote.RemoteModel(endpoint) as patient,
+    ):
         patient.generate(support, 1, num_inner_steps=1)
         start = time.monotonic()
         with pytest.raises(ServingError) as caught:
@@ -173,8 +217,12 @@ def _damaged(file, position, bits, length):
 @hypothesis.given(data=st.data())
 def test_no_bytes_and_numbers_stop_the_server(exported, png, data):
     numbers = st.one_of(st.integers(-2, 5), st.sampled_from([2**31 - 1, -(2**31)]))
-    position, bits, length = data.draw(st.tuples(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 40)))
-    file = data.draw(st.one_of(st.binary(max_size=100), st.just(_damaged(png, position, bits, length))))
+    position, bits, length = data.draw(
+        st.tuples(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 40))
+    )
+    file = data.draw(
+        st.one_of(st.binary(max_size=100), st.just(_damaged(png, position, bits, length)))
+    )
     inputs = {
         "image_bytes": tensors.byte_strings([file]),
         "num_samples": np.asarray(data.draw(numbers), np.int32),

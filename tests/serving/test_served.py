@@ -1,4 +1,6 @@
-"""What a client gets from a server: the embedded one and, where its binary is there, TensorFlow Serving itself."""
+"""What a client gets from a server: the embedded one and, where its binary is there, TensorFlow
+Serving itself.
+"""
 
 import concurrent.futures
 
@@ -13,8 +15,9 @@ from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
 from tests.serving import stub_model
 
-# Bytes that the server may gain over the requests of the memory test: its allocator keeps some of what they freed. Each
-# kind of request below would leave 25 MB or more behind if one of its buffers were never freed.
+# Bytes that the server may gain over the requests of the memory test: its allocator keeps some of
+# what they freed. Each kind of request below would leave 25 MB or more behind if one of its buffers
+# were never freed.
 ALLOWED_GROWTH = 16 * 2**20
 
 
@@ -46,7 +49,9 @@ def test_an_adapted_generator_samples_as_generate_does(server, support):
     with remote.RemoteModel(remote.Endpoint(server.grpc)) as model:
         adapted = model.adapt(support, seed=4, num_inner_steps=3)
         assert adapted.fingerprint == 2**60 + 1
-        np.testing.assert_allclose(model.sample(adapted, 6), model.generate(support, 6, 4, 3), atol=1)
+        np.testing.assert_allclose(
+            model.sample(adapted, 6), model.generate(support, 6, 4, 3), atol=1
+        )
     with remote.RemoteModel(remote.Endpoint(server.rest)) as model:
         np.testing.assert_array_equal(model.sample(adapted, 6), model.sample(adapted, 6))
         with pytest.raises(ServingError, match="needs gRPC"):
@@ -62,7 +67,10 @@ def test_a_client_learns_size_and_state(model):
 
 
 def test_sixteen_clients_at_once_get_what_they_get_alone(server):
-    tasks = [(glyphs.glyph_images(seed, 1 + seed % 5, stub_model.SIZE, seed=0), 5, seed, seed) for seed in range(16)]
+    tasks = [
+        (glyphs.glyph_images(seed, 1 + seed % 5, stub_model.SIZE, seed=0), 5, seed, seed)
+        for seed in range(16)
+    ]
 
     def ask(task):
         with remote.RemoteModel(remote.Endpoint(server.grpc)) as model:
@@ -76,13 +84,17 @@ def test_sixteen_clients_at_once_get_what_they_get_alone(server):
     assert len({samples.tobytes() for samples in alone}) == 16
 
 
-def test_requests_of_every_kind_leave_another_users_answer_as_it_is(server, transport, support, png):
+def test_requests_of_every_kind_leave_another_users_answer_as_it_is(
+    server, transport, support, png
+):
     with remote.RemoteModel(remote.Endpoint(server.grpc)) as model:
         before = model.generate(support, 8, 5, 10)
         model.generate(255 - support, 3, 1, 100)
         for signature, inputs in BAD_INPUTS.values():
             with pytest.raises(ServingError):
-                transport.predict(signature, {"image_bytes": _strings(png)} | _arrays(inputs), [], 10.0)
+                transport.predict(
+                    signature, {"image_bytes": _strings(png)} | _arrays(inputs), [], 10.0
+                )
         np.testing.assert_array_equal(model.generate(support, 8, 5, 10), before)
 
 
@@ -154,7 +166,9 @@ def test_an_unknown_signature_is_a_failed_precondition(transport, png):
 @pytest.mark.parametrize("address", ["grpc", "rest"])
 @pytest.mark.parametrize("asked", [{"model": "gan"}, {"version": 7}])
 def test_an_unknown_model_or_version_is_not_found(server, support, address, asked):
-    with remote.RemoteModel(remote.Endpoint(getattr(server, address), **asked), retry_for=0) as model:
+    with remote.RemoteModel(
+        remote.Endpoint(getattr(server, address), **asked), retry_for=0
+    ) as model:
         for call in (model.versions, model.image_shape, lambda: model.generate(support)):
             with pytest.raises(ServingError) as caught:
                 call()
@@ -204,7 +218,10 @@ def test_bytes_that_are_no_message_do_not_stop_the_server(server, support):
 
 def test_memory_does_not_grow_with_requests(server, transport, support, png):
     process = psutil.Process(server.process.pid)
-    tensor = {"support_images": (support / 255).astype(np.float32), "num_samples": np.asarray(256, np.int32)}
+    tensor = {
+        "support_images": (support / 255).astype(np.float32),
+        "num_samples": np.asarray(256, np.int32),
+    }
     noise = _strings(*[np.random.default_rng(0).bytes(2**19)])
 
     def ask(times):
@@ -213,7 +230,10 @@ def test_memory_does_not_grow_with_requests(server, transport, support, png):
             with pytest.raises(ServingError):
                 transport.predict("generate", {"image_bytes": noise}, [], 10.0)
             transport.predict(
-                "generate", {"image_bytes": _strings(png), "num_samples": tensor["num_samples"]}, [], 10.0
+                "generate",
+                {"image_bytes": _strings(png), "num_samples": tensor["num_samples"]},
+                [],
+                10.0,
             )
 
     ask(60)

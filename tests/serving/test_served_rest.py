@@ -36,7 +36,9 @@ def test_a_bad_json_body_is_answered_with_400_and_a_sentence(server, body):
     assert json.load(caught.value)["error"]
 
 
-@pytest.mark.parametrize(("verb", "path"), [("GET", "/v1/models/figr:predict"), ("GET", "/v1"), ("POST", "/")])
+@pytest.mark.parametrize(
+    ("verb", "path"), [("GET", "/v1/models/figr:predict"), ("GET", "/v1"), ("POST", "/")]
+)
 def test_an_unknown_path_is_refused(server, verb, path):
     connection = http.client.HTTPConnection(server.rest.removeprefix("http://"), timeout=10)
     connection.request(verb, path, b"{}" if verb == "POST" else None)

@@ -100,7 +100,10 @@ def test_taking_the_newest_version_away_brings_the_one_before_back(fake_versions
 def test_the_door_counts_those_inside_and_those_that_wait():
     door = Admission(max_running=1, max_queued=0)
     with door.place(time.monotonic() + PATIENCE):
-        with pytest.raises(ServingError, match="1 requests run and 0 wait"), door.place(time.monotonic() + PATIENCE):
+        with (
+            pytest.raises(ServingError, match="1 requests run and 0 wait"),
+            door.place(time.monotonic() + PATIENCE),
+        ):
             pass
         assert not door.wait_until_idle(0.01)
     with pytest.raises(ZeroDivisionError), door.place(time.monotonic()):

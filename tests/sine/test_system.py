@@ -41,7 +41,9 @@ def test_a_step_is_gradient_descent_on_the_mean_squared_error(untrained):
     twin = _numpy_step([w.numpy() for w in untrained.untrained], x, 2 * x, 0.1)
     for ours, theirs in zip(stepped, twin, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert float(loss) == pytest.approx(np.mean((predict(untrained.untrained, x) - 2 * x) ** 2), rel=1e-5)
+    assert float(loss) == pytest.approx(
+        np.mean((predict(untrained.untrained, x) - 2 * x) ** 2), rel=1e-5
+    )
 
 
 def test_waves_side_by_side_are_adapted_to_as_each_alone(untrained):
@@ -90,7 +92,9 @@ def test_the_command_trains_draws_and_refuses_to_make_a_finished_schedule_longer
 
     def sine(num_meta_steps):
         own = [f"--run={run}", f"--out={picture}", f"--num_meta_steps={num_meta_steps}"]
-        return subprocess.run([sys.executable, "-m", "figr_tf.sine", *own], cwd=ROOT, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "figr_tf.sine", *own], cwd=ROOT, capture_output=True, text=True
+        )
 
     first = sine(20)
     assert first.returncode == 0, first.stderr

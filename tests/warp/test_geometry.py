@@ -17,7 +17,9 @@ def _block(x: int, y: int, width: int, height: int, size: int = 32) -> tf.Tensor
 
 def _redrawn(ink, target=None, linear=NO_MAP, control=NO_BEND):
     pose = geometry.poses(ink)
-    large = geometry.warp(geometry.magnified(ink), pose, pose if target is None else target, linear, control)
+    large = geometry.warp(
+        geometry.magnified(ink), pose, pose if target is None else target, linear, control
+    )
     return tf.nn.avg_pool2d(large[..., None], 2, 2, "VALID")[..., 0]
 
 
@@ -25,7 +27,9 @@ def test_the_pose_of_a_block_is_its_centre_and_grows_with_its_sides():
     pose = geometry.poses(_block(4, 10, 8, 16))[0].numpy()
     np.testing.assert_allclose(pose[:2], [4 + 4 - 16, 10 + 8 - 16], atol=0.15)
     variances = np.array([8**2 - 1, 16**2 - 1]) / 12  # of evenly spread points
-    np.testing.assert_allclose(np.exp(2 * pose[2:]), variances + 0.1 * variances.sum() + 0.5, rtol=0.1)
+    np.testing.assert_allclose(
+        np.exp(2 * pose[2:]), variances + 0.1 * variances.sum() + 0.5, rtol=0.1
+    )
 
 
 def test_blank_paper_has_a_finite_pose_in_the_middle():
@@ -37,7 +41,9 @@ def test_blank_paper_has_a_finite_pose_in_the_middle():
 def test_the_same_pose_without_bends_gives_the_drawing_back():
     ink = _block(9, 6, 10, 14)
     np.testing.assert_allclose(_redrawn(ink)[0, 8:18, 11:17], 1, atol=0.02)  # inside
-    assert float(tf.reduce_mean(tf.abs(_redrawn(ink) - ink))) < 0.02  # the rim is blurred by the magnification
+    assert (
+        float(tf.reduce_mean(tf.abs(_redrawn(ink) - ink))) < 0.02
+    )  # the rim is blurred by the magnification
 
 
 def test_a_moved_target_pose_moves_the_drawing_right_and_down():
@@ -49,7 +55,9 @@ def test_a_moved_target_pose_moves_the_drawing_right_and_down():
 
 def test_a_wider_target_pose_widens_the_drawing_and_not_its_height():
     ink = _block(10, 10, 12, 12)
-    wider = geometry.poses(_redrawn(ink, geometry.poses(ink) + tf.constant([[0.0, 0.0, 0.4, 0.0]])))[0]
+    wider = geometry.poses(
+        _redrawn(ink, geometry.poses(ink) + tf.constant([[0.0, 0.0, 0.4, 0.0]]))
+    )[0]
     before = geometry.poses(ink)[0]
     assert 0.25 < float(wider[2] - before[2]) < 0.42  # the floor of a width takes some of it
     assert abs(float(wider[3] - before[3])) < 0.1
@@ -66,7 +74,9 @@ def test_paper_comes_in_where_the_drawing_is_moved_away():
 def test_control_points_that_all_move_alike_move_the_drawing_as_one():
     """Displacements say where ink comes from: looking to the left moves the ink to the right."""
     ink = _block(12, 12, 8, 8)
-    bent = _redrawn(ink, control=tf.concat([tf.fill([1, 8, 8, 1], -0.5), tf.zeros([1, 8, 8, 1])], -1))
+    bent = _redrawn(
+        ink, control=tf.concat([tf.fill([1, 8, 8, 1], -0.5), tf.zeros([1, 8, 8, 1])], -1)
+    )
     moved = geometry.poses(bent)[0] - geometry.poses(ink)[0]
     width = float(tf.exp(geometry.poses(ink)[0, 2]))
     np.testing.assert_allclose(moved[:2], [0.5 * width, 0], atol=0.1)
@@ -83,5 +93,11 @@ def test_spline_weights_sum_to_one_everywhere_and_reproduce_straight_lines_insid
 
 def test_drawings_of_other_size_and_place_look_alike_in_the_common_frame():
     blocks = tf.concat([_block(2, 3, 6, 10), _block(12, 8, 12, 20)], 0)
-    framed = geometry.to_common_frame(geometry.magnified(blocks), geometry.poses(blocks), 32).numpy()
-    assert np.abs(framed[0] - framed[1]).mean() < 0.06 < float(tf.reduce_mean(tf.abs(blocks[0] - blocks[1])))
+    framed = geometry.to_common_frame(
+        geometry.magnified(blocks), geometry.poses(blocks), 32
+    ).numpy()
+    assert (
+        np.abs(framed[0] - framed[1]).mean()
+        < 0.06
+        < float(tf.reduce_mean(tf.abs(blocks[0] - blocks[1])))
+    )

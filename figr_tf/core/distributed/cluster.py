@@ -68,7 +68,11 @@ class Cluster:
             good = config["task"]["type"] == "worker" and not config["cluster"] and min(ports) > 0
         except (ValueError, KeyError, TypeError, AttributeError):
             good = False
-        if not good or not 0 <= cluster.index < cluster.size or len(set(cluster.addresses)) < cluster.size:
+        if (
+            not good
+            or not 0 <= cluster.index < cluster.size
+            or len(set(cluster.addresses)) < cluster.size
+        ):
             raise RunError(
                 f"--distribute=multi_worker needs TF_CONFIG to be like {example}, each worker with an address and an"
                 f" index of its own. Received: {text!r}"
@@ -77,7 +81,9 @@ class Cluster:
 
 
 def software() -> dict[str, str]:
-    """What must be alike on all workers: versions, and this package to the byte, since a forgotten update has none."""
+    """What must be alike on all workers: versions, and this package to the byte, since a forgotten
+    update has none.
+    """
     packages = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     sources = sorted(pathlib.Path(__file__).parents[2].rglob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
@@ -101,7 +107,9 @@ class Connection:
         self.socket.sendall(json.dumps({kind: content}).encode() + b"\n")
 
     def read(self) -> list[tuple[str, Any]]:
-        """What has arrived, once something has. Raises OSError if the connection has ended or talks nonsense."""
+        """What has arrived, once something has. Raises OSError if the connection has ended or talks
+        nonsense.
+        """
         data = self.socket.recv(1 << 16)
         if not data or len(self._buffer) > _MAX_LINE:
             raise ConnectionError("closed")
@@ -120,7 +128,9 @@ class Connection:
         return messages[0]
 
     def close_when_read(self) -> None:
-        """Waits, a second at most, until the other side has closed: closing at once could discard what was sent."""
+        """Waits, a second at most, until the other side has closed: closing at once could discard
+        what was sent.
+        """
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             self.socket.settimeout(1.0)
@@ -129,7 +139,8 @@ class Connection:
 
 
 def gather(cluster: Cluster, start_timeout: float) -> dict[int, Connection]:
-    """Connects this worker to the chief, or the chief to all others, by index; returns when all are there.
+    """Connects this worker to the chief, or the chief to all others, by index; returns when all are
+    there.
 
     Raises:
         WorkerLost: a worker did not come within `start_timeout` seconds.
@@ -167,7 +178,8 @@ def _welcome_workers(
         listener = _listen(cluster.host_and_port(0)[1], cluster.size)
     except OSError as error:
         raise RunError(f"{cluster.name()} cannot listen on its port: {error.strerror}") from error
-    # TensorFlow's own server takes the port once this listener is closed; connections made by then stay.
+    # TensorFlow's own server takes the port once this listener is closed; connections made by then
+    # stay.
     with listener:
         while len(connections) < cluster.size - 1:
             try:
@@ -178,7 +190,9 @@ def _welcome_workers(
                 if time.monotonic() < deadline:
                     continue
                 missing = [cluster.name(i) for i in range(1, cluster.size) if i not in connections]
-                raise WorkerLost(f"{', '.join(missing)} did not come within {start_timeout:g} s") from None
+                raise WorkerLost(
+                    f"{', '.join(missing)} did not come within {start_timeout:g} s"
+                ) from None
             if kind == "hello":
                 _admit(cluster, connections, connection, *content)
     for connection in connections.values():
@@ -186,9 +200,15 @@ def _welcome_workers(
 
 
 def _admit(
-    cluster: Cluster, connections: dict[int, Connection], connection: Connection, index: int, addresses: list[str]
+    cluster: Cluster,
+    connections: dict[int, Connection],
+    connection: Connection,
+    index: int,
+    addresses: list[str],
 ) -> None:
-    """A worker that comes again has been restarted; of two that claim one place the first is told so."""
+    """A worker that comes again has been restarted; of two that claim one place the first is told
+    so.
+    """
     previous = connections.pop(index, None)
     connections[index] = connection
     if previous:

@@ -1,8 +1,10 @@
-"""Meta-training on several devices and hosts with tf.distribute: what is different there is here, and nowhere else.
+"""Meta-training on several devices and hosts with tf.distribute: what is different there is here,
+and nowhere else.
 
-Each replica adapts to its share of the meta-batch, the means of Φ − W are averaged over the replicas by one all-reduce,
-and every replica takes the same Adam step. Nothing else is exchanged. Keras optimisers would sum what they are given
-over the replicas, and ours does not know of them: so `mean` is the one place where the meta-gradient is averaged.
+Each replica adapts to its share of the meta-batch, the means of Φ − W are averaged over the
+replicas by one all-reduce, and every replica takes the same Adam step. Nothing else is exchanged.
+Keras optimisers would sum what they are given over the replicas, and ours does not know of them: so
+`mean` is the one place where the meta-gradient is averaged.
 
 A strategy must be built before anything else is asked of TensorFlow.
 """
@@ -23,8 +25,8 @@ from figr_tf.core.errors import UserError
 from figr_tf.core.optimizers import replica_variable
 
 MODES = ("none", "mirrored", "multi_worker")
-# Seconds. One task takes that long only if some worker is stuck: with the first the graph is built and compiled, and a
-# chief that draws pictures lets the others wait.
+# Seconds. One task takes that long only if some worker is stuck: with the first the graph is built
+# and compiled, and a chief that draws pictures lets the others wait.
 _TASK_DEADLINE = 900.0
 _OF_LOST_WORKERS = (
     tf.errors.UnavailableError,
@@ -36,7 +38,8 @@ _GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be 
 
 
 class Step(NamedTuple):
-    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested alike.
+    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested
+    alike.
 
     Attributes:
         num_tasks: how many tasks it adapts to.
@@ -48,14 +51,20 @@ class Step(NamedTuple):
 
 
 def _repeat(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: int) -> Any:
-    """Calls `take` that often within a graph; its results stacked to [most], of which the first `times` count."""
-    rows = tf.nest.map_structure(lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes)
+    """Calls `take` that often within a graph; its results stacked to [most], of which the first
+    `times` count.
+    """
+    rows = tf.nest.map_structure(
+        lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes
+    )
 
     def body(i, rows):
         return i + 1, tf.nest.map_structure(lambda row, value: row.write(i, value), rows, take())
 
     # In order: each meta-step starts from the weights of the one before.
-    _, rows = tf.while_loop(lambda i, _: i < times, body, (tf.constant(0), rows), parallel_iterations=1)
+    _, rows = tf.while_loop(
+        lambda i, _: i < times, body, (tf.constant(0), rows), parallel_iterations=1
+    )
     return tf.nest.map_structure(lambda row: row.stack(), rows)
 
 
@@ -100,7 +109,9 @@ class OneDevice:
         return share
 
     def first_task(self, share: int) -> int | tf.Tensor:
-        """Number within the meta-batch of the first task of this replica, for use in a replica's step."""
+        """Number within the meta-batch of the first task of this replica, for use in a replica's
+        step.
+        """
         return 0
 
     def place(self, value: np.ndarray) -> Any:
@@ -108,14 +119,20 @@ class OneDevice:
         return tf.constant(value)
 
     def local(self, value: Any) -> Any:
-        """What the first replica of this process has of a nested value that was placed or computed on all of them."""
+        """What the first replica of this process has of a nested value that was placed or computed
+        on all of them.
+        """
         return value
 
-    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
-        """What takes `step` up to `most` times on every replica, with its copy of what was placed, in one call.
+    def compile_steps(
+        self, step: Step, placed: Any, most: int, jit_compile: bool
+    ) -> Callable[[int], Any]:
+        """What takes `step` up to `most` times on every replica, with its copy of what was placed,
+        in one call.
 
         Returns:
-            A function of how many times; it returns the first replica's results, scalars stacked to [times].
+            A function of how many times; it returns the first replica's results, scalars stacked to
+            [times].
         """
         loop = tf.function(
             lambda times: _repeat(lambda: step.take(placed), step.dtypes, times, most),
@@ -136,12 +153,15 @@ class OneDevice:
         """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
 
     def is_stopping(self, signals: list[int]) -> bool:
-        """Whether to stop after this meta-step: all workers answer alike. `signals` are those received so far."""
+        """Whether to stop after this meta-step: all workers answer alike. `signals` are those
+        received so far.
+        """
         return bool(signals)
 
     @contextlib.contextmanager
     def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
-        """Around whatever waits for other workers: ends all of them if it takes too long or one is lost.
+        """Around whatever waits for other workers: ends all of them if it takes too long or one is
+        lost.
 
         times: how many times as long it may take as one task.
         """
@@ -156,7 +176,8 @@ class Replicated(OneDevice):
         self._strategy = strategy
         self.num_replicas = strategy.num_replicas_in_sync
         with strategy.scope():
-            # A wish to stop travels with the means, so that all workers learn of it after the same meta-step.
+            # A wish to stop travels with the means, so that all workers learn of it after the same
+            # meta-step.
             self._wish, self._wishes = (replica_variable(0.0, tf.float32) for _ in range(2))
 
     def scope(self) -> contextlib.AbstractContextManager:
@@ -175,9 +196,13 @@ class Replicated(OneDevice):
         return self._strategy.experimental_distribute_values_from_function(copy_to_device)
 
     def local(self, value: Any) -> Any:
-        return tf.nest.map_structure(lambda x: self._strategy.experimental_local_results(x)[0], value)
+        return tf.nest.map_structure(
+            lambda x: self._strategy.experimental_local_results(x)[0], value
+        )
 
-    def compile_steps(self, step: Step, placed: Any, most: int, jit_compile: bool) -> Callable[[int], Any]:
+    def compile_steps(
+        self, step: Step, placed: Any, most: int, jit_compile: bool
+    ) -> Callable[[int], Any]:
         def take() -> Any:
             return self.local(self._strategy.run(step.take, (placed,)))
 
@@ -234,7 +259,9 @@ class Replicated(OneDevice):
             self.supervisor.wait_for_the_cause(SILENCE + _GRACE if is_loss else _GRACE)
             if not is_loss:
                 raise
-            raise WorkerLost(f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}") from error
+            raise WorkerLost(
+                f"TensorFlow lost touch with another worker: {' '.join(error.message.split())}"
+            ) from error
 
 
 def _replica() -> tf.distribute.ReplicaContext:
@@ -244,8 +271,9 @@ def _replica() -> tf.distribute.ReplicaContext:
 def build(mode: str, supervisor: Supervisor) -> OneDevice:
     """The distribution that --distribute asks for.
 
-    "mirrored" has a replica on every GPU of this host; without one, on every logical CPU device, of which there is one
-    unless configured otherwise. "multi_worker" has them on the devices of all hosts that TF_CONFIG names.
+    "mirrored" has a replica on every GPU of this host; without one, on every logical CPU device, of
+    which there is one unless configured otherwise. "multi_worker" has them on the devices of all
+    hosts that TF_CONFIG names.
     """
     if mode == "none":
         return OneDevice(supervisor)
@@ -272,5 +300,7 @@ def _leave_waiting_to_us() -> None:
 
 
 def _local_devices() -> list[str]:
-    devices: Iterable[Any] = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    devices: Iterable[Any] = tf.config.list_logical_devices(
+        "GPU"
+    ) or tf.config.list_logical_devices("CPU")
     return [device.name for device in devices]

@@ -1,12 +1,14 @@
 """Who takes part in a run on several workers, and whether they still do. Knows no TensorFlow.
 
-A collective operation waits for ever for a worker that never came, and a process that waits in one is deaf to SIGTERM.
-So, before TensorFlow starts, every worker opens a connection to the chief (worker 0), on the very port on which
-TensorFlow will listen later, and keeps it to the end. Over it they compare what they are about to do, and a thread of
-each watches it: a closed connection is a dead worker at once, a silent one a dead host after `SILENCE` seconds. Whoever
-finds something wrong tells the chief, the chief tells all, and each prints the same sentence and ends.
+A collective operation waits for ever for a worker that never came, and a process that waits in one
+is deaf to SIGTERM. So, before TensorFlow starts, every worker opens a connection to the chief
+(worker 0), on the very port on which TensorFlow will listen later, and keeps it to the end. Over it
+they compare what they are about to do, and a thread of each watches it: a closed connection is a
+dead worker at once, a silent one a dead host after `SILENCE` seconds. Whoever finds something wrong
+tells the chief, the chief tells all, and each prints the same sentence and ends.
 
-Messages are lines of JSON, an object with one key: hello, welcome, beat, facts, agreed, stop, end or done.
+Messages are lines of JSON, an object with one key: hello, welcome, beat, facts, agreed, stop, end
+or done.
 """
 
 import contextlib
@@ -69,7 +71,8 @@ class Supervisor:
     def __enter__(self) -> "Supervisor":
         self._connections = gather(self.cluster, self.start_timeout)
         if self._connections:
-            # A copy: while TensorFlow starts, its banner is held back and everything else on stderr with it.
+            # A copy: while TensorFlow starts, its banner is held back and everything else on stderr
+            # with it.
             self._terminal = os.dup(2)
             self._wakings, self._waker = socket.socketpair()
             self._waker.setblocking(False)
@@ -88,7 +91,9 @@ class Supervisor:
         self._finished.wait()
 
     def compare(self, facts: dict[str, Any]) -> None:
-        """Waits until all workers have come here; ends all of them where one has other facts than the chief."""
+        """Waits until all workers have come here; ends all of them where one has other facts than
+        the chief.
+        """
         if self._connections:
             self._agreed.clear()
             self._outbox.put(("facts", [self.cluster.index, facts]))
@@ -100,7 +105,8 @@ class Supervisor:
 
     @contextlib.contextmanager
     def hearing_signals(self) -> Iterator[None]:
-        """Tells the chief of any signal that has a handler, at once: the main thread may be deaf in TensorFlow.
+        """Tells the chief of any signal that has a handler, at once: the main thread may be deaf in
+        TensorFlow.
 
         The chief may be busy with a picture that all wait for, and will not finish it then.
         """
@@ -115,7 +121,9 @@ class Supervisor:
 
     @contextlib.contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
-        """Ends all workers, saying `what`, if the body, which may wait for them in TensorFlow, takes longer."""
+        """Ends all workers, saying `what`, if the body, which may wait for them in TensorFlow,
+        takes longer.
+        """
         self._deadline = _Deadline(seconds, lambda: f"{self.cluster.name()}: {what}")
         try:
             yield
@@ -123,9 +131,11 @@ class Supervisor:
             self._deadline = None
 
     def wait_for_the_cause(self, seconds: float) -> None:
-        """After an error of a collective operation, gives the watching thread time to end this process with its cause.
+        """After an error of a collective operation, gives the watching thread time to end this
+        process with its cause.
 
-        TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not say which.
+        TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not
+        say which.
         """
         if self._connections:
             time.sleep(seconds)
@@ -145,7 +155,8 @@ class Supervisor:
                     else:
                         self._receive(key.data)
                 now = time.monotonic()
-                # If it was this process that was stopped for a while, the others' silence proves nothing.
+                # If it was this process that was stopped for a while, the others' silence proves
+                # nothing.
                 self._look_at_clocks(min(now - last, 5 * _TICK))
                 last = now
                 if now - beaten > _BEAT:
@@ -158,7 +169,10 @@ class Supervisor:
         for index, connection in self._connections.items():
             connection.silence += elapsed
             if connection.silence > SILENCE and index not in self._done:
-                self._end(f"{self.cluster.name(index)} has given no sign of life for {SILENCE:.0f} s", LOST)
+                self._end(
+                    f"{self.cluster.name(index)} has given no sign of life for {SILENCE:.0f} s",
+                    LOST,
+                )
         if deadline := self._deadline:
             deadline.seconds_left -= elapsed
             if deadline.seconds_left < 0 and deadline is self._deadline:
@@ -175,7 +189,10 @@ class Supervisor:
             messages = connection.read()
         except OSError:
             if index not in self._done:
-                self._end(f"{self.cluster.name(index)} has died: its connection closed without a word", LOST)
+                self._end(
+                    f"{self.cluster.name(index)} has died: its connection closed without a word",
+                    LOST,
+                )
             self._finished.wait(_TICK)
             return
         for kind, content in messages:
@@ -231,7 +248,9 @@ class Supervisor:
                 connection.send(kind, content)
 
     def _end(self, text: str, status: int, is_ours: bool = False) -> None:
-        """Tells all others, waits until they have heard it, and ends this process: the main thread may be stuck."""
+        """Tells all others, waits until they have heard it, and ends this process: the main thread
+        may be stuck.
+        """
         self._send_all("end", [text, status])
         for connection in self._connections.values():
             connection.close_when_read()

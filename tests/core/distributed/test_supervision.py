@@ -18,7 +18,9 @@ WORKERS = ["a:1", "b:2"]
 
 
 def _config(workers, index, kind="worker", **more_jobs):
-    return json.dumps({"cluster": {"worker": workers} | more_jobs, "task": {"type": kind, "index": index}})
+    return json.dumps(
+        {"cluster": {"worker": workers} | more_jobs, "task": {"type": kind, "index": index}}
+    )
 
 
 def test_tf_config_says_who_takes_part(monkeypatch):
@@ -53,7 +55,9 @@ def test_workers_may_have_ipv6_addresses(monkeypatch):
 )
 def test_a_tf_config_of_another_form_is_refused_with_what_was_received(config, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(RunError, match="--distribute=multi_worker needs TF_CONFIG to be like") as caught:
+    with pytest.raises(
+        RunError, match="--distribute=multi_worker needs TF_CONFIG to be like"
+    ) as caught:
         Cluster.from_environment()
     assert str(caught.value).endswith(f"Received: {config!r}")
 
@@ -85,7 +89,9 @@ def _start(bodies: tuple[str, ...], ports: list[int]) -> list[subprocess.Popen]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for body, environment in zip(bodies, launch.environments(len(bodies), ports, os.environ), strict=True)
+        for body, environment in zip(
+            bodies, launch.environments(len(bodies), ports, os.environ), strict=True
+        )
     ]
 
 
@@ -120,7 +126,9 @@ def test_the_first_difference_is_named_with_both_values_by_all():
 
 def test_an_error_of_one_worker_is_told_to_all_others():
     fine = "time.sleep(60)"
-    ended = _outcomes(fine, "from figr_tf.core.errors import DataError\nraise DataError('no such folder')", fine)
+    ended = _outcomes(
+        fine, "from figr_tf.core.errors import DataError\nraise DataError('no such folder')", fine
+    )
     assert [status for status, _ in ended] == [1, 1, 1]
     assert ended[1][1] == "error: no such folder\n"
     for outcome in (ended[0], ended[2]):
@@ -138,7 +146,10 @@ def test_a_frozen_worker_is_named_after_the_silence():
         for process in (processes[0], processes[2]):
             _, error = process.communicate(timeout=60)
             assert process.returncode == cluster.LOST
-            assert error == f"error: worker 1 (127.0.0.1:{ports[1]}) has given no sign of life for 2 s\n"
+            assert (
+                error
+                == f"error: worker 1 (127.0.0.1:{ports[1]}) has given no sign of life for 2 s\n"
+            )
     finally:
         for process in processes:
             process.kill()
@@ -153,7 +164,9 @@ def test_waiting_longer_than_a_deadline_ends_all():
         assert error.endswith("): waited for the others\n")
 
 
-@pytest.mark.parametrize("missing", [0, 2])  # the chief is missed by the others, any other by the chief
+@pytest.mark.parametrize(
+    "missing", [0, 2]
+)  # the chief is missed by the others, any other by the chief
 def test_a_worker_that_does_not_come_to_a_comparison_is_named(missing):
     bodies = ["supervision._PREPARATION = 5.0\nsupervisor.compare({'a': 1})"] * 3
     bodies[missing] = "time.sleep(60)"
@@ -164,7 +177,9 @@ def test_a_worker_that_does_not_come_to_a_comparison_is_named(missing):
 
 
 def test_a_signal_of_a_worker_that_is_stuck_in_a_call_reaches_the_chief():
-    """Python's own handlers run between two instructions of the main thread, and so not within minutes of C++."""
+    """Python's own handlers run between two instructions of the main thread, and so not within
+    minutes of C++.
+    """
     chief = "while not supervisor.stop_signals:\n    time.sleep(0.01)\nraise UserError(supervisor.stop_signals)"
     stuck = """
 import hashlib, threading
@@ -207,7 +222,9 @@ def test_what_is_no_worker_is_not_admitted():
 
     def start(index):
         command = [sys.executable, "-c", WORKER.format(body=" " * 8 + "pass")]
-        return subprocess.Popen(command, cwd=ROOT, env=environments[index], stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environments[index], stderr=subprocess.PIPE, text=True
+        )
 
     chief = start(0)
     while True:
