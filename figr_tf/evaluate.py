@@ -1,12 +1,17 @@
-"""Judges few-shot samples by skill over copying (docs/evaluation.md): a run, a SavedModel, or
-anyone's images.
+"""Judges few-shot samples by skill over copying (docs/evaluation.md).
 
-python -m figr_tf.evaluate --run runs/00001-omniglot-resnet-h64 --data_dir=DIR --json=out.json
---picture=out.png python -m figr_tf.evaluate --write_episodes=episodes.json --data_dir=DIR
-(what another generator adapts to) python -m figr_tf.evaluate --samples=FOLDER
---episodes=episodes.json --data_dir=DIR python -m figr_tf.evaluate --data_dir=DIR
-                  (the reference rows alone) python -m figr_tf.evaluate --write_deck=deck.npz
-                  --data_dir=DIR                (trials for people: serving.judge)
+It judges a run, a SavedModel or anyone's images:
+
+  python -m figr_tf.evaluate --run RUN --data_dir=DIR --json=out.json --picture=out.png
+  python -m figr_tf.evaluate --saved_model models/figr/1 --data_dir=DIR
+  python -m figr_tf.evaluate --samples=FOLDER --episodes=episodes.json --data_dir=DIR
+
+Without any of them it prints the reference rows alone. Two other uses:
+
+  python -m figr_tf.evaluate --write_episodes=episodes.json --data_dir=DIR
+                             what another generator adapts to
+  python -m figr_tf.evaluate --write_deck=deck.npz --data_dir=DIR
+                             trials for people: serving.judge
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Draws new images of a class from a few of its images, with a model that ships with the package or
-one of your own.
+"""Draws new images of a class from a few of its images.
 
-python -m figr_tf.generate --images my_drawings/ --out out.png
-python -m figr_tf.generate --run runs/00001-omniglot-resnet-h64 --images my_drawings/
---num_inner_steps 50 --out out.png
+The model is one that ships with the package, or a run of your own:
+
+  python -m figr_tf.generate --images my_drawings/ --out out.png
+  python -m figr_tf.generate --run RUN --images my_drawings/ --num_inner_steps 50 --out out.png
 """
 
 import numpy as np

@@ -1,8 +1,7 @@
 """Starts all workers of a training on this host: for tests, for CPUs, and for GPUs that TF_CONFIG
 should tell apart.
 
-  python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --data_dir=DIR
-  --meta_batch_size=2
+  python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --meta_batch_size=2
 
 What follows `--` are flags of figr_tf.train. The GPUs in CUDA_VISIBLE_DEVICES, if it is set, are
 shared out evenly. SIGTERM, SIGHUP and Ctrl-C go to all workers, which save and stop. Once one
