@@ -117,16 +117,16 @@ def _work(work: Work) -> Callable[[], Any]:
 
     spec = networks.NetworkSpec(hidden=work.hidden, image_size=work.image_size)
     pair = networks.build_networks(spec, seed=0)
-    step, support = adaptation.InnerStep(), _support(work)
+    inner, support = adaptation.InnerSettings(), _support(work)
 
     def adapt():
-        state, seed = adaptation.start(adaptation.weights_of(pair), step), stateless_seed(0, 0)
-        state = adaptation.adapt(pair, state, support, work.num_inner_steps, step, seed)
+        state, seed = adaptation.start(adaptation.weights_of(pair), inner), stateless_seed(0, 0)
+        state = adaptation.adapt(pair, state, support, work.num_inner_steps, inner, seed)
         return state.weights.generator[-1]
 
     def generate():
         weights = adaptation.weights_of(pair)
-        arguments = (work.num_inner_steps, step, work.num_samples, 0)
+        arguments = (work.num_inner_steps, inner, work.num_samples, 0)
         return generation.adapt_and_generate(pair, weights, support, *arguments)
 
     return tf.function({"adapt": adapt, "generate": generate}[work.kind], autograph=False)

@@ -205,7 +205,7 @@ def _settings() -> "Settings":
             cache_dir=_CACHE_DIR.value,
         ),
         network=spec,
-        inner=adaptation.InnerStep(
+        inner=adaptation.InnerSettings(
             _INNER_LEARNING_RATE.value,
             _LOSS.value,
             penalty_weight,

@@ -39,14 +39,14 @@ class InnerState(NamedTuple):
     """All that an adaptation carries from one inner step to the next.
 
     Attributes:
-        step: int32 [], inner steps taken so far.
+        steps_taken: int32 [].
         weights: W as it is now.
         second_moments: Adam's averages of squared gradients, nested like `weights`; empty with SGD.
         averaged_generator: the average of the generator's weights over the steps; empty unless
-            `InnerStep.average_decay` asks for it.
+            `InnerSettings.average_decay` asks for it.
     """
 
-    step: tf.Tensor
+    steps_taken: tf.Tensor
     weights: Weights
     second_moments: Weights
     averaged_generator: tuple[tf.Tensor, ...]
@@ -58,7 +58,7 @@ class InnerState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class InnerStep:
+class InnerSettings:
     """How one inner step updates the weights.
 
     Attributes:
@@ -102,9 +102,9 @@ class InnerStep:
             raise ValueError(f"average_decay must be in [0, 1). Received: {self.average_decay}")
 
 
-def start(weights: Weights, step: InnerStep) -> InnerState:
+def start(weights: Weights, inner: InnerSettings) -> InnerState:
     """The state before the first inner step; `weights` are usually the meta-weights Φ."""
-    adam, averaged = step.optimizer == "adam", step.average_decay > 0
+    adam, averaged = inner.optimizer == "adam", inner.average_decay > 0
     return InnerState(
         tf.constant(0),
         weights,
@@ -185,22 +185,22 @@ def inner_step(
     networks: Networks,
     state: InnerState,
     real_images: tf.Tensor,
-    step: InnerStep,
+    inner: InnerSettings,
     seed: tf.Tensor,
 ) -> tuple[InnerState, InnerLosses]:
     """One step of the discriminator, then one of the generator against it, each on fresh latents.
 
     Args:
-        real_images: [N, H, W, C] in [−1, 1], of which `step.batch_size` are drawn.
+        real_images: [N, H, W, C] in [−1, 1], of which `inner.batch_size` are drawn.
         seed: int32 [2]; a function of it alone decides the latents, the interpolation points and
             which images are drawn.
     """
-    if step.batch_size is not None:
+    if inner.batch_size is not None:
         choice_seed = tf.random.fold_in(seed, _CHOICE, alg="philox")
-        real_images = choose(real_images, step.batch_size, choice_seed)
+        real_images = choose(real_images, inner.batch_size, choice_seed)
     n = tf.shape(real_images)[0]
     latents, mix = _draw(networks, n, seed)
-    weights, moments, number = state.weights, state.second_moments, state.step + 1
+    weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
     def generate(generator_weights, latents):
         return apply_network(networks.generator, generator_weights, latents)
@@ -214,32 +214,32 @@ def inner_step(
     with tf.GradientTape() as tape:
         tape.watch(weights.discriminator)
         scores = score(weights.discriminator, tf.concat([real_images, generated], 0))
-        discriminator_loss = losses.discriminator_loss(step.loss, scores[:n], scores[n:])
+        discriminator_loss = losses.discriminator_loss(inner.loss, scores[:n], scores[n:])
         penalty = tf.constant(0.0)
-        if step.gradient_penalty_weight:
+        if inner.gradient_penalty_weight:
             penalty = losses.gradient_penalty(
                 lambda images: score(weights.discriminator, images),
                 generated + mix * (real_images - generated),
-                step.gradient_penalty_norm,
+                inner.gradient_penalty_norm,
             )
-        total = discriminator_loss + step.gradient_penalty_weight * penalty
+        total = discriminator_loss + inner.gradient_penalty_weight * penalty
     discriminator, discriminator_moments = _descend(
-        tape, total, weights.discriminator, moments.discriminator, step.learning_rate, number
+        tape, total, weights.discriminator, moments.discriminator, inner.learning_rate, number
     )
 
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
         generator_loss = losses.generator_loss(
-            step.loss, score(discriminator, generate(weights.generator, latents[n:]))
+            inner.loss, score(discriminator, generate(weights.generator, latents[n:]))
         )
     generator, generator_moments = _descend(
-        tape, generator_loss, weights.generator, moments.generator, step.learning_rate, number
+        tape, generator_loss, weights.generator, moments.generator, inner.learning_rate, number
     )
     after = InnerState(
         number,
         Weights(generator, discriminator),
         Weights(generator_moments, discriminator_moments),
-        _averaged(state.averaged_generator, generator, state.step, step.average_decay),
+        _averaged(state.averaged_generator, generator, state.steps_taken, inner.average_decay),
     )
     return after, InnerLosses(discriminator_loss, generator_loss, penalty)
 
@@ -263,17 +263,17 @@ def adapt_with_losses(
     state: InnerState,
     real_images: tf.Tensor,
     num_inner_steps: int | tf.Tensor,
-    step: InnerStep,
+    inner: InnerSettings,
     seed: tf.Tensor,
 ) -> tuple[InnerState, InnerLosses]:
     """As `adapt`, with the losses of the last inner step (zeros if there was none)."""
 
     def one_step(k, carried):
         step_seed = tf.random.fold_in(seed, k, alg="philox")
-        return inner_step(networks, carried[0], real_images, step, step_seed)
+        return inner_step(networks, carried[0], real_images, inner, step_seed)
 
     nothing_yet = InnerLosses(*[tf.constant(0.0)] * 3)
-    return inner_loop.repeat(one_step, (state, nothing_yet), num_inner_steps, state.step)
+    return inner_loop.repeat(one_step, (state, nothing_yet), num_inner_steps, state.steps_taken)
 
 
 def adapt(
@@ -281,7 +281,7 @@ def adapt(
     state: InnerState,
     real_images: tf.Tensor,
     num_inner_steps: int | tf.Tensor,
-    step: InnerStep,
+    inner: InnerSettings,
     seed: tf.Tensor,
 ) -> InnerState:
     """Adapts to one class by `num_inner_steps` (K) inner steps; the arguments are left as they are.
@@ -292,4 +292,4 @@ def adapt(
         num_inner_steps: K ≥ 0; 0 returns `state`.
         seed: int32 [2]. The same seed gives the same result on the same device.
     """
-    return adapt_with_losses(networks, state, real_images, num_inner_steps, step, seed)[0]
+    return adapt_with_losses(networks, state, real_images, num_inner_steps, inner, seed)[0]

@@ -14,8 +14,8 @@ from figr_tf.core.errors import UserError
 from figr_tf.core.random import standard_normal, stateless_seed
 from figr_tf.data import support_sets
 from figr_tf.gan.adaptation import (
+    InnerSettings,
     InnerState,
-    InnerStep,
     Weights,
     adapt,
     generate_images,
@@ -59,7 +59,7 @@ def adapt_and_generate(
     weights: Weights,
     support_images: tf.Tensor,
     num_inner_steps: int | tf.Tensor,
-    step: InnerStep,
+    inner: InnerSettings,
     num_samples: int | tf.Tensor,
     seed: int | tf.Tensor,
     augmentation: Augmentation | None = None,
@@ -68,8 +68,8 @@ def adapt_and_generate(
     1).
     """
     images = images_to_adapt_to(support_images, augmentation, seed)
-    state = start(weights, step)
-    adapted = adapt(networks, state, images, num_inner_steps, step, adaptation_seed(seed))
+    state = start(weights, inner)
+    adapted = adapt(networks, state, images, num_inner_steps, inner, adaptation_seed(seed))
     latents = sample_latents(networks, num_samples, seed)
     return generate_images(networks, adapted.drawing_generator, latents)
 

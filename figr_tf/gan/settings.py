@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from figr_tf.core.settings import TrainingSettings, require_positive
 from figr_tf.data.datasets import DataSettings
-from figr_tf.gan.adaptation import InnerStep
+from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.networks import NetworkSpec
 
 GENERATED_INK = (
@@ -40,7 +40,7 @@ class Settings(TrainingSettings):
 
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
     network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
-    inner: InnerStep = dataclasses.field(default_factory=InnerStep)
+    inner: InnerSettings = dataclasses.field(default_factory=InnerSettings)
     num_shots: int = 4
     num_inner_steps: int = 10
     class_rotations: bool = False
@@ -79,7 +79,7 @@ class Settings(TrainingSettings):
         nested = {
             "data": DataSettings.from_dict(fields["data"]),
             "network": NetworkSpec(**fields["network"]),
-            "inner": InnerStep(**fields["inner"]),
+            "inner": InnerSettings(**fields["inner"]),
         }
         return cls(**(_without_former_settings(fields) | nested))
 

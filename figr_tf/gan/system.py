@@ -47,7 +47,7 @@ class FigrSystem:
         self._settings = settings
         self._augmentation = augmentation
         # The average over the inner steps is for drawing; training has no use for it.
-        self._training_step = dataclasses.replace(settings.inner, average_decay=0.0)
+        self._training_inner = dataclasses.replace(settings.inner, average_decay=0.0)
         self.networks = build_networks(settings.network, settings.seed)
         self.meta_weights = meta_weights(self.networks)
         data, split = dataset
@@ -79,10 +79,10 @@ class FigrSystem:
         settings = self._settings
         adapted, losses = adapt_with_losses(
             self.networks,
-            start(Weights(**weights), self._training_step),
+            start(Weights(**weights), self._training_inner),
             task,
             settings.num_inner_steps,
-            self._training_step,
+            self._training_inner,
             seed,
         )
         metrics = {

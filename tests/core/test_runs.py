@@ -10,7 +10,7 @@ from figr_tf.core.errors import RunError
 from figr_tf.core.runs import RunFolder
 from figr_tf.core.settings import full_identity
 from figr_tf.data.splits import Split
-from figr_tf.gan.adaptation import InnerStep
+from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.settings import Settings
 from figr_tf.sine.system import SineSettings, SineSystem
 from tests import conftest
@@ -152,7 +152,7 @@ def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path, tiny_setti
         ),
         ({"num_shots": 3}, False),
         ({"seed": 1}, False),
-        ({"inner": InnerStep(learning_rate=0.5)}, False),
+        ({"inner": InnerSettings(learning_rate=0.5)}, False),
         ({"anneal_meta_learning_rate": True}, False),
     ],
 )

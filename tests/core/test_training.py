@@ -16,7 +16,7 @@ from figr_tf.core import checkpoints, interruption, recording, runs, system, tra
 from figr_tf.core.errors import RunError
 from figr_tf.core.settings import full_identity
 from figr_tf.data.datasets import DataSettings
-from figr_tf.gan.adaptation import InnerStep
+from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem
 from figr_tf.sine.system import SineSettings, SineSystem
@@ -28,7 +28,7 @@ def settings():
     return Settings(
         data=DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
-        inner=InnerStep(learning_rate=1e-4),
+        inner=InnerSettings(learning_rate=1e-4),
         num_shots=2,
         num_inner_steps=2,
         meta_learning_rate=1e-3,
@@ -132,7 +132,7 @@ def test_compiled_with_xla_too_several_meta_steps_a_call_are_those_of_one_a_call
     settings, tiny_dataset
 ):
     quick = dataclasses.replace(
-        settings, num_inner_steps=1, inner=InnerStep(gradient_penalty_weight=0.0)
+        settings, num_inner_steps=1, inner=InnerSettings(gradient_penalty_weight=0.0)
     )
     trainers = [
         _trainer(dataclasses.replace(quick, meta_steps_per_call=most), tiny_dataset, compiled=True)
@@ -189,7 +189,9 @@ def test_ten_meta_steps_in_a_row_that_are_not_finite_end_the_run_with_the_weight
     settings, tiny_dataset, tmp_path
 ):
     """An inner rate that overflows stands for any cause: images, being bytes, cannot hold a NaN."""
-    hopeless = dataclasses.replace(settings, inner=InnerStep(learning_rate=1e38), num_meta_steps=50)
+    hopeless = dataclasses.replace(
+        settings, inner=InnerSettings(learning_rate=1e38), num_meta_steps=50
+    )
     folder = _folder(tmp_path / "run", hopeless, tiny_dataset)
     with pytest.raises(
         RunError, match="10 meta-steps in a row were not finite, up to meta-step 10"

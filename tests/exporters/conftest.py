@@ -41,7 +41,7 @@ def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
-        inner=adaptation.InnerStep(learning_rate=1e-2),
+        inner=adaptation.InnerSettings(learning_rate=1e-2),
         num_shots=3,
         num_inner_steps=2,
     )

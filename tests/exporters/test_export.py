@@ -117,8 +117,10 @@ def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, mode
     if wrong == "weights":
         networks = build_networks(settings.network, seed=1)
     else:
-        step = dataclasses.replace(settings.inner, learning_rate=0.8 * settings.inner.learning_rate)
-        settings = dataclasses.replace(settings, inner=step)
+        inner = dataclasses.replace(
+            settings.inner, learning_rate=0.8 * settings.inner.learning_rate
+        )
+        settings = dataclasses.replace(settings, inner=inner)
     other = signatures.make_parts(FewShotModel(networks, settings, 12), LIMITS, Defaults(2, 4))
     with pytest.raises(UserError, match=r"differs from the model by 0\.\d+\. Nothing written"):
         verification.largest_difference(exported.path, other, [])

@@ -12,24 +12,24 @@ import tensorflow as tf
 from figr_tf.core import random
 from figr_tf.core.random import stateless_seed
 from figr_tf.gan import adaptation, augmentation, layers
-from figr_tf.gan.adaptation import InnerStep, Weights
+from figr_tf.gan.adaptation import InnerSettings, Weights
 from figr_tf.gan.networks import Networks, apply_network
 
-STEP = InnerStep(learning_rate=1e-2)
+INNER = InnerSettings(learning_rate=1e-2)
 SEED = stateless_seed(5)
 
 
-def adapt(networks, weights, support, num_inner_steps, step, seed):
+def adapt(networks, weights, support, num_inner_steps, inner, seed):
     """The weights after so many steps from `weights`."""
-    state = adaptation.start(weights, step)
-    return adaptation.adapt(networks, state, support, num_inner_steps, step, seed).weights
+    state = adaptation.start(weights, inner)
+    return adaptation.adapt(networks, state, support, num_inner_steps, inner, seed).weights
 
 
 @pytest.fixture(scope="module")
 def tiny_adapt(tiny_networks):
     """Traced once: every number goes in as a tensor."""
     traced = tf.function(
-        lambda weights, support, k, seed: adapt(tiny_networks, weights, support, k, STEP, seed)
+        lambda weights, support, k, seed: adapt(tiny_networks, weights, support, k, INNER, seed)
     )
 
     def call(weights, support, num_inner_steps, seed=SEED):
@@ -97,7 +97,7 @@ def test_inner_loop_equals_algorithm_1_in_numpy():
         weights,
         tf.constant(support),
         3,
-        InnerStep(0.1, gradient_penalty_weight=7.0),
+        InnerSettings(0.1, gradient_penalty_weight=7.0),
         SEED,
     )
     expected_a, expected_w = _numpy_inner_loop(a, w, support, 3, 0.1, 7.0, SEED)
@@ -128,23 +128,23 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     assert not _equal(first, other)
 
 
-EVERYTHING = InnerStep(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
+EVERYTHING = InnerSettings(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
 
 
-@pytest.mark.parametrize("step", [STEP, EVERYTHING])
+@pytest.mark.parametrize("inner", [INNER, EVERYTHING])
 def test_steps_taken_in_two_goes_equal_those_in_one(
-    step, tiny_networks, tiny_weights, tiny_support
+    inner, tiny_networks, tiny_weights, tiny_support
 ):
     """Adam's moments and the average go along."""
 
     @tf.function
     def take(state, count):
-        return adaptation.adapt(tiny_networks, state, tiny_support, count, step, SEED)
+        return adaptation.adapt(tiny_networks, state, tiny_support, count, inner, SEED)
 
-    start = adaptation.start(tiny_weights, step)
+    start = adaptation.start(tiny_weights, inner)
     whole = take(start, tf.constant(3))
     parts = take(take(start, tf.constant(1)), tf.constant(2))
-    assert int(whole.step) == 3
+    assert int(whole.steps_taken) == 3
     for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(parts), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -154,9 +154,9 @@ def test_adam_without_momentum_equals_its_algorithm_in_numpy():
     networks, rng = _linear_networks(), np.random.default_rng(1)
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     support = rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32)
-    step = InnerStep(0.1, gradient_penalty_weight=7.0, optimizer="adam")
+    inner = InnerSettings(0.1, gradient_penalty_weight=7.0, optimizer="adam")
     weights = Weights((tf.constant(a),), (tf.constant(w[:, None]),))
-    adapted = adapt(networks, weights, tf.constant(support), 3, step, SEED)
+    adapted = adapt(networks, weights, tf.constant(support), 3, inner, SEED)
     by_w, by_a = np.zeros_like(w), np.zeros_like(a)
     for k in range(3):
         # A step of plain SGD with rate 1 gives the gradients away.
@@ -206,16 +206,16 @@ def test_a_drawn_batch_holds_no_image_twice_before_all_are_in_it():
 def test_samples_are_drawn_with_the_average_over_the_steps(
     tiny_networks, tiny_weights, tiny_support
 ):
-    step = InnerStep(1e-2, average_decay=0.4)
-    state, twin = adaptation.start(tiny_weights, step), [w.numpy() for w in tiny_weights.generator]
+    inner = InnerSettings(1e-2, average_decay=0.4)
+    state, twin = adaptation.start(tiny_weights, inner), [w.numpy() for w in tiny_weights.generator]
     for count in range(3):
-        state = adaptation.adapt(tiny_networks, state, tiny_support, 1, step, SEED)
+        state = adaptation.adapt(tiny_networks, state, tiny_support, 1, inner, SEED)
         decay = min(0.4, (count + 1) / (count + 10))
         now = state.weights.generator
         twin = [decay * a + (1 - decay) * w.numpy() for a, w in zip(twin, now, strict=True)]
     for ours, expected in zip(state.drawing_generator, twin, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
-    plain = adaptation.start(tiny_weights, STEP)
+    plain = adaptation.start(tiny_weights, INNER)
     assert plain.drawing_generator is plain.weights.generator
 
 
@@ -244,7 +244,7 @@ def test_jitter_shows_paper_where_there_was_nothing():
 )
 def test_impossible_options_are_refused(field):
     with pytest.raises(ValueError, match="Received"):
-        InnerStep(**field)
+        InnerSettings(**field)
 
 
 def test_every_support_image_counts(tiny_adapt, tiny_weights, tiny_support):
@@ -257,19 +257,19 @@ def test_every_support_image_counts(tiny_adapt, tiny_weights, tiny_support):
 def test_the_loop_is_a_loop_in_the_graph(tiny_networks, tiny_weights, tiny_support):
     """Unrolled, ten steps would make a graph ten times the size."""
 
-    graph = tf.function(lambda: adapt(tiny_networks, tiny_weights, tiny_support, 10, STEP, SEED))
+    graph = tf.function(lambda: adapt(tiny_networks, tiny_weights, tiny_support, 10, INNER, SEED))
     operations = [op.type for op in graph.get_concrete_function().graph.get_operations()]
     assert "Conv2D" not in operations
     assert sum("While" in kind for kind in operations) == 1
 
 
 @pytest.mark.parametrize(
-    "step", [InnerStep(1e-2, "bce", 0.0), InnerStep(1e-2, "wasserstein", 10.0, "pixel")]
+    "inner", [InnerSettings(1e-2, "bce", 0.0), InnerSettings(1e-2, "wasserstein", 10.0, "pixel")]
 )
 def test_other_objectives_give_finite_and_different_weights(
-    step, tiny_networks, tiny_adapt, tiny_weights, tiny_support
+    inner, tiny_networks, tiny_adapt, tiny_weights, tiny_support
 ):
-    adapted = adapt(tiny_networks, tiny_weights, tiny_support, 1, step, SEED)
+    adapted = adapt(tiny_networks, tiny_weights, tiny_support, 1, inner, SEED)
     assert all(np.isfinite(w).all() for w in tf.nest.flatten(adapted))
     assert not _equal(adapted, tiny_adapt(tiny_weights, tiny_support, 1))
 
@@ -278,7 +278,7 @@ def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(
     tiny_networks, tiny_weights, tiny_support
 ):
     """The sign of the discriminator's step, by its purpose."""
-    no_penalty = InnerStep(1e-3, gradient_penalty_weight=0.0)
+    no_penalty = InnerSettings(1e-3, gradient_penalty_weight=0.0)
     adapted = adapt(tiny_networks, tiny_weights, tiny_support, 5, no_penalty, SEED)
     fake = adaptation.generate_images(
         tiny_networks, tiny_weights.generator, random.standard_normal([8, 8], SEED)
@@ -297,7 +297,7 @@ def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(
 @pytest.mark.parametrize("field", [{"loss": "hinge"}, {"gradient_penalty_norm": "batch"}])
 def test_unknown_objectives_are_refused(field):
     with pytest.raises(ValueError, match=r"must be one of .*Received"):
-        InnerStep(**field)
+        InnerSettings(**field)
 
 
 def _straightforward(x, slope, scale, offset):
@@ -312,9 +312,9 @@ def _straightforward(x, slope, scale, offset):
 def test_the_lean_inner_step_changes_no_result(
     tiny_networks, tiny_weights, tiny_support, monkeypatch
 ):
-    lean = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerStep(), SEED)
+    lean = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerSettings(), SEED)
     monkeypatch.setattr(layers, "prelu_layer_norm", _straightforward)
-    plain = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerStep(), SEED)
+    plain = adapt(tiny_networks, tiny_weights, tiny_support, 1, InnerSettings(), SEED)
     for start, ours, expected in zip(
         *map(tf.nest.flatten, (tiny_weights, lean, plain)), strict=True
     ):

@@ -129,7 +129,7 @@ def test_support_errors_name_the_file(model, tmp_path):
 def test_an_adaptation_that_diverges_is_an_error_and_no_picture(run_folder, support):
     model = figr_tf.load(run_folder)
     model.settings = dataclasses.replace(
-        model.settings, inner=adaptation.InnerStep(learning_rate=1e30)
+        model.settings, inner=adaptation.InnerSettings(learning_rate=1e30)
     )
     with pytest.raises(UserError, match="diverged within 3 inner steps"):
         model.generate(support, num_inner_steps=3)

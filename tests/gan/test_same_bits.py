@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from figr_tf.core import training
 from figr_tf.data import datasets
-from figr_tf.gan.adaptation import InnerStep
+from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.networks import NetworkSpec
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem
@@ -40,7 +40,7 @@ def weights():
     settings = Settings(
         data=datasets.DataSettings(dataset="glyphs", image_size=16),
         network=NetworkSpec(hidden=2, image_size=16, latent_dim=8),
-        inner=InnerStep(learning_rate=1e-3),
+        inner=InnerSettings(learning_rate=1e-3),
         num_inner_steps=2,
         meta_learning_rate=1e-3,
         num_meta_steps=20,

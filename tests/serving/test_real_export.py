@@ -45,7 +45,7 @@ def run_folder(tmp_path_factory, tiny_dataset):
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
         network=dataclasses.replace(TINY, architecture="dcgan"),
-        inner=adaptation.InnerStep(learning_rate=1e-2),
+        inner=adaptation.InnerSettings(learning_rate=1e-2),
         num_inner_steps=2,
     )
     return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, tiny_dataset)
