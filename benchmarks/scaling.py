@@ -138,14 +138,14 @@ def _work() -> None:
 def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
     import tensorflow as tf
 
-    from figr_tf.core.distributed.strategy import Step
+    from figr_tf.core.distributed.strategy import ReplicaStep
 
     def reduce(_) -> tf.Tensor:
         means = replicas.mean([value + 0.0 for value in message])
         return tf.reshape(means[0], [-1])[0]
 
-    take_steps = replicas.compile_steps(
-        Step(reduce, tf.float32, 1),
+    take_meta_steps = replicas.compile_meta_steps(
+        ReplicaStep(reduce, tf.float32, 1),
         tf.constant(0),
         most=1,
         jit_compile=False,
@@ -153,7 +153,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
     seconds = []
     for _ in range(_REPEATS.value + 2):
         begun = time.perf_counter()
-        take_steps(1)
+        take_meta_steps(1)
         seconds.append(time.perf_counter() - begun)
     return seconds[2:]
 

@@ -1,6 +1,6 @@
 """Few-shot generation by a server: adapts a served model to a few images and writes its samples.
 
-  python -m serving.client generate --images my_drawings/ --target localhost:8500 --out out.png
+python -m serving.client generate --images my_drawings/ --target localhost:8500 --out out.png
 """
 
 import argparse

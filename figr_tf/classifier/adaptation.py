@@ -78,7 +78,7 @@ class Learner(NamedTuple):
         layers = models.unpack(weights, self.shapes)
         return models.logits(self.architecture, layers, images)
 
-    def step(self, state: State, images: tf.Tensor, labels: tf.Tensor) -> State:
+    def inner_step(self, state: State, images: tf.Tensor, labels: tf.Tensor) -> State:
         """One step on a batch: images [B, S, S, C], labels int32 [B]."""
         weights, carried, _ = state
         if self.inner.weight_decay != 1:
@@ -127,6 +127,6 @@ class Learner(NamedTuple):
 
         def one_step(k: tf.Tensor, state: State) -> State:
             batch = tf.gather(batches, k)
-            return self.step(state, tf.gather(images, batch), tf.gather(labels, batch))
+            return self.inner_step(state, tf.gather(images, batch), tf.gather(labels, batch))
 
         return inner_loop.repeat(one_step, state, batches.shape[0])

@@ -87,7 +87,7 @@ class ClassifierSystem:
         batches = episodes.minibatches(labels.shape[0], inner.batch_size, inner.num_steps, seed)
         before = learner.adapt(start, images, labels, batches[:-1])
         if settings.tail_shots:
-            end = learner.step(before, *episodes.flat(task[:, num_early:]))
+            end = learner.inner_step(before, *episodes.flat(task[:, num_early:]))
         else:
             end = learner.adapt(before, images, labels, batches[-1:])
         return end, start.weights + end.weights - before.weights

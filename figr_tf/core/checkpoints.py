@@ -19,7 +19,7 @@ from absl import logging
 
 from figr_tf.core.errors import RunError
 from figr_tf.core.reptile import Reptile
-from figr_tf.core.runs import checkpointed_steps, refuse_difference
+from figr_tf.core.runs import checkpointed_meta_steps, refuse_difference
 
 _KEPT = 3
 _ENDS = (".*", "_temp*")  # What may follow a checkpoint's prefix; the " (1)" of a copy does not.
@@ -53,11 +53,11 @@ def state_variables(reptile: Reptile) -> list[tf.Variable]:
 
 def _found(folder: pathlib.Path) -> list[pathlib.Path]:
     """Prefixes of complete checkpoints, newest first."""
-    return [_prefix(folder, step) for step in checkpointed_steps(folder)]
+    return [_prefix(folder, meta_step) for meta_step in checkpointed_meta_steps(folder)]
 
 
-def _prefix(folder: pathlib.Path, step: int) -> pathlib.Path:
-    return folder / f"ckpt-{step:09d}"
+def _prefix(folder: pathlib.Path, meta_step: int) -> pathlib.Path:
+    return folder / f"ckpt-{meta_step:09d}"
 
 
 def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
@@ -66,11 +66,11 @@ def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pa
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`)
     and `meta_step`.
     """
-    return save_objects(folder, reptile.num_steps(), _all_objects(reptile), identity)
+    return save_objects(folder, reptile.num_meta_steps_taken(), _all_objects(reptile), identity)
 
 
 def save_objects(
-    folder: pathlib.Path, step: int, objects: dict[str, Any], identity: dict[str, Any]
+    folder: pathlib.Path, meta_step: int, objects: dict[str, Any], identity: dict[str, Any]
 ) -> pathlib.Path:
     """Writes variables and lists of variables by name, then deletes all but the newest few
     checkpoints.
@@ -81,7 +81,7 @@ def save_objects(
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
-    prefix = _prefix(folder, step)
+    prefix = _prefix(folder, meta_step)
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
         tf.train.Checkpoint(**objects, identity=record).write(str(prefix))

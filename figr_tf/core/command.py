@@ -138,7 +138,7 @@ def _open_folder(
         folder = runs.at_path(pathlib.Path(place.run), settings, identity)
     else:
         folder = runs.find_or_number(pathlib.Path(place.runs_dir), settings, identity)
-    done, wanted = folder.num_checkpointed_steps(), settings.num_meta_steps
+    done, wanted = folder.num_checkpointed_meta_steps(), settings.num_meta_steps
     if done > wanted:
         raise UserError(
             f"{folder.path} has {done} meta-steps already, --num_meta_steps={wanted} is less."

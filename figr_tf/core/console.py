@@ -233,27 +233,27 @@ class Progress:
         self._bar = tqdm.tqdm(
             initial=start, total=total, unit=" meta-steps", disable=None, dynamic_ncols=True
         )
-        self._step, self._total = start, total
-        self._window: tuple[int, float] | None = None  # step and time since which the rate is taken
+        self._meta_step, self._total = start, total
+        self._window: tuple[int, float] | None = None  # Since which the rate is taken.
         self._printed = time.monotonic()
         self._shown: dict[str, Any] = {}
         self.is_seen = True
 
-    def count_steps(self, times: int) -> None:
+    def count_meta_steps(self, times: int) -> None:
         """Counts the meta-steps of one call as taken."""
-        self._step += times
+        self._meta_step += times
         if (
             self._window is None
         ):  # the first call holds the compilation and says nothing about the rate
-            self._window = (self._step, time.monotonic())
+            self._window = (self._meta_step, time.monotonic())
 
-    def steps_per_second(self) -> float | None:
+    def meta_steps_per_second(self) -> float | None:
         """Rate since the last call; None until a step has been taken after the first."""
         now = time.monotonic()
-        if self._window is None or self._window[0] == self._step:
+        if self._window is None or self._window[0] == self._meta_step:
             return None
-        (step, then), self._window = self._window, (self._step, now)
-        return (self._step - step) / max(now - then, 1e-9)
+        (taken, then), self._window = self._window, (self._meta_step, now)
+        return (self._meta_step - taken) / max(now - then, 1e-9)
 
     def show(self, line: dict[str, Any] | None) -> None:
         """Brings the terminal up to date; `line` holds new metrics, if there are any."""
@@ -261,15 +261,17 @@ class Progress:
         if not self._bar.disable:
             if line:
                 self._bar.set_postfix_str(self._summary(), refresh=False)
-            self._write(lambda: self._bar.update(self._step - self._bar.n))
+            self._write(lambda: self._bar.update(self._meta_step - self._bar.n))
         elif line or time.monotonic() - self._printed > _PLAIN_INTERVAL:
             self._printed = time.monotonic()
             text = f"{self._summary()}  {self._rate_and_eta()}"
-            self._write(lambda: print(f"meta-step {self._step}/{self._total}  {text}", flush=True))
+            self._write(
+                lambda: print(f"meta-step {self._meta_step}/{self._total}  {text}", flush=True)
+            )
 
     def note(self, text: str) -> None:
         """Prints a line about held-out tasks, above the bar."""
-        self._write(lambda: self._bar.write(f"meta-step {self._step}: held-out {text}"))
+        self._write(lambda: self._bar.write(f"meta-step {self._meta_step}: held-out {text}"))
 
     def _write(self, write: Callable[[], Any]) -> None:
         try:
@@ -291,7 +293,7 @@ class Progress:
         rate = self._shown.get("meta_steps_per_second")
         if not rate:
             return ""
-        eta = datetime.timedelta(seconds=round((self._total - self._step) / rate))
+        eta = datetime.timedelta(seconds=round((self._total - self._meta_step) / rate))
         return f"{rate:.3g} meta-steps/s  ETA {eta}"
 
     def close(self) -> None:

@@ -11,15 +11,15 @@ State = TypeVar("State")
 
 
 def repeat(
-    step: Callable[[tf.Tensor, State], State],
+    take_step: Callable[[tf.Tensor, State], State],
     state: State,
     count: int | tf.Tensor,
     first: int | tf.Tensor = 0,
 ) -> State:
-    """Takes the steps `first` … `first + count − 1`: state ← step(k, state).
+    """Takes the steps `first` … `first + count − 1`: state ← take_step(k, state).
 
     Args:
-        step: called with int32 [] k and the state; it returns a state of the same structure.
+        take_step: called with int32 [] k and the state; it returns a state of the same structure.
         state: nested tensors.
         count: K ≥ 0; 0 returns `state`.
     """
@@ -28,7 +28,7 @@ def repeat(
     # One step at a time: its operations fill the cores, and order is part of the algorithm.
     _, state = tf.while_loop(
         lambda k, _: k < last,
-        lambda k, state: (k + 1, step(k, state)),
+        lambda k, state: (k + 1, take_step(k, state)),
         (first, state),
         parallel_iterations=1,
     )

@@ -60,7 +60,7 @@ class Metrics:
         self._pending += [dict(zip(columns, row, strict=True)) for row in rows]
 
     def write(
-        self, meta_step: int, steps_per_second: float | None, num_skipped: int
+        self, meta_step: int, meta_steps_per_second: float | None, num_skipped: int
     ) -> dict[str, Any]:
         """Appends one line of means; steps that were skipped count with what is finite of theirs."""
         rows, self._pending = self._pending, []
@@ -68,7 +68,7 @@ class Metrics:
         for key in rows[0]:
             finite = [row[key] for row in rows if np.isfinite(row[key])]
             line[key] = float(np.mean(finite)) if finite else None
-        line |= {"num_skipped": num_skipped, "meta_steps_per_second": steps_per_second}
+        line |= {"num_skipped": num_skipped, "meta_steps_per_second": meta_steps_per_second}
         self._append(line)
         return line
 
@@ -101,15 +101,15 @@ class Bystander:
         """Around all meta-steps; what should stop them may be added to `signals`."""
         return contextlib.nullcontext()
 
-    def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
-        """Notes the meta-steps of one call, the last of them number `step`, as taken; `metrics`
+    def count(self, metrics: reptile.MetaStepMetrics, meta_step: int) -> None:
+        """Notes the meta-steps of one call, the last of them number `meta_step`, as taken; `metrics`
         holds [times] each.
         """
 
     def save(self) -> None:
         """Writes a checkpoint."""
 
-    def draw_if_due(self, held_out: HeldOut, step: int, signals: list[int]) -> None:
+    def draw_if_due(self, held_out: HeldOut, meta_step: int, signals: list[int]) -> None:
         """Shows held-out tasks every `eval_every` meta-steps and at the end, unless that is done."""
 
 
@@ -130,33 +130,35 @@ class Recorder(Bystander):
     def restore(self) -> None:
         checkpoints.sweep(self._folder.checkpoints)
         if checkpoints.restore_training(self._folder.checkpoints, self._state, self._identity):
-            print(f"continuing at meta-step {self._state.num_steps()}", flush=True)
+            print(f"continuing at meta-step {self._state.num_meta_steps_taken()}", flush=True)
 
     @contextlib.contextmanager
     def begin(self, signals: list[int]) -> Iterator[None]:
         self._signals = signals
-        step = self._state.num_steps()
-        if step < self._settings.num_meta_steps:
+        meta_step = self._state.num_meta_steps_taken()
+        if meta_step < self._settings.num_meta_steps:
             print("building the graph of the first meta-step, about ten seconds", flush=True)
         total = self._settings.num_meta_steps
-        self._progress = console.Progress(step, total, self._metric_labels)
+        self._progress = console.Progress(meta_step, total, self._metric_labels)
         try:
             with contextlib.closing(self._progress):
-                self._metrics = Metrics(self._folder, step)
+                self._metrics = Metrics(self._folder, meta_step)
                 yield
         except OSError as error:
             raise RunError(
                 f"{self._folder.path}: {error.strerror or error} while writing metrics or pictures. The last checkpoint"
-                f" is of meta-step {self._folder.num_checkpointed_steps()}; the same command continues from it."
+                f" is of meta-step {self._folder.num_checkpointed_meta_steps()}; the same command continues from it."
             ) from error
 
-    def count(self, metrics: reptile.MetaStepMetrics, step: int) -> None:
+    def count(self, metrics: reptile.MetaStepMetrics, meta_step: int) -> None:
         self._metrics.add(metrics)
-        self._progress.count_steps(len(metrics.finite))
+        self._progress.count_meta_steps(len(metrics.finite))
         line = None
-        if step % self._settings.log_every == 0 or self._is_last(step):
+        if meta_step % self._settings.log_every == 0 or self._is_last(meta_step):
             num_skipped = int(self._state.num_skipped.numpy())
-            line = self._metrics.write(step, self._progress.steps_per_second(), num_skipped)
+            line = self._metrics.write(
+                meta_step, self._progress.meta_steps_per_second(), num_skipped
+            )
         self._progress.show(line)
         if not self._progress.is_seen and signal.SIGPIPE not in self._signals:
             self._signals.append(
@@ -166,9 +168,9 @@ class Recorder(Bystander):
     def save(self) -> None:
         checkpoints.save(self._folder.checkpoints, self._state, self._identity)
 
-    def draw_if_due(self, held_out: HeldOut, step: int, signals: list[int]) -> None:
-        due = step and (step % self._settings.eval_every == 0 or self._is_last(step))
-        if not due or self._folder.grid(step).exists():
+    def draw_if_due(self, held_out: HeldOut, meta_step: int, signals: list[int]) -> None:
+        due = meta_step and (meta_step % self._settings.eval_every == 0 or self._is_last(meta_step))
+        if not due or self._folder.grid(meta_step).exists():
             return
         drawn = []
         pictures = held_out.pictures()
@@ -178,11 +180,11 @@ class Recorder(Bystander):
         if signals:
             return
         if report := held_out.report():
-            self._metrics.write_report(step, report)
+            self._metrics.write_report(meta_step, report)
             self._progress.note(", ".join(f"{k} {v:.4g}" for k, v in report.items()))
         grid = image_grid.beside(drawn)
-        self._metrics.write_picture(step, grid)
-        grid.save(self._folder.grid(step))
+        self._metrics.write_picture(meta_step, grid)
+        grid.save(self._folder.grid(meta_step))
 
-    def _is_last(self, step: int) -> bool:
-        return step == self._settings.num_meta_steps
+    def _is_last(self, meta_step: int) -> bool:
+        return meta_step == self._settings.num_meta_steps

@@ -118,7 +118,7 @@ class Reptile(tf.Module):
         """Nested like what `descend` returns."""
         return MetaStepMetrics(dict.fromkeys(self._metric_names, tf.float32), tf.bool)
 
-    def num_steps(self) -> int:
+    def num_meta_steps_taken(self) -> int:
         """Meta-steps taken so far, outside of a graph."""
         return int(self.meta_step.numpy())
 
@@ -127,7 +127,7 @@ class Reptile(tf.Module):
         for optimizer in self.optimizers.values():
             optimizer.learning_rate.assign(value)
 
-    def descend(self, step: MetaGradient, num_tasks: int) -> MetaStepMetrics:
+    def descend(self, means: MetaGradient, num_tasks: int) -> MetaStepMetrics:
         """Ends a meta-step: every optimiser takes one step down its part of the meta-gradient.
 
         A meta-gradient that is not finite is not applied: Φ, the optimisers and the carried state
@@ -137,18 +137,18 @@ class Reptile(tf.Module):
             num_tasks: in the whole meta-batch; each adds its own change to the carried state.
         """
         norms = {
-            f"{group}_gradient_norm": tf.linalg.global_norm(step.gradient[group])
+            f"{group}_gradient_norm": tf.linalg.global_norm(means.gradient[group])
             for group in self.meta_weights
         }
         finite = tf.math.is_finite(tf.add_n(list(norms.values())))
-        tf.cond(finite, lambda: self._apply(step, num_tasks), lambda: None)
+        tf.cond(finite, lambda: self._apply(means, num_tasks), lambda: None)
         self._count(finite)
-        return MetaStepMetrics(norms | step.metrics, finite)
+        return MetaStepMetrics(norms | means.metrics, finite)
 
-    def _apply(self, step: MetaGradient, num_tasks: int) -> None:
+    def _apply(self, means: MetaGradient, num_tasks: int) -> None:
         for group, variables in self.meta_weights.items():
-            self.optimizers[group].apply(step.gradient[group], variables)
-        for variable, change in zip(self.carried, step.carried_change, strict=True):
+            self.optimizers[group].apply(means.gradient[group], variables)
+        for variable, change in zip(self.carried, means.carried_change, strict=True):
             _assign(variable, variable.read_value() + num_tasks * change)
         if self._average_decay:
             self._move_average()

@@ -130,9 +130,9 @@ class RunFolder:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{self.path}: its settings cannot be read: {error}") from error
 
-    def num_checkpointed_steps(self) -> int:
+    def num_checkpointed_meta_steps(self) -> int:
         """Meta-steps of the newest checkpoint, 0 if there is none."""
-        return max(checkpointed_steps(self.checkpoints), default=0)
+        return max(checkpointed_meta_steps(self.checkpoints), default=0)
 
     def grid(self, meta_step: int) -> pathlib.Path:
         """The file of one picture."""
@@ -140,11 +140,11 @@ class RunFolder:
 
     def is_finished(self, num_meta_steps: int) -> bool:
         """Whether the last checkpoint and the last picture are there."""
-        done = self.num_checkpointed_steps()
+        done = self.num_checkpointed_meta_steps()
         return done > num_meta_steps or (done == num_meta_steps and self.grid(done).exists())
 
 
-def checkpointed_steps(folder: pathlib.Path) -> list[int]:
+def checkpointed_meta_steps(folder: pathlib.Path) -> list[int]:
     """Meta-steps of the checkpoints in a folder, newest first; copies under other names do not
     count.
     """
@@ -190,7 +190,7 @@ def find_or_number(
             return folder
         except RunError as error:
             if (
-                folder.num_checkpointed_steps()
+                folder.num_checkpointed_meta_steps()
             ):  # never start over beside somebody's work in silence
                 logging.warning("not continued: %s", error)
     number = max((int(path.name.split("-")[0]) for path in numbered), default=0) + 1

@@ -40,9 +40,11 @@ class Trainer:
             self.reptile = reptile.Reptile(self.system, settings.meta_average)
         self._placed = tf.nest.map_structure(replicas.place, self.system.constants)
         self._gradient = replicas.compile_share(self._meta_gradient, jit_compile=compiled)
-        step = strategy.Step(self._take_meta_step, self.reptile.metric_dtypes(), self._share)
-        self.take_meta_steps = replicas.compile_steps(
-            step, self._placed, settings.meta_steps_per_call, jit_compile=compiled
+        replica_step = strategy.ReplicaStep(
+            self._take_meta_step, self.reptile.metric_dtypes(), self._share
+        )
+        self.take_meta_steps = replicas.compile_meta_steps(
+            replica_step, self._placed, settings.meta_steps_per_call, jit_compile=compiled
         )
 
     def _take_meta_step(self, constants: Any) -> reptile.MetaStepMetrics:
@@ -138,7 +140,7 @@ def train(
 
 def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -> None:
     settings, state, replicas = trainer.settings, trainer.reptile, trainer.replicas
-    done = state.num_steps()
+    done = state.num_meta_steps_taken()
     # A kill may have come between checkpoint and picture.
     recorder.draw_if_due(trainer, done, signals)
     while done < settings.num_meta_steps:

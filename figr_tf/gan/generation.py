@@ -211,10 +211,11 @@ class FewShotModel:
         state = self.start(weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
         user_seed, done = tf.constant(seed, tf.int64), 0
-        for step in steps:
-            if step > done:
-                count = tf.constant(step - done)
-                state, done = self.inner_steps(state, support, count, user_seed), step
+        for num_inner_steps in steps:
+            if num_inner_steps > done:
+                count = tf.constant(num_inner_steps - done)
+                state = self.inner_steps(state, support, count, user_seed)
+                done = num_inner_steps
             yield images.to_uint8(self.draw(state.drawing_generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:

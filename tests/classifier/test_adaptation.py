@@ -49,14 +49,14 @@ def test_adam_without_first_moments_is_its_numpy_twin_and_its_moments_go_on(weig
         gradient = _gradient(state.weights, *task)
         v = 0.999 * v + 0.001 * gradient**2
         twin = twin - 1e-3 * np.sqrt(1 - 0.999**count) * gradient / (np.sqrt(v) + 1e-8)
-        state = LEARNER.step(state, *task)
+        state = LEARNER.inner_step(state, *task)
         np.testing.assert_allclose(state.weights, twin, atol=2e-6)
         np.testing.assert_allclose(state.carried[0], v, rtol=1e-3, atol=1e-7)
         assert state.carried[1] == count
 
 
 def test_sgd_descends_the_sum_of_the_losses_and_carries_nothing(weights, task):
-    stepped = _learner(optimizer="sgd", learning_rate=0.01).step(
+    stepped = _learner(optimizer="sgd", learning_rate=0.01).inner_step(
         State(weights, (), tf.constant(0.0)),
         *task,
     )
@@ -70,7 +70,7 @@ def test_sgd_descends_the_sum_of_the_losses_and_carries_nothing(weights, task):
 
 def test_weight_decay_shrinks_all_weights_before_the_step(weights, task):
     learner = _learner(optimizer="sgd", learning_rate=0.01, weight_decay=0.5)
-    decayed = learner.step(State(weights, (), tf.constant(0.0)), *task).weights
+    decayed = learner.inner_step(State(weights, (), tf.constant(0.0)), *task).weights
     expected = 0.5 * weights - 0.01 * _gradient(0.5 * weights, *task)
     np.testing.assert_allclose(decayed, expected, atol=1e-6)
 
@@ -90,7 +90,7 @@ def test_inner_steps_see_their_minibatches_in_order(weights, task):
     together = LEARNER.adapt(start, *task, batches)
     alone = start
     for row in batches:
-        alone = LEARNER.step(alone, *(tf.gather(part, row) for part in task))
+        alone = LEARNER.inner_step(alone, *(tf.gather(part, row) for part in task))
     np.testing.assert_allclose(together.weights, alone.weights, atol=1e-6)
 
 

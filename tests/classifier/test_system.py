@@ -40,14 +40,14 @@ def test_moments_are_sums_over_tasks_and_so_do_not_depend_on_their_order(build):
         weights, carried = _read(system)
         tasks = tf.stack([_task(system, number) for number in order])
         each = [_adapt(system, task=task).carried for task in tasks]
-        step = reptile.meta_gradient(
+        means = reptile.meta_gradient(
             lambda i, system=system, tasks=tasks: _adapt(system, task=tasks[i]),
             weights,
             carried,
             ["loss"],
             2,
         )
-        reptile.Reptile(system).descend(step, 2)
+        reptile.Reptile(system).descend(means, 2)
         expected = carried[0] + sum(moments - carried[0] for moments, _ in each)
         np.testing.assert_allclose(system.carried[0], expected, rtol=1e-4, atol=1e-9)
         assert system.carried[1].numpy() == 2 * SETTINGS.inner.num_steps
@@ -88,7 +88,7 @@ def test_tail_shots_are_seen_by_the_last_step_alone(build):
     start = models.pack(weights["network"])
     moved = models.pack(_adapt(system, task=task).weights["network"]) - start
     before = _before_the_tail(system, task[:, :3])
-    tail = SETTINGS.learner()._replace(inner=SGD).step(before, task[:, 3], tf.range(3))
+    tail = SETTINGS.learner()._replace(inner=SGD).inner_step(before, task[:, 3], tf.range(3))
     np.testing.assert_allclose(moved, tail.weights - before.weights, atol=1e-6)
 
 

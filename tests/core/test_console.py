@@ -20,8 +20,8 @@ def test_progress_leaves_the_first_step_out_of_the_rate(capsys, monkeypatch):
     progress = console.Progress(0, 10, {"discriminator_loss": "D"})
     for seconds in (100.0, 2.0, 2.0):
         now[0] += seconds
-        progress.count_steps(1)
-    assert progress.steps_per_second() == 0.5
+        progress.count_meta_steps(1)
+    assert progress.meta_steps_per_second() == 0.5
     progress.show(
         {"meta_step": 3, "meta_steps_per_second": 0.5, "discriminator_loss": 1.0, "num_skipped": 2}
     )

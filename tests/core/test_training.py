@@ -168,7 +168,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(
         with pytest.raises(interruption.Interrupted) as stop:
             _train(settings, tiny_dataset, folder)
     assert stop.value.exit_status == 128 + 15
-    assert 0 < folder.num_checkpointed_steps() < 7
+    assert 0 < folder.num_checkpointed_meta_steps() < 7
     (folder.path / "metrics.jsonl").open("a").write(
         '{"meta_step": 6, "torn'
     )  # as a kill may leave it

@@ -264,7 +264,7 @@ def test_a_stopped_and_then_killed_training_goes_on_to_the_same_bits(
             _train(settings, dataset, path)
     assert stop.value.exit_status == 128 + 15
     unfinished = WarpModel(path)
-    assert unfinished.meta_step == runs.RunFolder(path).num_checkpointed_steps()
+    assert unfinished.meta_step == runs.RunFolder(path).num_checkpointed_meta_steps()
     assert 0 < unfinished.meta_step < 7
     # As a kill leaves it.
     torn = '{"meta_step": 6, "skill_blur": 1}\n{"meta_step": 7, "torn'

@@ -37,7 +37,7 @@ _OF_LOST_WORKERS = (
 _GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
 
 
-class Step(NamedTuple):
+class ReplicaStep(NamedTuple):
     """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested
     alike.
 
@@ -124,10 +124,10 @@ class OneDevice:
         """
         return value
 
-    def compile_steps(
-        self, step: Step, placed: Any, most: int, jit_compile: bool
+    def compile_meta_steps(
+        self, replica_step: ReplicaStep, placed: Any, most: int, jit_compile: bool
     ) -> Callable[[int], Any]:
-        """What takes `step` up to `most` times on every replica, with its copy of what was placed,
+        """What takes a step up to `most` times on every replica, with its copy of what was placed,
         in one call.
 
         Returns:
@@ -135,7 +135,9 @@ class OneDevice:
             [times].
         """
         loop = tf.function(
-            lambda times: _repeat(lambda: step.take(placed), step.dtypes, times, most),
+            lambda times: _repeat(
+                lambda: replica_step.take(placed), replica_step.dtypes, times, most
+            ),
             autograph=False,
             jit_compile=jit_compile,
         )
@@ -200,20 +202,24 @@ class Replicated(OneDevice):
             lambda x: self._strategy.experimental_local_results(x)[0], value
         )
 
-    def compile_steps(
-        self, step: Step, placed: Any, most: int, jit_compile: bool
+    def compile_meta_steps(
+        self, replica_step: ReplicaStep, placed: Any, most: int, jit_compile: bool
     ) -> Callable[[int], Any]:
         def take() -> Any:
-            return self.local(self._strategy.run(step.take, (placed,)))
+            return self.local(self._strategy.run(replica_step.take, (placed,)))
 
         # Not jit-compiled as a whole: XLA cannot compile an all-reduce on CPUs.
-        loop = tf.function(lambda times: _repeat(take, step.dtypes, times, most), autograph=False)
+        loop = tf.function(
+            lambda times: _repeat(take, replica_step.dtypes, times, most), autograph=False
+        )
 
-        def take_steps(times: int) -> Any:
-            with self.waiting_for(f"{times} × {step.num_tasks} tasks", times * step.num_tasks):
+        def take_meta_steps(times: int) -> Any:
+            with self.waiting_for(
+                f"{times} × {replica_step.num_tasks} tasks", times * replica_step.num_tasks
+            ):
                 return _first(times, loop(tf.constant(times)))
 
-        return take_steps
+        return take_meta_steps
 
     def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
         return tf.function(gradient, autograph=False, jit_compile=jit_compile)
