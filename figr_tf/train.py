@@ -144,6 +144,9 @@ _EVAL_EVERY = flags.DEFINE_integer(
 _CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", 1_000, "Meta-steps between checkpoints."
 )
+_KEEP_CHECKPOINTS = flags.DEFINE_integer(
+    "keep_checkpoints", 3, "Newest checkpoints that stay; a learning curve needs many.", 1
+)
 _META_STEPS_PER_CALL = flags.DEFINE_integer(
     "meta_steps_per_call", 1, "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for"
     " Python. Progress and Ctrl-C wait for them; what comes out is the same."
@@ -231,6 +234,7 @@ def _settings() -> "Settings":
         log_every=_LOG_EVERY.value,
         eval_every=_EVAL_EVERY.value,
         checkpoint_every=_CHECKPOINT_EVERY.value,
+        keep_checkpoints=_KEEP_CHECKPOINTS.value,
         meta_steps_per_call=_META_STEPS_PER_CALL.value,
         jit_compile=_JIT_COMPILE.value,
     )

@@ -21,7 +21,6 @@ from figr_tf.core.errors import RunError
 from figr_tf.core.reptile import Reptile
 from figr_tf.core.runs import checkpointed_meta_steps, refuse_difference
 
-_KEPT = 3
 _ENDS = (".*", "_temp*")  # What may follow a checkpoint's prefix; the " (1)" of a copy does not.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the names of variables
 
@@ -60,23 +59,32 @@ def _prefix(folder: pathlib.Path, meta_step: int) -> pathlib.Path:
     return folder / f"ckpt-{meta_step:09d}"
 
 
-def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> pathlib.Path:
+def save(
+    folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any], keep: int = 3
+) -> pathlib.Path:
     """Writes all state of meta-training, see `save_objects`.
 
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`)
     and `meta_step`.
     """
-    return save_objects(folder, reptile.num_meta_steps_taken(), _all_objects(reptile), identity)
+    return save_objects(
+        folder, reptile.num_meta_steps_taken(), _all_objects(reptile), identity, keep
+    )
 
 
 def save_objects(
-    folder: pathlib.Path, meta_step: int, objects: dict[str, Any], identity: dict[str, Any]
+    folder: pathlib.Path,
+    meta_step: int,
+    objects: dict[str, Any],
+    identity: dict[str, Any],
+    keep: int = 3,
 ) -> pathlib.Path:
     """Writes variables and lists of variables by name, then deletes all but the newest few
     checkpoints.
 
     Args:
         identity: JSON-able facts that must agree when the checkpoint is restored.
+        keep: how many of the newest checkpoints stay, this one included.
 
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
@@ -93,7 +101,7 @@ def save_objects(
         )
         reason = " ".join(str(getattr(error, "message", error)).split())
         raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
-    for old in _found(folder)[_KEPT:]:
+    for old in _found(folder)[keep:]:
         _delete(old)
     return prefix
 

@@ -166,7 +166,8 @@ class Recorder(Bystander):
             )  # As any other command would end; but this one saves.
 
     def save(self) -> None:
-        checkpoints.save(self._folder.checkpoints, self._state, self._identity)
+        keep = self._settings.keep_checkpoints
+        checkpoints.save(self._folder.checkpoints, self._state, self._identity, keep)
 
     def draw_if_due(self, held_out: HeldOut, meta_step: int, signals: list[int]) -> None:
         due = meta_step and (meta_step % self._settings.eval_every == 0 or self._is_last(meta_step))

@@ -14,6 +14,7 @@ class TrainingSettings:
     """The outer loop of a run. Each system adds what is its own. See the flags' help for the rest.
 
     Attributes:
+        keep_checkpoints: how many of the newest stay on disk.
         meta_average: decay of an exponential average of Φ; 0 keeps none. Where there is one, it is
             what evaluation, generation and export take.
 
@@ -26,7 +27,7 @@ class TrainingSettings:
     # Settings by their path in `identity` that change how long a run takes, where its data lies or
     # what it shows, but not the weights at a given meta-step. Of jit_compile the outcome counts,
     # not the wish: XLA draws other random numbers from the same seed.
-    not_identity: ClassVar[tuple[str, ...]] = (*_INTERVALS, "jit_compile")
+    not_identity: ClassVar[tuple[str, ...]] = (*_INTERVALS, "keep_checkpoints", "jit_compile")
 
     meta_learning_rate: float = 1e-5
     anneal_meta_learning_rate: bool = False
@@ -37,11 +38,12 @@ class TrainingSettings:
     log_every: int = 100
     eval_every: int = 10_000
     checkpoint_every: int = 1_000
+    keep_checkpoints: int = 3
     meta_steps_per_call: int = 1
     jit_compile: str = "auto"
 
     def __post_init__(self):
-        require_positive(self, "meta_batch_size", "num_meta_steps", *_INTERVALS)
+        require_positive(self, "meta_batch_size", "num_meta_steps", "keep_checkpoints", *_INTERVALS)
         for name in ("meta_learning_rate", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")

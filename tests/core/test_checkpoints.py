@@ -62,13 +62,13 @@ def test_an_empty_folder_means_a_fresh_start(tmp_path, fresh):
     assert all(np.array_equal(a, b) for a, b in zip(before, _everything(fresh), strict=True))
 
 
-def test_the_newest_three_are_kept(tmp_path, saved):
+@pytest.mark.parametrize(("keep", "left"), [(3, (3, 4, 5)), (1, (5,)), (9, (1, 2, 3, 4, 5))])
+def test_as_many_of_the_newest_are_kept_as_the_settings_say(tmp_path, saved, keep, left):
     for step in range(1, 6):
         saved.meta_step.assign(step)
-        checkpoints.save(tmp_path, saved, IDENTITY)
-    assert sorted(p.name for p in tmp_path.glob("*.index")) == [
-        f"ckpt-00000000{i}.index" for i in (3, 4, 5)
-    ]
+        checkpoints.save(tmp_path, saved, IDENTITY, keep)
+    expected = [f"ckpt-00000000{i}.index" for i in left]
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == expected
 
 
 def _flip_a_bit(path):
