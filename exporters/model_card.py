@@ -133,11 +133,8 @@ def _facts(contract: dict[str, Any], rows: dict[str, Any]) -> str:
 def _evaluation(report: dict[str, Any] | None) -> str:
     if report is None:
         return "Not evaluated. `python -m figr_tf.evaluate --run RUN --json=FILE` does it."
-    rows = {
-        name: table.Row(row["values"], row["intervals"], {}) for name, row in report["rows"].items()
-    }
     return (
         f"{len(report['classes'])} held-out classes, n = {report['num_shots']}, {report['num_samples']} samples each,"
         f" {len(report['seeds'])} seeds. Skill: real drawings 1, copies of the support 0; see docs/evaluation.md of"
-        f" figr_tf.\n\n{table.to_markdown(rows)}"
+        f" figr_tf.\n\n{table.to_markdown(table.rows_of(report))}"
     )

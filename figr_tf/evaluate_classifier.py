@@ -92,13 +92,13 @@ def main() -> None:
     console.start_tensorflow()
     from figr_tf.classifier import reporting
     from figr_tf.classifier.model import ClassifierModel
-    from figr_tf.evaluation.features import Critic
+    from figr_tf.evaluation.features import Embedding
     from figr_tf.models import find
 
     request = _request()
     sizes = _EVAL_BATCH_SIZE.value, _EVAL_INNER_STEPS.value
     models = [ClassifierModel(find(name), *sizes) for name in dict.fromkeys(_RUN.value)]
-    report = reporting.run(models, request, Critic().embed)
+    report = reporting.run(models, request, Embedding().embed)
     print(report.text(), flush=True)
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))

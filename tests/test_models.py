@@ -122,7 +122,7 @@ def test_samples_of_glyphs_are_recognised_and_more_various_than_copies(shipped):
     Skill over copying is for Omniglot to show: drawings of a glyph differ less than those of
     people.
     """
-    embed = features.Critic().embed
+    embed = features.Embedding().embed
     drawings = np.stack(
         [glyphs.glyph_images(index, 16, 32, seed=11) for index in range(NUM_CLASSES)]
     )

@@ -1,6 +1,6 @@
 """The two feature spaces of the protocol, the same preparation for real and generated images.
 
-"critic": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask; it knows characters,
+"embedding": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask. It knows characters
 and no grey levels. "blur": the grey image, blurred and halved; nothing learned, half blind to
 class, honest about grey levels.
 """
@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from figr_tf.core.errors import DataError
 
-SPACES = ("critic", "blur")
+SPACES = ("embedding", "blur")
 IMAGE_SIZE = 32
-CRITIC_FILE = pathlib.Path(__file__).with_name("critic.npz")
-CRITIC_SHA256 = "38368f818adad11afd0ab91a8d137e62a203a4d235e556de28d6aa44ec32518f"
+EMBEDDING_FILE = pathlib.Path(__file__).with_name("embedding.npz")
+EMBEDDING_SHA256 = "38368f818adad11afd0ab91a8d137e62a203a4d235e556de28d6aa44ec32518f"
 _BATCH = 1024
 
 
@@ -25,7 +25,7 @@ def ink_mask(images: np.ndarray) -> np.ndarray:
     """uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1: per-image min-max, then a threshold at
     one half.
 
-    Fed raw grey, a learned critic tells images by the blur of their interpolation before it sees
+    Fed raw grey, a learned network tells images by the blur of their interpolation before it sees
     the character. An image of one grey has no ink.
     """
     grey = images.astype(np.float32)
@@ -37,7 +37,7 @@ def file_sha256(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-class Critic:
+class Embedding:
     """The trained network: images → features. Its weights are the four convolutions with batch norm
     folded in.
 
@@ -45,7 +45,7 @@ class Critic:
         sha256: of the file the weights came from; stored with every result.
     """
 
-    def __init__(self, path: pathlib.Path = CRITIC_FILE, sha256: str = CRITIC_SHA256):
+    def __init__(self, path: pathlib.Path = EMBEDDING_FILE, sha256: str = EMBEDDING_SHA256):
         """Raises DataError if the file is not the one that the results were made with."""
         try:
             data = path.read_bytes()

@@ -123,7 +123,7 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
     Raises:
         DataError: a class with too few drawings or samples.
     """
-    embeddings: table.Embeddings = {"critic": features.Critic().embed, "blur": blur_features}
+    spaces: table.Spaces = {"embedding": features.Embedding().embed, "blur": blur_features}
     per_seed: dict[str, list] = {}
     seconds = {"adaptation": 0.0, "everything else": 0.0}
     start = time.monotonic()
@@ -134,7 +134,7 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
         if sampler:
             samples |= _model_samples(plan, episodes, seed, sampler)
         seconds["adaptation"] += time.monotonic() - before
-        real = table.RealImages(plan.classes, episodes, embeddings)
+        real = table.RealImages(plan.classes, episodes, spaces)
         per_seed.setdefault("real held-out", []).append(table.score_real(real, seed))
         for name, images in console.track(list(samples.items()), f"scoring, seed {seed}", "rows"):
             per_seed.setdefault(name, []).append(table.score(real.embed(images), real, seed))
@@ -146,9 +146,8 @@ def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
 
 
 def class_order(result: Result, row: str) -> np.ndarray:
-    """Class indices from best to worst by the critic's energy distance relative to that of copies."""
-    critic = (result.rows[name].energy_distances["critic"] for name in (row, _COPIES))
-    model, copies = critic
+    """Class indices from best to worst by the embedding's energy distance, less that of copies."""
+    model, copies = (result.rows[name].energy_distances["embedding"] for name in (row, _COPIES))
     return np.argsort(model - copies, kind="stable")
 
 

@@ -60,7 +60,7 @@ def _numbers(
         "data": dataclasses.asdict(judged.data_settings) | {"data_dir": None, "cache_dir": None},
         "split": dataset.split.name,
         "split_sha256": dataset.split.digest(),
-        "critic_sha256": features.CRITIC_SHA256,
+        "embedding_sha256": features.EMBEDDING_SHA256,
         "versions": runs.versions(),
         "seeds": list(plan.seeds),
         "num_shots": plan.num_shots,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from figr_tf.evaluation import features, scores
 from figr_tf.evaluation.episodes import Episode
 
 COLUMNS = (
-    "skill critic",
+    "skill embedding",
     "skill blur",
     "rec20 %",
     "1-shot %",
@@ -19,7 +19,12 @@ COLUMNS = (
     "1-NN %",
     "CAS100 %",
 )
-Embeddings = dict[str, Callable[[np.ndarray], np.ndarray]]
+BLUR_NOTE = (
+    "¹ Blurred pixels are the training objective of the network omniglot-32-redraw, on other"
+    " characters.\nOf it, and of what adapts to its drawings (--augment=redraw), judge by the"
+    " embedding."
+)
+Spaces = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
 class Row(NamedTuple):
@@ -37,19 +42,17 @@ class RealImages:
 
     Args:
         classes: class name → uint8 [count, S, S, C].
-        embeddings: feature space → function from uint8 images to features.
+        spaces: feature space → function from uint8 images to features.
     """
 
-    def __init__(
-        self, classes: dict[str, np.ndarray], episodes: list[Episode], embeddings: Embeddings
-    ):
+    def __init__(self, classes: dict[str, np.ndarray], episodes: list[Episode], spaces: Spaces):
         self.episodes = episodes
-        self._embeddings = embeddings
+        self._spaces = spaces
         self.images = classes
         self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
         everything = np.concatenate([classes[e.class_name] for e in episodes])
         offsets = np.cumsum([0] + [len(classes[e.class_name]) for e in episodes])
-        for space, embed in embeddings.items():
+        for space, embed in spaces.items():
             embedded = embed(everything)
             per_class = [embedded[a:b] for a, b in itertools.pairwise(offsets)]
             self.parts[space] = {
@@ -66,7 +69,7 @@ class RealImages:
         as_bytes = flat.view(np.dtype((np.void, flat.shape[1]))).ravel()
         _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
         result = {}
-        for space, embed in self._embeddings.items():
+        for space, embed in self._spaces.items():
             embedded = embed(stacked[first])[inverse]
             result[space] = [embedded[a:b] for a, b in itertools.pairwise(counts)]
         return result
@@ -75,23 +78,23 @@ class RealImages:
 def score(
     samples: dict[str, list[np.ndarray]], real: RealImages, seed: int
 ) -> tuple[dict[str, float], dict]:
-    """Columns in the critic's space, and energy distances per class in both, of samples under one
+    """Columns in the embedding's space, and energy distances per class in both, of samples under one
     seed.
     """
-    critic, parts = samples["critic"], real.parts["critic"]
-    count = min(map(len, critic))
-    generated = np.stack([s[:count] for s in critic])
+    embedded, parts = samples["embedding"], real.parts["embedding"]
+    count = min(map(len, embedded))
+    generated = np.stack([s[:count] for s in embedded])
     prototypes = np.stack([r.mean(0) for r in parts["reference"]])
     exemplars = np.stack([r[0] for r in parts["reference"]])
     held_out = np.stack([h[: min(map(len, parts["held_out"]))] for h in parts["held_out"]])
-    triples = zip(critic, parts["held_out"], parts["support"], strict=True)
-    pairs = list(zip(critic, parts["reference"], strict=True))
+    triples = zip(embedded, parts["held_out"], parts["support"], strict=True)
+    pairs = list(zip(embedded, parts["reference"], strict=True))
     values = {
         "rec20 %": 100
         * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
         "1-shot %": 100
         * scores.recognised(generated, exemplars, np.random.default_rng(seed)).mean(),
-        "diversity": scores.diversity_ratio(critic, parts["held_out"]),
+        "diversity": scores.diversity_ratio(embedded, parts["held_out"]),
         "copy AUC": np.mean([scores.copy_auc(g, h, s) for g, h, s in triples]),
         "1-NN %": 100 * np.mean([scores.one_nearest_neighbour_accuracy(g, r) for g, r in pairs]),
         "CAS100 %": 100
@@ -144,10 +147,27 @@ def _cell(row: Row, column: str) -> str:
     return f"{value:.1f}" if column.endswith("%") else f"{value:.2f}"
 
 
+def rows_of(report: dict[str, Any]) -> dict[str, Row]:
+    """Rows of a report of `figr_tf.evaluate --json`, without energy distances.
+
+    Former reports call the embedding "critic".
+    """
+
+    def renamed(columns: dict[str, Any]) -> dict[str, Any]:
+        return {name.replace("skill critic", "skill embedding"): v for name, v in columns.items()}
+
+    return {
+        name: Row(renamed(row["values"]), renamed(row["intervals"]), {})
+        for name, row in report["rows"].items()
+    }
+
+
 def to_markdown(rows: dict[str, Row]) -> str:
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    """The rows as a table, and below it what has to be known of the blur column."""
+    heads = [f"{column} ¹" if column == "skill blur" else column for column in COLUMNS]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     lines += [
         f"| {name} | " + " | ".join(_cell(row, column) for column in COLUMNS) + " |"
         for name, row in rows.items()
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", BLUR_NOTE])

@@ -1,10 +1,10 @@
 """Trains the feature network of the evaluation from Omniglot's background classes; about ten
 minutes on two CPU cores.
 
-  python -m figr_tf.evaluation.train_features --data_dir=DIR --out=critic.npz
+  python -m figr_tf.evaluation.train_features --data_dir=DIR --out=embedding.npz
 
 The weights in the package were made by this command. Others make other scores: after retraining,
-CRITIC_SHA256 in features.py has to name the new file.
+EMBEDDING_SHA256 in features.py has to name the new file.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ flags = console.OwnFlags(__name__)
 _DATA_DIR = flags.DEFINE_path(
     "data_dir", None, "Folder of Omniglot's zips. Default: through tensorflow-datasets."
 )
-_OUT = flags.DEFINE_path("out", "critic.npz", "File to write.")
+_OUT = flags.DEFINE_path("out", "embedding.npz", "File to write.")
 _EPISODES = flags.DEFINE_integer(
     "episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1
 )
@@ -105,10 +105,10 @@ def main() -> None:
     np.savez(_OUT.value, **_folded(model, keras))  # type: ignore[arg-type]
     with open(_OUT.value, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
-    critic = features.Critic(pathlib.Path(_OUT.value), digest)
+    embedding = features.Embedding(pathlib.Path(_OUT.value), digest)
     evaluation = class_arrays(data, split.held_out)
     accuracy = {
-        shots: features.few_shot_accuracy(critic.embed, evaluation, shots, episodes=200)
+        shots: features.few_shot_accuracy(embedding.embed, evaluation, shots, episodes=200)
         for shots in (1, 5)
     }
     print(f"{_OUT.value}: sha256 {digest}")

@@ -1,6 +1,6 @@
 """NetworkSpec and the generator and discriminator that it describes.
 
-"Discriminator" is the paper's word; under the Wasserstein loss it is what WGAN calls the critic.
+"Discriminator" is the paper's word; under the Wasserstein loss it is WGAN's critic.
 """
 
 import dataclasses

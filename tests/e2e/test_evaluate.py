@@ -81,9 +81,9 @@ def test_a_run_is_judged_twice_to_the_same_last_digit(trained, where, tmp_path):
         assert f"| {row} |" in tables[0]
     numbers = json.loads((tmp_path / "0.json").read_text())
     assert numbers["judged"]["meta_step"] == 2
-    assert len(numbers["critic_sha256"]) == len(numbers["split_sha256"]) == 64
+    assert len(numbers["embedding_sha256"]) == len(numbers["split_sha256"]) == 64
     assert {"seeds", "versions", "seconds", "classes"} <= set(numbers)
-    assert len(numbers["rows"]["model, K = 2"]["energy_distance_per_class"]["critic"]) == 6
+    assert len(numbers["rows"]["model, K = 2"]["energy_distance_per_class"]["embedding"]) == 6
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.width > 6 * 4 * 60
 
@@ -108,7 +108,7 @@ def test_samples_of_another_generator_are_judged_in_the_same_table(where, data, 
     result = _run("evaluate", *arguments, f"--json={tmp_path / 'out.json'}")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())["rows"]["samples"]["values"]
-    assert values["skill critic"] > 0.7
+    assert values["skill embedding"] > 0.7
     assert values["skill blur"] > 0.7
 
     folder = tmp_path / "samples" / episodes[0]["class_name"]
@@ -154,7 +154,7 @@ def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())["rows"]["model, K = 2"]["values"]
     assert values["copy AUC"] == 1
-    assert abs(values["skill critic"]) < 0.2
+    assert abs(values["skill embedding"]) < 0.2
 
 
 def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_path):

@@ -11,8 +11,8 @@ from figr_tf.evaluation import features
 
 
 @pytest.fixture(scope="module")
-def critic():
-    return features.Critic()
+def embedding():
+    return features.Embedding()
 
 
 @pytest.fixture(scope="module")
@@ -21,36 +21,36 @@ def classes():
     return np.stack([glyphs.glyph_images(c, 10, 32, seed=5) for c in range(40)])
 
 
-def test_the_shipped_network_tells_unseen_glyphs_apart(critic, classes):
+def test_the_shipped_network_tells_unseen_glyphs_apart(embedding, classes):
     """Chance is 5 %. Trained on characters alone; its accuracy on Omniglot is in
     docs/evaluation.md.
     """
-    assert features.few_shot_accuracy(critic.embed, classes, shots=1, episodes=20) > 0.8
-    assert features.few_shot_accuracy(critic.embed, classes, shots=5, episodes=20) > 0.9
+    assert features.few_shot_accuracy(embedding.embed, classes, shots=1, episodes=20) > 0.8
+    assert features.few_shot_accuracy(embedding.embed, classes, shots=5, episodes=20) > 0.9
 
 
 def test_the_shipped_network_is_small_and_holds_112_thousand_weights():
-    assert features.CRITIC_FILE.stat().st_size < 2**20
-    with np.load(features.CRITIC_FILE, allow_pickle=False) as arrays:
+    assert features.EMBEDDING_FILE.stat().st_size < 2**20
+    with np.load(features.EMBEDDING_FILE, allow_pickle=False) as arrays:
         assert sum(array.size for array in arrays.values()) == 111_424
 
 
 def test_a_tampered_network_is_refused_in_one_line(tmp_path):
-    path = pathlib.Path(shutil.copy(features.CRITIC_FILE, tmp_path / "critic.npz"))
+    path = pathlib.Path(shutil.copy(features.EMBEDDING_FILE, tmp_path / "embedding.npz"))
     data = bytearray(path.read_bytes())
     data[5000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"critic.npz: sha256 \w{12} is not \w{12}") as caught:
-        features.Critic(path)
+    with pytest.raises(DataError, match=r"embedding.npz: sha256 \w{12} is not \w{12}") as caught:
+        features.Embedding(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="missing"):
-        features.Critic(tmp_path / "nowhere.npz")
+        features.Embedding(tmp_path / "nowhere.npz")
 
 
-def test_features_do_not_depend_on_the_batch(critic, classes):
+def test_features_do_not_depend_on_the_batch(embedding, classes):
     images = classes.reshape(-1, 32, 32, 1)[:30]
     np.testing.assert_allclose(
-        critic.embed(images)[7], critic.embed(images[7:8])[0], rtol=1e-3, atol=1e-4
+        embedding.embed(images)[7], embedding.embed(images[7:8])[0], rtol=1e-3, atol=1e-4
     )
 
 
@@ -68,11 +68,11 @@ def test_an_image_of_one_grey_has_no_ink():
     assert not features.ink_mask(np.full((2, 8, 8, 1), 77, np.uint8)).any()
 
 
-def test_critic_does_not_see_grey_levels_and_blur_does(critic, classes):
+def test_the_embedding_does_not_see_grey_levels_and_blur_does(embedding, classes):
     images = classes[0]
     faint = (255 - (255 - images.astype(int)) // 2).astype(np.uint8)
-    agreement = np.linalg.norm(critic.embed(images) - critic.embed(faint)) / np.linalg.norm(
-        critic.embed(images)
+    agreement = np.linalg.norm(embedding.embed(images) - embedding.embed(faint)) / np.linalg.norm(
+        embedding.embed(images)
     )
     assert agreement < 0.1
     blur = [blur_features(x) for x in (images, faint)]

@@ -36,7 +36,7 @@ def result(plan):
 
 def test_rows_land_where_their_worth_is_known(result):
     values = {name: row.values for name, row in result.rows.items()}
-    for space in ("critic", "blur"):
+    for space in ("embedding", "blur"):
         column = f"skill {space}"
         assert values["copies of the support"][column] == 0
         assert values["real held-out"][column] == pytest.approx(1, abs=0.15)
@@ -80,10 +80,20 @@ def test_a_row_of_the_first_seed_alone_is_scored_against_the_copies_of_that_seed
 
 
 def test_markdown_has_all_columns_and_intervals(result):
-    lines = table.to_markdown(result.rows).splitlines()
+    shown, note = table.to_markdown(result.rows).split("\n\n")
+    lines = shown.splitlines()
     assert lines[0].count("|") == lines[1].count("|") == len(table.COLUMNS) + 2
     assert len(lines) == 2 + len(result.rows)
     assert "0.00 [0.00, 0.00]" in lines[3]
+    assert "| skill blur ¹ |" in lines[0]
+    assert note.startswith("¹")
+
+
+def test_a_former_report_is_read_whose_embedding_was_called_critic():
+    row = {"values": {"skill critic": 0.5, "rec20 %": 90.0}, "intervals": {"skill critic": [0, 1]}}
+    read = table.rows_of({"rows": {"model": row}})["model"]
+    assert read.values == {"skill embedding": 0.5, "rec20 %": 90.0}
+    assert read.intervals == {"skill embedding": [0, 1]}
 
 
 def test_an_interrupted_evaluation_samples_only_what_is_missing(plan, tmp_path):

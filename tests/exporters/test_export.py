@@ -169,11 +169,11 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     report = tmp_path / "evaluation.json"
     row = {
         "values": dict.fromkeys(
-            ("skill critic", "skill blur", "rec20 %", "1-shot %", "diversity"), 0.5
+            ("skill embedding", "skill blur", "rec20 %", "1-shot %", "diversity"), 0.5
         )
     }
     row["values"] |= dict.fromkeys(("copy AUC", "1-NN %", "CAS100 %"), 0.25)
-    rows = {"model, K = 2": row | {"intervals": {"skill critic": [0.25, 0.75]}}}
+    rows = {"model, K = 2": row | {"intervals": {"skill embedding": [0.25, 0.75]}}}
     counts = {"classes": ["a", "b"], "num_shots": 4, "num_samples": 64, "seeds": [0, 1, 2]}
     report.write_text(json.dumps({"judged": {"meta_step": 12}, "rows": rows} | counts))
     models = tmp_path / "models"
