@@ -1,0 +1,35 @@
+"""What the learning curve reads from a run folder."""
+
+import json
+
+from benchmarks import learning_curve
+
+
+def test_minutes_add_up_over_lines_of_different_rates():
+    lines = [
+        {"meta_step": 50, "meta_steps_per_second": 0.5},  # 100 s
+        {"meta_step": 50, "some_report": 1.0},
+        {"meta_step": 100, "meta_steps_per_second": 1.0},  # 50 s
+        {"meta_step": 150, "meta_steps_per_second": 2.0},  # 25 s
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    assert learning_curve.minutes_of(text, 100) == 150 / 60
+    assert learning_curve.minutes_of(text, 150) == 175 / 60
+
+
+def test_meta_steps_that_an_interrupted_run_took_twice_count_once():
+    rates = [(50, 1.0), (100, 1.0), (100, 1.0), (150, 1.0)]
+    text = "\n".join(json.dumps({"meta_step": m, "meta_steps_per_second": r}) for m, r in rates)
+    assert learning_curve.minutes_of(text, 150) == 150 / 60
+
+
+def test_a_run_as_it_was_has_one_checkpoint_and_all_that_describes_it(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "settings.json").write_text("{}")
+    for meta_step in (100, 200, 1000):
+        for part in ("index", "data-00000-of-00001"):
+            (tmp_path / "checkpoints" / f"ckpt-{meta_step:09d}.{part}").write_text(str(meta_step))
+    with learning_curve._as_it_was(tmp_path, 200) as view:
+        assert (view / "settings.json").read_text() == "{}"
+        kept = {path.name: path.read_text() for path in (view / "checkpoints").iterdir()}
+    assert kept == {"ckpt-000000200.index": "200", "ckpt-000000200.data-00000-of-00001": "200"}
