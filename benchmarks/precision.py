@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from figr_common import images
+from figr_common import scaling
 from figr_tf import models
 from figr_tf.core import console
 from figr_tf.core.random import standard_normal
@@ -149,7 +149,7 @@ def penalty_and_gradient(
 def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
     """Of each precision, the relative errors of penalty and gradient on one class."""
     size, latent_dim = networks.discriminator.input_shape[1], networks.generator.input_shape[-1]
-    support = tf.constant(images.to_unit_range(glyphs.glyph_images(task, 4, size, seed=0)))
+    support = tf.constant(scaling.uint8_to_signed(glyphs.glyph_images(task, 4, size, seed=0)))
     generated = generate_images(
         networks,
         weights_of(networks).generator,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from figr_common import images
+from figr_common import images, scaling
 from figr_tf.core import console
 from serving import bench, remote
 from serving.embedded.versions import newest_version
@@ -74,7 +74,7 @@ def _memory(process: subprocess.Popen) -> float:
 def _tensor_inputs(support: np.ndarray, num_samples: int, steps: int) -> dict[str, np.ndarray]:
     """Of generate_tensor."""
     return {
-        "support_images": support.astype(np.float32) / 255.0,
+        "support_images": scaling.uint8_to_unit(support),
         "num_samples": np.asarray(num_samples, np.int32),
         "num_inner_steps": np.asarray(steps, np.int32),
         "seed": np.asarray(0, np.int64),

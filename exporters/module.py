@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from exporters import guards
 from exporters.limits import MAX_SEED, Defaults, Limits
+from figr_common import scaling
 from figr_tf.gan.adaptation import weights_of
 from figr_tf.gan.generation import FewShotModel
 
@@ -50,7 +51,9 @@ class SharedFunctions:
             return _joined(state.drawing_generator)
 
         def generate(weights, latents):
-            return (model.draw(tuple(_parted(weights, like.generator)), latents) + 1.0) * 0.5
+            return scaling.signed_to_unit(
+                model.draw(tuple(_parted(weights, like.generator)), latents)
+            )
 
         image_shape = (spec.image_size, spec.image_size, spec.channels)
         support_images = tf.TensorSpec([None, *image_shape], tf.float32)
@@ -102,7 +105,8 @@ class AdaptingModel(tf.Module):
         ):
             support = guards.support_images(support_images, image_shape, limits.max_num_shots)
             return shared.adapt(
-                support * 2.0 - 1.0, *checked_steps_and_seed(num_inner_steps, seed, limits)
+                scaling.unit_to_signed(support),
+                *checked_steps_and_seed(num_inner_steps, seed, limits),
             )
 
         support_images = tf.TensorSpec([None, *image_shape], tf.float32, "support_images")

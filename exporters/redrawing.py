@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from exporters import contract, guards, png, verification, warmup
 from exporters.limits import MAX_SEED, Limits
+from figr_common import scaling
 from figr_tf.core import runs
 from figr_tf.gan.networks import parameter_count
 from figr_tf.warp import model as warp_model
@@ -74,7 +75,9 @@ def _generate(parts: Parts) -> Callable:
         pixels = png.decode_images(image_bytes, size, channels, parts.limits)
         return {
             "png_bytes": png.encode_images(
-                parts.module.generate(tf.cast(pixels, tf.float32) / 255.0, num_samples, seed)
+                parts.module.generate(
+                    scaling.bytes_to_unit(tf.cast(pixels, tf.float32)), num_samples, seed
+                )
             )
         }
 
@@ -149,12 +152,8 @@ def largest_difference(
     saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
 ) -> float:
     """Answers the warm-up requests with the reloaded export; see `verification.largest_difference`."""
-    right = (
-        parts.model.generate(
-            np.rint(255 * _support_images(parts)).astype(np.uint8), parts.num_samples
-        )
-        / 255.0
-    )
+    support = scaling.unit_to_uint8(_support_images(parts))
+    right = scaling.uint8_to_unit(parts.model.generate(support, parts.num_samples))
     loaded = tf.saved_model.load(str(saved_model))
     answers = {
         r.signature: verification.answered_images(loaded, r)

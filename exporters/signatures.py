@@ -13,7 +13,7 @@ import tensorflow as tf
 from exporters import guards, png
 from exporters.limits import MAX_SEED, Defaults, Limits
 from exporters.module import AdaptingModel, SharedFunctions, checked_steps_and_seed, fingerprint
-from figr_common import images
+from figr_common import scaling
 from figr_tf.gan.generation import FewShotModel, sample_latents
 
 NAMES = ("generate", "generate_tensor", "adapt", "sample")
@@ -40,13 +40,13 @@ class Parts(NamedTuple):
         return spec.image_size, spec.image_size, spec.channels
 
     def read(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `figr_common.images.to_unit_range`.
+        """string [n] → [n, H, W, C] in [−1, 1], bit for bit as `scaling.uint8_to_signed`.
 
         By its table: Grappler would replace the division by a product with 1 / 127.5, rounded, and
         the inner loop magnifies rounding.
         """
         size, _, channels = self.image_shape
-        table = tf.constant(images.to_unit_range(np.arange(256, dtype=np.uint8)))
+        table = tf.constant(scaling.uint8_to_signed(np.arange(256, dtype=np.uint8)))
         return tf.gather(
             table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32)
         )
@@ -95,7 +95,7 @@ def _generate_tensor(parts: Parts) -> Callable:
         support = guards.support_images(
             support_images, parts.image_shape, parts.limits.max_num_shots
         )
-        weights = parts.shared.adapt(support * 2.0 - 1.0, num_inner_steps, seed)
+        weights = parts.shared.adapt(scaling.unit_to_signed(support), num_inner_steps, seed)
         return {"images": parts.draw(weights, num_samples, seed)}
 
     support = tf.TensorSpec([None, *parts.image_shape], tf.float32, "support_images")
@@ -162,7 +162,7 @@ def _generate_tasks(parts: Parts) -> Callable:
             f"each seed must be from 0 to {MAX_SEED}.",
             seed,
         )
-        return {"images": _adapt_and_draw_tasks(parts, support * 2.0 - 1.0, seed)}
+        return {"images": _adapt_and_draw_tasks(parts, scaling.unit_to_signed(support), seed)}
 
     support = tf.TensorSpec([None, None, *parts.image_shape], tf.float32, "support_images")
     return tf.function(

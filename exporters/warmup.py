@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from exporters import png
 from exporters.signatures import Parts
+from figr_common import scaling
 from figr_tf.gan.networks import parameter_count
 
 FILE_NAME = "tf_serving_warmup_requests"
@@ -83,7 +84,7 @@ def support_images(parts: Parts) -> np.ndarray:
     """
     num_shots = min(parts.model.settings.num_shots, parts.limits.max_num_shots)
     noise = np.random.default_rng(0).integers(0, 256, (num_shots, *parts.image_shape))
-    return noise.astype(np.float32) / np.float32(255.0)
+    return scaling.uint8_to_unit(noise)
 
 
 def write(path: pathlib.Path, logged: Iterable[Request]) -> None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from figr_common.scaling import uint8_to_unit
+
 _SIGMA = 1.5  # Pixels.
 
 
@@ -12,9 +14,7 @@ def blur_features(images: np.ndarray) -> np.ndarray:
     offsets = np.arange(-5, 6)
     kernel = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     kernel /= kernel.sum()
-    grey = np.pad(
-        images[..., 0].astype(np.float32) / 255.0, ((0, 0), (5, 5), (5, 5)), constant_values=1.0
-    )
+    grey = np.pad(uint8_to_unit(images[..., 0]), ((0, 0), (5, 5), (5, 5)), constant_values=1.0)
     size = images.shape[1]
     rows = sum(k * grey[:, i : i + size, :] for i, k in enumerate(kernel))
     blurred = sum(k * rows[:, :, i : i + size] for i, k in enumerate(kernel))

@@ -214,14 +214,3 @@ def ink_advice(drawings: np.ndarray, ink: str) -> str | None:
 
 def _other(ink: str) -> str:
     return "light" if ink == "dark" else "dark"
-
-
-def to_unit_range(images: np.ndarray) -> np.ndarray:
-    """uint8 → float32 in [−1, 1]; ink (dark) is −1, paper 1."""
-    return images.astype(np.float32) / 127.5 - 1.0
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """float in [−1, 1] → uint8, rounded; values outside are clipped, NaN is paper."""
-    images = np.nan_to_num(np.asarray(images), nan=1.0)
-    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)

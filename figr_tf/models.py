@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from figr_common import scaling
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.gan.augmentation import Augmentation, jitter
@@ -75,9 +76,8 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
         )
 
     def redraw(support_images, seed):
-        return (
-            2.0 * model.redraw_from((support_images + 1.0) / 2.0, settings.augment_count, seed)
-            - 1.0
+        return scaling.unit_to_signed(
+            model.redraw_from(scaling.signed_to_unit(support_images), settings.augment_count, seed)
         )
 
     return Augmentation(redraw, tuple(v for vs in model.meta_weights().values() for v in vs))

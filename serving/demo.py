@@ -15,7 +15,7 @@ from figr_tf.core import console
 from figr_tf.core.errors import UserError
 from serving import remote
 from serving.demo_app import description, gateway, in_process
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from serving.demo_app.link import ModelLink
 
 flags = console.OwnFlags(__name__)
@@ -51,7 +51,7 @@ _LIMITS: dict[str, FlagHolder[Any]] = {
 
 
 @contextlib.contextmanager
-def _link(limits: Limits) -> Iterator[ModelLink]:
+def _link(limits: VisitorLimits) -> Iterator[ModelLink]:
     """To the server that --target names, or to a model in this process."""
     if _TARGET.value:
         yield ModelLink(
@@ -70,7 +70,7 @@ def _link(limits: Limits) -> Iterator[ModelLink]:
 def main() -> None:
     if _TARGET.value and _MODEL_BASE_PATH.value:
         raise UserError("--target and --model_base_path are two ways to a model; give one of them.")
-    limits = Limits(**{name: flag.value for name, flag in _LIMITS.items()})
+    limits = VisitorLimits(**{name: flag.value for name, flag in _LIMITS.items()})
     with _link(limits) as link:
         gateway.serve(link, limits, _HOST.value, _PORT.value)
 

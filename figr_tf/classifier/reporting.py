@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from figr_common import scaling
 from figr_tf.classifier import baselines, episodes
 from figr_tf.classifier.episodes import Drawings
 from figr_tf.classifier.evaluation import Plan, Table, evaluate, over_runs
@@ -105,7 +106,7 @@ def _features(
 ) -> dict[str, np.ndarray]:
     """float32 [N, d] of all held-out images, by the name of the space."""
     flat = drawings.pixels.reshape(len(drawings.pixels), -1)
-    features = {"pixels": flat.astype(np.float32) / 255.0}
+    features = {"pixels": scaling.uint8_to_unit(flat)}
     if settings.data.channels == 1:
         large = _load(settings, request, image_size=_EMBEDDED_SIZE)
         pixels = episodes.drawings_of(large, large.split.held_out).pixels

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from figr_common import scaling
 from figr_tf.data.image_trees import ClassImages
 
 
@@ -52,7 +53,7 @@ class TaskSampler:
         draw = tf.where(tf.range(self._max_count) < count, draw, -1.0)
         chosen = tf.math.top_k(draw, self._num_shots, sorted=True).indices
         pixels = tf.gather(pixels, start + chosen)
-        return tf.cast(pixels, tf.float32) / 127.5 - 1.0
+        return scaling.bytes_to_signed(tf.cast(pixels, tf.float32))
 
     def random_support_images(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A support set of a class drawn uniformly, all of it turned alike; shapes as in

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from figr_common import images
+from figr_common import images, scaling
 from figr_tf import models
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import DataError, UserError
@@ -141,11 +141,11 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
     adapts = "num_inner_steps" in signature.structured_input_signature[1]
 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
-        unit, m = tf.constant(support.astype(np.float32) / 255.0), tf.constant(num_samples)
+        unit, m = tf.constant(scaling.uint8_to_unit(support)), tf.constant(num_samples)
         answer = signature(
             support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps
         )
-        return images.to_uint8(answer["images"].numpy() * 2.0 - 1.0)
+        return scaling.signed_to_uint8(scaling.unit_to_signed(answer["images"].numpy()))
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
         if not adapts:

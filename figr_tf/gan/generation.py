@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from figr_common import images
+from figr_common import scaling
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import UserError
 from figr_tf.core.random import standard_normal, stateless_seed
@@ -191,7 +191,7 @@ class FewShotModel:
             raise UserError(
                 f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer."
             )
-        return images.to_uint8(samples)
+        return scaling.signed_to_uint8(samples)
 
     def samples_along(
         self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
@@ -216,14 +216,14 @@ class FewShotModel:
                 count = tf.constant(num_inner_steps - done)
                 state = self.inner_steps(state, support, count, user_seed)
                 done = num_inner_steps
-            yield images.to_uint8(self.draw(state.drawing_generator, latents).numpy())
+            yield scaling.signed_to_uint8(self.draw(state.drawing_generator, latents).numpy())
 
     def _check_support(self, support_images: np.ndarray) -> np.ndarray:
         spec = self.settings.network
         array = support_sets.check(
             support_images, (spec.image_size, spec.image_size, spec.channels)
         )
-        return images.to_unit_range(array)
+        return scaling.uint8_to_signed(array)
 
 
 def load_run(

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from figr_common import image_grid, images
+from figr_common import image_grid, scaling
 from figr_tf.core import system
 from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, stateless_seed
@@ -114,7 +114,7 @@ class FigrSystem:
             support = self._held_out.support_images(constants, index, seed)
             samples = self._samples(support, tf.constant(index))
             yield image_grid.task_picture(
-                images.to_uint8(support.numpy()), images.to_uint8(samples.numpy())
+                scaling.signed_to_uint8(support.numpy()), scaling.signed_to_uint8(samples.numpy())
             )
 
     def report(self, constants: Any) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from figr_common import scaling
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
@@ -171,5 +172,5 @@ class WarpModel:
             raise ValueError(
                 f"this model has no inner loop. Received: num_inner_steps={num_inner_steps}"
             )
-        unit = self._redraw(support / np.float32(255.0), num_samples, seed).numpy()
-        return np.rint(255.0 * unit).astype(np.uint8)
+        unit = self._redraw(scaling.uint8_to_unit(support), num_samples, seed).numpy()
+        return scaling.unit_to_uint8(unit)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from figr_common import image_grid
+from figr_common import image_grid, scaling
 from figr_tf.core import system
 from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, split, stateless_seed
@@ -161,4 +161,4 @@ def _drawings(dataset: Dataset, class_names: tuple[str, ...]) -> np.ndarray:
 
 def _ink(pixels: tf.Tensor | np.ndarray) -> tf.Tensor:
     """uint8, dark ink → float32 in [0, 1], ink 1."""
-    return 1.0 - tf.cast(pixels, tf.float32) / 255.0
+    return 1.0 - scaling.bytes_to_unit(tf.cast(pixels, tf.float32))

@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 
 MAX_SEED = 2**53 - 1  # as in exporters.limits; JavaScript keeps such an integer whole
 _PAGE_SAMPLES = 64
@@ -79,7 +79,7 @@ def describe(
     version: int,
     image_shape: tuple[int, int, int],
     defaults: dict[str, int],
-    limits: Limits,
+    limits: VisitorLimits,
     dataset: str | None = None,
 ) -> Description:
     """Puts a description together.

@@ -15,7 +15,7 @@ from PIL import Image
 from figr_common import addresses, image_grid
 from figr_tf.core.errors import UserError
 from serving.demo_app import requests
-from serving.demo_app.limits import Limits, Rate, Turns
+from serving.demo_app.limits import VisitorLimits, Rate, Turns
 from serving.demo_app.link import ModelLink
 from serving.errors import HTTP_STATUS, ServingError
 from serving.pages import site
@@ -51,7 +51,7 @@ class Gateway:
             the model's address is kept from the page.
     """
 
-    def __init__(self, link: ModelLink, limits: Limits, public: bool):
+    def __init__(self, link: ModelLink, limits: VisitorLimits, public: bool):
         self._link = link
         self._limits = limits
         self._public = public
@@ -111,7 +111,7 @@ class Gateway:
         self._link.close()
 
 
-def serve(link: ModelLink, limits: Limits, host: str, port: int) -> None:
+def serve(link: ModelLink, limits: VisitorLimits, host: str, port: int) -> None:
     """Serves until SIGINT or SIGTERM; prints where. Raises UserError for an address that cannot be
     had.
     """

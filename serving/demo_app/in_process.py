@@ -10,7 +10,7 @@ from absl import logging
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from serving.errors import ServingError
 
 MODEL_NAME = "figr"
@@ -30,7 +30,7 @@ def check(base_path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def running(base_path: pathlib.Path, limits: Limits) -> Iterator[str]:
+def running(base_path: pathlib.Path, limits: VisitorLimits) -> Iterator[str]:
     """Loads and warms up the newest version, then gives the "host:port" at which it answers until
     the end of the block.
 

@@ -12,7 +12,7 @@ from serving.pages.refusal import Refusal
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class VisitorLimits:
     """Largest values; a model's own contract may lower the first three further.
 
     Attributes:
@@ -45,7 +45,7 @@ class Rate:
     seconds.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, limits: VisitorLimits, clock: Callable[[], float] = time.monotonic):
         self._limits = limits
         self._clock = clock
         self._full_at: collections.OrderedDict[str, float] = collections.OrderedDict()
@@ -70,7 +70,7 @@ class Turns:
     loop.
     """
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: VisitorLimits):
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_running)
         self._present = 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from serving import remote
 from serving.demo_app import description
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from serving.demo_app.requests import Generate
 from serving.errors import ServingError
 
@@ -32,7 +32,7 @@ class ModelLink:
     def __init__(
         self,
         endpoint: remote.Endpoint,
-        limits: Limits,
+        limits: VisitorLimits,
         base_path: pathlib.Path | None,
         dataset: str | None = None,
     ):

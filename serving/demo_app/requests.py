@@ -11,7 +11,7 @@ from PIL import Image
 
 from figr_common import framing, images, paper
 from serving.demo_app.description import MAX_SEED, Description
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from serving.pages.refusal import Refusal
 
 _FIELDS = ("images", "num_samples", "num_inner_steps", "seed")
@@ -26,7 +26,7 @@ class Generate(NamedTuple):
     seed: int
 
 
-def parse(body: bytes, model: Description, limits: Limits) -> Generate:
+def parse(body: bytes, model: Description, limits: VisitorLimits) -> Generate:
     """Reads {"images": [base64 of an image file, …], "num_samples": …, "num_inner_steps": …,
     "seed": …}.
 
@@ -62,14 +62,14 @@ def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int
     return value
 
 
-def _support(files: Any, model: Description, limits: Limits) -> np.ndarray:
+def _support(files: Any, model: Description, limits: VisitorLimits) -> np.ndarray:
     if not isinstance(files, list) or not 1 <= len(files) <= model.max_images:
         count = len(files) if isinstance(files, list) else "none"
         raise Refusal(400, f"Send 1 to {model.max_images} drawings. Received: {count}.")
     return np.stack([_image(number, file, model, limits) for number, file in enumerate(files, 1)])
 
 
-def _image(number: int, file: Any, model: Description, limits: Limits) -> np.ndarray:
+def _image(number: int, file: Any, model: Description, limits: VisitorLimits) -> np.ndarray:
     if not isinstance(file, str):
         raise Refusal(400, f"Drawing {number} must be the base64 of an image file.")
     if len(file) > limits.max_image_bytes * 4 / 3 + 4:
@@ -87,7 +87,7 @@ def _image(number: int, file: Any, model: Description, limits: Limits) -> np.nda
     return array
 
 
-def drawing(data: bytes, model: Description, limits: Limits) -> np.ndarray:
+def drawing(data: bytes, model: Description, limits: VisitorLimits) -> np.ndarray:
     """An image file → uint8 [S, S] as the model's training drawings are. Raises Refusal (400, 413)."""
     _check_side("It", data, limits.max_image_side)
     hand = model.hand

@@ -125,14 +125,6 @@ def test_unusable_files_are_refused_with_a_reason(data, reason):
         decode_image(data, 32, 1)
 
 
-def test_unit_range_and_back():
-    values = np.arange(256, dtype=np.uint8)
-    unit = images.to_unit_range(values)
-    assert (unit[0], unit[-1]) == (-1.0, 1.0)
-    np.testing.assert_array_equal(images.to_uint8(unit), values)
-    np.testing.assert_array_equal(images.to_uint8(np.array([-3.0, 3.0])), [0, 255])
-
-
 def _write(folder, **drawings: Image.Image) -> None:
     for name, image in drawings.items():
         image.save(folder / f"{name}.png")

@@ -11,7 +11,7 @@ import pytest
 from playwright import sync_api
 
 from serving.demo_app import description
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from tests.demo import fakes
 from tests.serving import processes, stub_model
 
@@ -76,7 +76,9 @@ def fake_model(**changes) -> description.Description:
         "training": {"dataset": "omniglot"},
         "limits": {"num_inner_steps": {"maximum": 200}},
     } | changes
-    return description.describe(contract, 1, (SIZE, SIZE, 1), {"num_inner_steps": 10}, Limits())
+    return description.describe(
+        contract, 1, (SIZE, SIZE, 1), {"num_inner_steps": 10}, VisitorLimits()
+    )
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def start_gateway():
     started = []
 
     def start(**changes) -> fakes.GatewayThread:
-        patient = Limits(burst=1000, deadline=10 * processes.START_TIMEOUT)
+        patient = VisitorLimits(burst=1000, deadline=10 * processes.START_TIMEOUT)
         started.append(fakes.GatewayThread(fakes.FakeLink(fake_model(**changes)), patient))
         return started[-1]
 

@@ -14,11 +14,13 @@ from PIL import Image
 
 from serving import remote
 from serving.demo_app import description, gateway
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 
 SIZE = 16
 NO_STEPS = 255
-LIMITS = Limits(max_image_bytes=4096, max_image_side=100, max_body_bytes=64 * 1024, deadline=30.0)
+LIMITS = VisitorLimits(
+    max_image_bytes=4096, max_image_side=100, max_body_bytes=64 * 1024, deadline=30.0
+)
 
 
 def png(shade: int = 200, size: int = SIZE) -> bytes:
@@ -92,7 +94,7 @@ class FakeLink:
 
 @contextlib.asynccontextmanager
 async def running(
-    link: FakeLink, limits: Limits = LIMITS, public: bool = False, port: int | None = None
+    link: FakeLink, limits: VisitorLimits = LIMITS, public: bool = False, port: int | None = None
 ) -> AsyncIterator[test_utils.TestClient]:
     server = test_utils.TestServer(gateway.Gateway(link, limits, public).application(), port=port)
     async with test_utils.TestClient(server) as client:
@@ -106,7 +108,7 @@ class GatewayThread:
         link: what it asks. url: of its page. port: chosen at the first start.
     """
 
-    def __init__(self, link: FakeLink, limits: Limits = LIMITS):
+    def __init__(self, link: FakeLink, limits: VisitorLimits = LIMITS):
         self.link = link
         self.port: int | None = None
         self._limits = limits

@@ -3,10 +3,10 @@
 import asyncio
 
 from serving.demo_app import gateway
-from serving.demo_app.limits import Limits
+from serving.demo_app.limits import VisitorLimits
 from tests.demo import fakes
 
 if __name__ == "__main__":
     link = fakes.FakeLink()
     link.hold = asyncio.Event()
-    gateway.serve(link, Limits(deadline=3600.0), "127.0.0.1", 0)
+    gateway.serve(link, VisitorLimits(deadline=3600.0), "127.0.0.1", 0)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from serving.demo_app import description
-from serving.demo_app.limits import Limits, Rate
+from serving.demo_app.limits import VisitorLimits, Rate
 from serving.pages.refusal import Refusal
 from tests.demo import fakes
 
@@ -19,7 +19,7 @@ class Clock:
 
 def test_a_client_may_send_a_burst_then_as_many_as_time_brings_back():
     clock = Clock()
-    rate = Rate(Limits(burst=3, per_second=0.5), clock)
+    rate = Rate(VisitorLimits(burst=3, per_second=0.5), clock)
     for _ in range(3):
         rate.take("a")
     with pytest.raises(Refusal) as refusal:
@@ -35,7 +35,7 @@ def test_a_client_may_send_a_burst_then_as_many_as_time_brings_back():
 
 
 def test_one_client_does_not_use_up_what_is_anothers():
-    rate = Rate(Limits(burst=1), Clock())
+    rate = Rate(VisitorLimits(burst=1), Clock())
     rate.take("a")
     rate.take("b")
     with pytest.raises(Refusal):
@@ -44,7 +44,7 @@ def test_one_client_does_not_use_up_what_is_anothers():
 
 def test_clients_of_long_ago_are_forgotten():
     clock = Clock()
-    rate = Rate(Limits(), clock)
+    rate = Rate(VisitorLimits(), clock)
     for client in range(1000):
         rate.take(str(client))
         clock.now += 1.0
@@ -76,13 +76,15 @@ def test_the_contract_lowers_limits_and_never_raises_them():
     ],
 )
 def test_a_model_without_an_inner_loop_is_recognised_by_contract_or_signature(contract, defaults):
-    model = description.describe(contract, 1, (32, 32, 1), defaults, Limits())
+    model = description.describe(contract, 1, (32, 32, 1), defaults, VisitorLimits())
     assert (model.max_steps, model.num_inner_steps if model.max_steps else 0) == (0, 0)
 
 
 def test_strokes_are_those_of_the_data_set_in_the_contract_or_as_told():
     def extent(contract, dataset=None):
-        return description.describe(contract, 1, (32, 32, 1), {}, Limits(), dataset).hand.extent
+        return description.describe(
+            contract, 1, (32, 32, 1), {}, VisitorLimits(), dataset
+        ).hand.extent
 
     assert extent({}) == extent({"training": {"dataset": "folder"}}) == 0.66
     assert extent({"training": {"dataset": "glyphs"}}) == extent({}, "glyphs") == 0.84

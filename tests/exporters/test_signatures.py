@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from exporters import signatures
 from exporters.limits import Defaults
-from figr_common import images
+from figr_common import scaling
 from figr_tf.gan import networks
 from tests.exporters.conftest import LIMITS, png_file, read_png
 
@@ -118,7 +118,7 @@ def test_files_reach_the_inner_loop_as_the_very_numbers_that_figr_tf_generate_ta
         lambda files: -parts.read(files), [tf.TensorSpec([None], tf.string)], autograph=False
     )
     numbers = -read(tf.constant([png_file(Image.fromarray(every_value))])).numpy()
-    np.testing.assert_array_equal(numbers, images.to_unit_range(every_value[None, ..., None]))
+    np.testing.assert_array_equal(numbers, scaling.uint8_to_signed(every_value[None, ..., None]))
 
 
 def test_scalars_left_out_are_as_trained(server, model, support, png_support):

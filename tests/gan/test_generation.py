@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import figr_tf
-from figr_common import images
+from figr_common import scaling
 from figr_tf.core import random
 from figr_tf.core.errors import DataError, RunError, UserError
 from figr_tf.data import glyphs
@@ -51,14 +51,14 @@ def test_generating_leaves_the_meta_weights_as_they_are(model, support):
 
 def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
     weights = adaptation.weights_of(model.networks)
-    unit = tf.constant(images.to_unit_range(support))
+    unit = tf.constant(scaling.uint8_to_signed(support))
     inner, seed = model.settings.inner, generation.adaptation_seed(7)
     state = adaptation.start(weights, inner)
     adapted = adaptation.adapt(model.networks, state, unit, 2, inner, seed).weights
     latents = generation.sample_latents(model.networks, 4, 7)
     expected = adaptation.generate_images(model.networks, adapted.generator, latents)
     np.testing.assert_allclose(
-        model.generate(support, 4, 7), images.to_uint8(expected.numpy()), atol=1
+        model.generate(support, 4, 7), scaling.signed_to_uint8(expected.numpy()), atol=1
     )
 
 

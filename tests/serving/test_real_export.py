@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import figr_tf
-from figr_common import image_grid, images
+from figr_common import image_grid, scaling
 from figr_tf.data import datasets, glyphs
 from figr_tf.gan import adaptation
 from figr_tf.gan.settings import Settings
@@ -165,7 +165,7 @@ def test_floats_give_what_bytes_give(exported, drawings):
     reply = transport.predict(
         "generate_tensor", inputs | {"seed": np.asarray(3, np.int64)}, ["images"], 30.0
     )
-    np.testing.assert_allclose(images.to_uint8(reply["images"] * 2 - 1), samples, atol=1)
+    np.testing.assert_allclose(scaling.unit_to_uint8(reply["images"]), samples, atol=1)
 
 
 @pytest.mark.parametrize(
