@@ -106,7 +106,7 @@ def _in_process(
     request.model_spec.signature_name = "generate_tensor"
     for name, value in _tensor_inputs(support, num_samples, steps).items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return lambda: servable.predict(request, _TIMEOUT)
+    return lambda: servable.answer(request, _TIMEOUT)
 
 
 def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int) -> dict:

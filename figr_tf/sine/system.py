@@ -76,7 +76,7 @@ def draw_waves(shape: list[int], seed: tf.Tensor) -> Waves:
     )
 
 
-def predict(layers: Layers, x: tf.Tensor) -> tf.Tensor:
+def network_output(layers: Layers, x: tf.Tensor) -> tf.Tensor:
     """The network: tanh between linear layers. [..., B, 1] → [..., B, 1]."""
     *hidden, kernel, bias = layers
     for k, b in zip(hidden[::2], hidden[1::2], strict=True):
@@ -91,7 +91,7 @@ def descend(layers: Layers, x: tf.Tensor, y: tf.Tensor, rate: float) -> tuple[La
     """
     with tf.GradientTape() as tape:
         tape.watch(layers)
-        loss = tf.reduce_mean(tf.square(predict(layers, x) - y), [-2, -1])
+        loss = tf.reduce_mean(tf.square(network_output(layers, x) - y), [-2, -1])
     gradients = tape.gradient(loss, layers)
     return tuple(w - rate * g for w, g in zip(layers, gradients, strict=True)), loss
 
@@ -156,7 +156,9 @@ class SineSystem:
         each = tuple(tf.broadcast_to(w, [_NUM_TEST_TASKS, *w.shape]) for w in layers)
         adapt = tf.function(self.adapt_to_points, autograph=False)
         adapted = adapt(each, given, waves.at(given), tf.constant(num_steps))
-        return float(tf.reduce_mean(tf.square(predict(adapted, x[tf.newaxis]) - waves.at(x))))
+        return float(
+            tf.reduce_mean(tf.square(network_output(adapted, x[tf.newaxis]) - waves.at(x)))
+        )
 
     def _test_seed(self, stream: int) -> tf.Tensor:
         return stateless_seed(self._settings.seed, EVALUATION, stream)
@@ -187,7 +189,9 @@ class SineSystem:
             for k in _SHOWN_STEPS:
                 adapted = self.adapt_to_points(layers, given, wave.at(given), k)
                 shade = f"C{_SHOWN_STEPS.index(k)}"
-                axes.plot(x[:, 0], predict(adapted, x)[:, 0], shade, label=f"after {k} steps")
+                axes.plot(
+                    x[:, 0], network_output(adapted, x)[:, 0], shade, label=f"after {k} steps"
+                )
             axes.plot(given[:, 0], wave.at(given)[:, 0], "kx", label="given")
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
         data = io.BytesIO()

@@ -15,7 +15,7 @@ from PIL import Image
 from figr_common import addresses, image_grid
 from figr_tf.core.errors import UserError
 from serving.demo_app import requests
-from serving.demo_app.limits import VisitorLimits, Rate, Turns
+from serving.demo_app.limits import Rate, Turns, VisitorLimits
 from serving.demo_app.link import ModelLink
 from serving.errors import HTTP_STATUS, ServingError
 from serving.pages import site
@@ -66,7 +66,7 @@ class Gateway:
         app.on_cleanup.append(self._close)
         app.router.add_get("/api/model", self.model)
         app.router.add_post("/api/drawing", self.drawing)
-        app.router.add_post("/api/generate", self.generate)
+        app.router.add_post("/api/generate", self.answer_generate)
         return app
 
     async def model(self, _: web.Request) -> web.Response:
@@ -87,7 +87,7 @@ class Gateway:
         gray = await asyncio.to_thread(requests.drawing, data, described, self._limits)
         return web.json_response({"gray": base64.b64encode(gray.tobytes()).decode()})
 
-    async def generate(self, request: web.Request) -> web.Response:
+    async def answer_generate(self, request: web.Request) -> web.Response:
         """JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}, or one
         picture of them if the request accepts image/png only."""
         self._rate.take(request.remote or "")
@@ -98,7 +98,7 @@ class Gateway:
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
             parsed = await asyncio.to_thread(requests.parse, body, described, self._limits)
-            samples = await self._link.generate(
+            samples = await self._link.request_samples(
                 parsed, self._limits.deadline - (time.monotonic() - start)
             )
         if request.headers.get("Accept") == "image/png":

@@ -52,7 +52,7 @@ class ModelLink:
         """What `describe` said last; asks if it never did."""
         return self._described or await self.describe()
 
-    async def generate(self, request: Generate, seconds: float) -> np.ndarray:
+    async def request_samples(self, request: Generate, seconds: float) -> np.ndarray:
         """uint8 [num_samples, S, S, C]. Cancelled, it cancels the call to the server. Raises
         ServingError.
         """

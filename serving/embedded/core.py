@@ -35,7 +35,7 @@ class Core:
         self._max_seconds = max_seconds
         self._stopping = False
 
-    def predict(
+    def answer(
         self,
         request: predict_pb2.PredictRequest,
         timeout: float | None,
@@ -52,7 +52,7 @@ class Core:
             wanted: whether somebody still waits for the answer.
 
         Raises:
-            ServingError: as `Admission.place` and `Servable.predict`; NOT_FOUND for another model.
+            ServingError: as `Admission.place` and `Servable.answer`; NOT_FOUND for another model.
         """
         version = self._version(request.model_spec)
         deadline = time.monotonic() + min(
@@ -60,7 +60,7 @@ class Core:
             self._max_seconds if timeout is None else timeout,
         )
         with self._admission.place(deadline, wanted), self._versions.use(version) as servable:
-            return servable.predict(request, max(deadline - time.monotonic(), 0.001))
+            return servable.answer(request, max(deadline - time.monotonic(), 0.001))
 
     def look_again(self) -> None:
         """To be called when a caller has gone: its request gives up its place in the queue."""

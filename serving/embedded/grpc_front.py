@@ -36,7 +36,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext):
         with _status_of(context):
             context.add_callback(self._core.look_again)
-            return self._core.predict(request, context.time_remaining(), context.is_active)
+            return self._core.answer(request, context.time_remaining(), context.is_active)
 
     def GetModelMetadata(self, request, context: grpc.ServicerContext):
         with _status_of(context):

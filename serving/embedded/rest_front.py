@@ -80,7 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         _, signatures = self.core.signatures(spec)
         request = rest_tensors.request_from_json(body, signatures)
         request.model_spec.MergeFrom(spec)
-        return rest_tensors.reply_to_json(self.core.predict(request, None))
+        return rest_tensors.reply_to_json(self.core.answer(request, None))
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict:
         version, signatures = self.core.signatures(spec)

@@ -61,7 +61,7 @@ class Servable:
         """Frees the memory; no request may be under way or follow."""
         self._session.close()
 
-    def predict(
+    def answer(
         self,
         request: predict_pb2.PredictRequest,
         timeout: float,
@@ -114,7 +114,7 @@ class Servable:
                     f"{path}: record {number} is not a predict request",
                 )
             try:
-                self.predict(log.predict_log.request, _WARMUP_TIMEOUT)
+                self.answer(log.predict_log.request, _WARMUP_TIMEOUT)
             except ServingError as error:
                 raise ServingError(
                     error.code,

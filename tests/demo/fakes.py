@@ -76,7 +76,7 @@ class FakeLink:
 
     described = describe
 
-    async def generate(self, request, seconds):
+    async def request_samples(self, request, seconds):
         self.asked.append(request)
         if self.hold:
             self.started.set()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from serving.demo_app import description
-from serving.demo_app.limits import VisitorLimits, Rate
+from serving.demo_app.limits import Rate, VisitorLimits
 from serving.pages.refusal import Refusal
 from tests.demo import fakes
 

@@ -26,7 +26,7 @@ class _HeldModel:
     def use(self, _version):
         yield self
 
-    def predict(self, request, _timeout):
+    def answer(self, request, _timeout):
         self.asked.append(request.output_filter[0])
         assert self.release.wait(PATIENCE)
         return predict_pb2.PredictResponse()

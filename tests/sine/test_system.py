@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from figr_tf.core import training
 from figr_tf.core.random import stateless_seed
-from figr_tf.sine.system import SineSettings, SineSystem, Waves, descend, draw_waves, predict
+from figr_tf.sine.system import SineSettings, SineSystem, Waves, descend, draw_waves, network_output
 from tests.conftest import ROOT
 
 SETTINGS = SineSettings(width=8, num_meta_steps=40, meta_steps_per_call=20)
@@ -42,7 +42,7 @@ def test_a_step_is_gradient_descent_on_the_mean_squared_error(untrained):
     for ours, theirs in zip(stepped, twin, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     assert float(loss) == pytest.approx(
-        np.mean((predict(untrained.untrained, x) - 2 * x) ** 2), rel=1e-5
+        np.mean((network_output(untrained.untrained, x) - 2 * x) ** 2), rel=1e-5
     )
 
 
@@ -74,7 +74,7 @@ def test_an_inner_loop_sees_each_point_once(untrained):
     losses = []
     for k in range(1, 30):
         losses.append(tiny.adapt(weights, (), task, stateless_seed(k)).metrics["loss"].numpy())
-    everything = np.mean((predict(tiny.untrained, x) - task[1]) ** 2)
+    everything = np.mean((network_output(tiny.untrained, x) - task[1]) ** 2)
     assert np.std(losses) > 0
     assert np.mean(losses) == pytest.approx(everything, rel=0.15)
 
