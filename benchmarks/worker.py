@@ -113,11 +113,15 @@ def _work(work: Work) -> Callable[[], Any]:
     import tensorflow as tf
 
     from figr_tf.core.random import stateless_seed
+    from figr_tf.data.datasets import DataSettings
     from figr_tf.gan import adaptation, generation, networks
+    from figr_tf.gan.settings import Settings
 
     spec = networks.NetworkSpec(hidden=work.hidden, image_size=work.image_size)
     pair = networks.build_networks(spec, seed=0)
-    inner, support = adaptation.InnerSettings(), _support(work)
+    settings = Settings(data=DataSettings(image_size=work.image_size), network=spec)
+    model = generation.FewShotModel(pair, settings, 0)
+    inner, support = settings.inner, _support(work)
 
     def adapt():
         state, seed = adaptation.start(adaptation.weights_of(pair), inner), stateless_seed(0, 0)
@@ -125,9 +129,7 @@ def _work(work: Work) -> Callable[[], Any]:
         return state.weights.generator[-1]
 
     def generate():
-        weights = adaptation.weights_of(pair)
-        arguments = (work.num_inner_steps, inner, work.num_samples, 0)
-        return generation.adapt_and_generate(pair, weights, support, *arguments)
+        return model.sample(support, work.num_inner_steps, work.num_samples, 0)
 
     return tf.function({"adapt": adapt, "generate": generate}[work.kind], autograph=False)
 

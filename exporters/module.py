@@ -46,9 +46,7 @@ class SharedFunctions:
             phi = tf.nest.pack_sequence_as(
                 like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like))
             )
-            state = model.start(phi)
-            state = model.inner_steps(state, support_images, num_inner_steps, seed)
-            return _joined(state.drawing_generator)
+            return _joined(model.adapt(phi, support_images, num_inner_steps, seed))
 
         def generate(weights, latents):
             return scaling.signed_to_unit(

@@ -14,7 +14,7 @@ from exporters import guards, png
 from exporters.limits import MAX_SEED, Defaults, Limits
 from exporters.module import AdaptingModel, SharedFunctions, checked_steps_and_seed, fingerprint
 from figr_common import scaling
-from figr_tf.gan.generation import FewShotModel, sample_latents
+from figr_tf.gan.generation import FewShotModel, algorithm_2, sample_latents
 
 NAMES = ("generate", "generate_tensor", "adapt", "sample")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, "image_bytes")
@@ -51,6 +51,23 @@ class Parts(NamedTuple):
             table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32)
         )
 
+    def samples(
+        self,
+        support_images: tf.Tensor,
+        num_inner_steps: tf.Tensor,
+        num_samples: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """[n, H, W, C] in [−1, 1] → images [num_samples, H, W, C] in [0, 1], all finite."""
+        return algorithm_2(
+            self.shared.adapt,
+            lambda weights, latents: guards.finite_result(self.shared.generate(weights, latents)),
+            support_images,
+            num_inner_steps,
+            sample_latents(self.model.networks, num_samples, seed),
+            seed,
+        )
+
     def draw(self, weights: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Images [num_samples, H, W, C] in [0, 1], all finite, of generator weights [P']."""
         latents = sample_latents(self.model.networks, num_samples, seed)
@@ -75,8 +92,9 @@ def _generate(parts: Parts) -> Callable:
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         num_samples = parts.checked_num_samples(num_samples)
-        weights = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
-        return {"png_bytes": png.encode_images(parts.draw(weights, num_samples, seed))}
+        support = parts.read(image_bytes)
+        samples = parts.samples(support, num_inner_steps, num_samples, seed)
+        return {"png_bytes": png.encode_images(samples)}
 
     return tf.function(
         generate, [_IMAGE_BYTES, _NUM_SAMPLES, _NUM_INNER_STEPS, _SEED], autograph=False
@@ -95,8 +113,8 @@ def _generate_tensor(parts: Parts) -> Callable:
         support = guards.support_images(
             support_images, parts.image_shape, parts.limits.max_num_shots
         )
-        weights = parts.shared.adapt(scaling.unit_to_signed(support), num_inner_steps, seed)
-        return {"images": parts.draw(weights, num_samples, seed)}
+        support = scaling.unit_to_signed(support)
+        return {"images": parts.samples(support, num_inner_steps, num_samples, seed)}
 
     support = tf.TensorSpec([None, *parts.image_shape], tf.float32, "support_images")
     return tf.function(
@@ -162,7 +180,7 @@ def _generate_tasks(parts: Parts) -> Callable:
             f"each seed must be from 0 to {MAX_SEED}.",
             seed,
         )
-        return {"images": _adapt_and_draw_tasks(parts, scaling.unit_to_signed(support), seed)}
+        return {"images": _samples_of_tasks(parts, scaling.unit_to_signed(support), seed)}
 
     support = tf.TensorSpec([None, None, *parts.image_shape], tf.float32, "support_images")
     return tf.function(
@@ -170,13 +188,15 @@ def _generate_tasks(parts: Parts) -> Callable:
     )
 
 
-def _adapt_and_draw_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+def _samples_of_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
     """[T, n, H, W, C] in [−1, 1], int64 [T] → [T, m, H, W, C] in [0, 1], task after task."""
     num_inner_steps, num_samples = parts.defaults.num_inner_steps, parts.defaults.num_samples
 
     def one_task(task):
-        weights = parts.shared.adapt(task[0], tf.constant(num_inner_steps), task[1])
-        return parts.draw(weights, tf.constant(num_samples), task[1])
+        support, seed = task
+        return parts.samples(
+            support, tf.constant(num_inner_steps), tf.constant(num_samples), seed
+        )
 
     images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)
     return tf.map_fn(

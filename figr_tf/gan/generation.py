@@ -1,9 +1,14 @@
-"""Algorithm 2 of the paper: adapt to a few images of one class, then draw new ones. And the way to
-a trained model.
+"""Algorithm 2 of the paper (Clouâtre & Demers 2019), and a trained pair of networks that runs it.
+
+From image files to samples: `FewShotModel.read_support`, then `FewShotModel.generate`, which scales
+and checks, then `algorithm_2`, which adapts (the inner loop is in `figr_tf.gan.adaptation`) and
+draws.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +19,6 @@ from figr_tf.core.errors import UserError
 from figr_tf.core.random import standard_normal, stateless_seed
 from figr_tf.data import support_sets
 from figr_tf.gan.adaptation import (
-    InnerSettings,
     InnerState,
     Weights,
     adapt,
@@ -54,24 +58,33 @@ def images_to_adapt_to(
     return augmentation.vary(support_images, stateless_seed(seed, _AUGMENTATION))
 
 
-def adapt_and_generate(
-    networks: Networks,
-    weights: Weights,
+def algorithm_2(
+    adapt: Callable[..., Any],
+    draw: Callable[..., tf.Tensor],
     support_images: tf.Tensor,
     num_inner_steps: int | tf.Tensor,
-    inner: InnerSettings,
-    num_samples: int | tf.Tensor,
+    latents: tf.Tensor,
     seed: int | tf.Tensor,
-    augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
-    """Algorithm 2: support_images [n, H, W, C] in [−1, 1] → samples [num_samples, H, W, C] in (−1,
-    1).
+    """Algorithm 2: adapt a copy of Φ to a support set, then draw from the adapted generator.
+
+    Training's pictures, `FewShotModel.generate` and the signatures of an export are all calls of
+    this function. They differ in how they hold the weights.
+
+    Args:
+        adapt: W ← Φ, then K inner steps: a function of the support set, K and the user seed that
+            returns the weights of the adapted generator, in any form that `draw` takes.
+        draw: G(z; W): a function of such weights and of latents that returns images.
+        support_images: [n, H, W, C] in [−1, 1].
+        num_inner_steps: K ≥ 0.
+        latents: z, [m, latent_dim].
+        seed: the user's, 0 ≤ seed < 2**53.
+
+    Returns:
+        What `draw` returns: images [m, H, W, C].
     """
-    images = images_to_adapt_to(support_images, augmentation, seed)
-    state = start(weights, inner)
-    adapted = adapt(networks, state, images, num_inner_steps, inner, adaptation_seed(seed))
-    latents = sample_latents(networks, num_samples, seed)
-    return generate_images(networks, adapted.drawing_generator, latents)
+    adapted_generator = adapt(support_images, num_inner_steps, seed)
+    return draw(adapted_generator, latents)
 
 
 def _on_its_own(function: Callable, signature: list) -> Callable:
@@ -119,18 +132,48 @@ class FewShotModel:
         self.draw = _on_its_own(
             lambda *inputs: generate_images(networks, *inputs), [generator, latents]
         )
-        self._generate = tf.function(
-            self._generate_from_meta_weights, [support, count, count, seed], autograph=False
-        )
+        self._sample = tf.function(self.sample, [support, count, count, seed], autograph=False)
 
     def start(self, weights: Weights) -> InnerState:
         """The state before the first inner step."""
         return start(weights, self.settings.inner)
 
-    def _generate_from_meta_weights(self, support_images, num_inner_steps, num_samples, seed):
-        state = self.start(weights_of(self.networks))
-        state = self.inner_steps(state, support_images, num_inner_steps, seed)
-        return self.draw(state.drawing_generator, sample_latents(self.networks, num_samples, seed))
+    def adapt(
+        self,
+        meta_weights: Weights,
+        support_images: tf.Tensor,
+        num_inner_steps: int | tf.Tensor,
+        seed: int | tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """The first half of `algorithm_2`.
+
+        Args:
+            meta_weights: Φ.
+            support_images: [n, H, W, C] in [−1, 1].
+            num_inner_steps: K ≥ 0.
+            seed: the user's, 0 ≤ seed < 2**53.
+
+        Returns:
+            The generator's weights that samples are drawn with, for `draw`.
+        """
+        state = self.inner_steps(self.start(meta_weights), support_images, num_inner_steps, seed)
+        return state.drawing_generator
+
+    def sample(
+        self,
+        support_images: tf.Tensor,
+        num_inner_steps: int | tf.Tensor,
+        num_samples: int | tf.Tensor,
+        seed: int | tf.Tensor,
+    ) -> tf.Tensor:
+        """`algorithm_2` from the Φ that the networks hold, for use in a graph.
+
+        Returns:
+            [num_samples, H, W, C] in (−1, 1), with NaN where the adaptation diverged.
+        """
+        adapt = functools.partial(self.adapt, weights_of(self.networks))
+        latents = sample_latents(self.networks, num_samples, seed)
+        return algorithm_2(adapt, self.draw, support_images, num_inner_steps, latents, seed)
 
     def _inner_steps(self, state, support_images, count, seed):
         images = images_to_adapt_to(support_images, self.augmentation, seed)
@@ -186,7 +229,7 @@ class FewShotModel:
         support_sets.check_numbers(num_samples, seed)
         if num_inner_steps < 0:
             raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
-        samples = self._generate(support, num_inner_steps, num_samples, seed).numpy()
+        samples = self._sample(support, num_inner_steps, num_samples, seed).numpy()
         if not np.isfinite(samples).all():
             raise UserError(
                 f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer."

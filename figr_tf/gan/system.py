@@ -15,9 +15,9 @@ from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.data.datasets import Dataset
 from figr_tf.data.tasks import TaskSampler
-from figr_tf.gan.adaptation import Weights, adapt_with_losses, start, weights_of
+from figr_tf.gan.adaptation import Weights, adapt_with_losses, start
 from figr_tf.gan.augmentation import Augmentation
-from figr_tf.gan.generation import adapt_and_generate
+from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks, meta_weights
 from figr_tf.gan.settings import Settings
 
@@ -45,11 +45,11 @@ class FigrSystem:
         augmentation: Augmentation | None = None,
     ):
         self._settings = settings
-        self._augmentation = augmentation
         # The average over the inner steps is for drawing; training has no use for it.
         self._training_inner = dataclasses.replace(settings.inner, average_decay=0.0)
         self.networks = build_networks(settings.network, settings.seed)
         self.meta_weights = meta_weights(self.networks)
+        self._model = FewShotModel(self.networks, settings, 0, augmentation)
         data, split = dataset
         self.constants = data.images
         self._training = TaskSampler(
@@ -94,16 +94,8 @@ class FigrSystem:
 
     def _draw_samples(self, support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         settings = self._settings
-        return adapt_and_generate(
-            self.networks,
-            weights_of(self.networks),
-            support_images,
-            settings.num_inner_steps,
-            settings.inner,
-            _GRID_ROWS * settings.num_shots,
-            seed,
-            self._augmentation,
-        )
+        num_samples = _GRID_ROWS * settings.num_shots
+        return self._model.sample(support_images, settings.num_inner_steps, num_samples, seed)
 
     def pictures(self, constants: tf.Tensor) -> Iterator[Image.Image]:
         """Fixed held-out classes, adapted to with fixed seeds, as in the paper's figures."""
@@ -112,7 +104,7 @@ class FigrSystem:
         for index in chosen.tolist():
             seed = stateless_seed(self._settings.seed, EVALUATION, index)
             support = self._held_out.support_images(constants, index, seed)
-            samples = self._samples(support, tf.constant(index))
+            samples = self._samples(support, tf.constant(index, tf.int64))
             yield image_grid.task_picture(
                 scaling.signed_to_uint8(support.numpy()), scaling.signed_to_uint8(samples.numpy())
             )
