@@ -1,1 +1,1 @@
-"""What every system shares: the outer loop of Reptile, runs on disk, and their commands' manners."""
+"""What every system shares: the outer loop of Reptile, runs on disk, and manners of commands."""

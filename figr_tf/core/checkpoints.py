@@ -1,4 +1,4 @@
-"""Save, find, restore, refuse.
+"""Checkpoints of a training: written, found, restored, refused.
 
 A checkpoint is in TensorFlow's own format: checksummed, the index last and in place, so that a kill
 in that moment can leave a torn one, which counts as damage. The newest is found by looking at the
@@ -22,11 +22,12 @@ from figr_tf.core.reptile import Reptile
 from figr_tf.core.runs import checkpointed_meta_steps, refuse_difference
 
 _ENDS = (".*", "_temp*")  # What may follow a checkpoint's prefix; the " (1)" of a copy does not.
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the names of variables
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # How TensorFlow ends the names of variables.
 
 
 def _all_objects(reptile: Reptile) -> dict[str, Any]:
-    """What a checkpoint holds, by name. Variables are matched by order, not by their Keras paths."""
+    """What a checkpoint holds, by name. Variables of a list are matched by their order in it."""
+    # By order and not by Keras' path: a layer may be renamed between two versions.
     objects: dict[str, Any] = dict(reptile.meta_weights)
     for group, optimizer in reptile.optimizers.items():
         objects[f"{group}_optimizer"] = list(optimizer.variables)
@@ -79,17 +80,22 @@ def save_objects(
     identity: dict[str, Any],
     keep: int = 3,
 ) -> pathlib.Path:
-    """Writes variables and lists of variables by name, then deletes all but the newest few
-    checkpoints.
+    """Writes variables and lists of variables by name, and deletes the oldest checkpoints.
 
     Args:
+        meta_step: number of the last meta-step taken; it names the files.
+        objects: name → variable, or list of variables.
         identity: JSON-able facts that must agree when the checkpoint is restored.
         keep: how many of the newest checkpoints stay, this one included.
+
+    Returns:
+        The prefix that the checkpoint's files share.
 
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
     prefix = _prefix(folder, meta_step)
+    # The identity travels inside of the checkpoint, so that no copying can part the two.
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
         tf.train.Checkpoint(**objects, identity=record).write(str(prefix))
@@ -101,16 +107,16 @@ def save_objects(
         )
         reason = " ".join(str(getattr(error, "message", error)).split())
         raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
+    # Only now, with the new one whole on disk, are old ones given up.
     for old in _found(folder)[keep:]:
         _delete(old)
     return prefix
 
 
 def sweep(folder: pathlib.Path) -> None:
-    """Removes what a killed save left: temporary folders, and data files whose index was never
-    written.
-    """
+    """Removes what a killed save left: scratch folders, and data files without their index."""
     complete = {prefix.name for prefix in _found(folder)}
+    # Nine digits: what somebody put beside them under another name is not ours to delete.
     ours = [path for end in _ENDS for path in folder.glob(f"ckpt-{'[0-9]' * 9}{end}")]
     for path in ours:
         if path.name.split(".")[0].removesuffix("_temp") not in complete or "temp" in path.name:
@@ -126,7 +132,11 @@ def _delete(prefix: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _opened(prefix: pathlib.Path) -> Iterator[Any]:
-    """TensorFlow's reader, which takes the path for a pattern: [v2] would stand for one of v and 2."""
+    """TensorFlow's reader of one checkpoint.
+
+    It takes the path for a pattern, in which [v2] would stand for one of v and 2. So it is given a
+    link in a folder whose name has no such signs.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         link = pathlib.Path(scratch, "checkpoints")
         link.symlink_to(prefix.parent.absolute(), target_is_directory=True)
@@ -145,6 +155,7 @@ def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any
         recorded = json.loads(reader.get_tensor("identity" + _VALUE))
         refuse_difference(prefix, recorded, identity)
         values = {key: reader.get_tensor(key + _VALUE) for key in keyed}
+    # A damaged file has failed above, so that no variable is left half restored.
     for key, variable in keyed.items():
         variable.assign(values[key])
 
@@ -152,8 +163,10 @@ def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any
 def restore_objects(
     folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]
 ) -> bool:
-    """Reads the newest checkpoint that is whole into the variables of `objects`; False if there is
-    none yet.
+    """Reads the newest checkpoint that is whole into the variables of `objects`.
+
+    Returns:
+        Whether there was one; False if there is no checkpoint yet.
 
     Raises:
         RunError: checkpoints are there but none can be read, or they are of other settings or
@@ -164,15 +177,17 @@ def restore_objects(
         try:
             _read(prefix, objects, identity)
             return True
-        except RunError:
+        except RunError:  # Other settings: an older checkpoint has them as well.
             raise
-        except Exception as error:  # TensorFlow's reader reports damage as anything from DataLossError to IndexError
+        # TensorFlow's reader reports damage as anything from DataLossError to IndexError.
+        except Exception as error:
             logging.warning(
                 "%s is damaged (%s); trying the one before",
                 prefix,
                 " ".join(str(error).split())[:200],
             )
     if prefixes:
+        # To begin anew here would overwrite what a repair might still bring back.
         raise RunError(
             f"{folder}: none of its {len(prefixes)} checkpoints can be read. Nothing was changed."
         )

@@ -76,6 +76,7 @@ def devices(distribute: str = "none", start_timeout: float = 300.0) -> Iterator[
         distribute: see `strategy.build`.
         start_timeout: seconds that workers wait for each other.
     """
+    # Only several hosts have to find each other; TF_CONFIG may be set for another program.
     several = distribute == "multi_worker"
     workers = cluster.Cluster.from_environment() if several else cluster.Cluster()
     with supervision.Supervisor(workers, start_timeout) as supervisor:
@@ -107,19 +108,23 @@ def run(training: Training, place: Place, devices: Devices) -> "System":
     from figr_tf.core.settings import full_identity
 
     settings, replicas = training.settings, devices.replicas
+    # It refuses a meta-batch that cannot be shared, before a run folder is made.
     replicas.share(settings.meta_batch_size)
     compiled = settings.is_compiled(devices.name)
     identity = full_identity(settings, training.data_facts, compiled)
+    # Workers with other data would average meta-gradients of different tasks in silence.
     replicas.supervisor.compare(identity | {"replicas": replicas.num_replicas})
     show_plan(training, devices)
     folder = None
+    # Only the chief writes. The other workers may not even see its disk.
     if replicas.is_chief:
         folder = _open_folder(training, place, identity, replicas.num_replicas)
     try:
         trained = loop.train(
             lambda: training.build_system(compiled), settings, folder, identity, replicas
         )
-    except Interrupted as stop:  # Here: it is one line for all workers, and no failure.
+    # Caught here and not at the top: one line for all workers, and no failure of any of them.
+    except Interrupted as stop:
         if folder:
             streams.say(f"{stop}; the same command continues from there")
         sys.exit(stop.exit_status)

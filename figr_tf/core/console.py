@@ -1,6 +1,4 @@
-"""What the entry points show on a terminal: one-line errors, and TensorFlow's start without its
-banner.
-"""
+"""The terminal of the entry points: flags, one-line errors, progress, TensorFlow's start."""
 
 import contextlib
 import ctypes
@@ -30,6 +28,7 @@ class PlainFormatter(standard_logging.Formatter):
     """Warnings as sentences, without the date, thread and source line that absl puts in front."""
 
     def format(self, record: standard_logging.LogRecord) -> str:
+        """The line of one record, such as "warning: the disk is nearly full"."""
         return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
@@ -69,8 +68,8 @@ class _PathParser(flags.ArgumentParser):
 
 # Packages that some commands need and requirements.txt does not have → the extra that has them.
 _EXTRAS = {"aiohttp": "serving", "tensorflow_serving": "serving"}
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
-_PLAIN_INTERVAL = 60.0  # seconds between plain lines when one step takes long
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # Of malloc.h.
+_PLAIN_INTERVAL = 60.0  # Seconds between plain lines when one meta-step takes long.
 
 
 def run(main: Callable[[], None]) -> None:
@@ -101,9 +100,9 @@ def run(main: Callable[[], None]) -> None:
                 raise
             place = f"pip install 'figr_tf[{extra}]', or in a checkout pip install -e '.[{extra}]'"
             sys.exit(f"error: {error.name} is not installed; the extra {extra!r} has it: {place}")
-        except BrokenPipeError:
+        except BrokenPipeError:  # An OSError, but no file's: `streams.tolerated` deals with it.
             raise
-        except OSError as error:  # a folder that cannot be written, a full disk
+        except OSError as error:  # A folder that cannot be written, a full disk.
             place = f"{error.filename}: " if error.filename else ""
             sys.exit(f"error: {place}{error.strerror or error}")
         except KeyboardInterrupt:
@@ -121,6 +120,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
         sys.exit("error: --flagfile: not UTF-8. Save the file in that encoding.")
     except flags.Error as error:
         sys.exit(f"error: --flagfile: {error}")
+    # The mark hides the # of a first line that is a comment, so absl took it for an argument.
     unmarked = [argument.removeprefix("\ufeff") for argument in arguments]
     given = [a for a, raw in zip(unmarked, arguments, strict=True) if a == raw or _is_setting(a)]
     return app.parse_flags_with_usage([program, *given])
@@ -152,6 +152,7 @@ def banner_held_back() -> Iterator[None]:
     # TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is
     # raised as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # From here on everything that is written to the terminal goes to a file.
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as banner:
@@ -176,21 +177,24 @@ def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:
 
 
 def reuse_freed_memory() -> None:
-    """Makes C's allocator keep what TensorFlow frees; for programs that do the same thing over and
-    over.
+    """Makes C's allocator keep what TensorFlow frees, for programs that repeat their work.
 
     By default glibc hands large blocks back to Linux at once and gets them anew, page by page: with
     h = 64, whose weights take 311 MB, 2.7 million page faults in one adaptation, a sixth of its
     time.
     """
-    with contextlib.suppress(AttributeError, OSError):  # another C library
+    with contextlib.suppress(AttributeError, OSError):  # Another C library.
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def start_tensorflow() -> str:
-    """Imports and starts TensorFlow without its banner, and names the device in use."""
+    """Imports and starts TensorFlow without its banner.
+
+    Returns:
+        The name of the device in use: "CPU", or that of the first GPU.
+    """
     with banner_held_back():
         import tensorflow as tf
 
@@ -198,17 +202,12 @@ def start_tensorflow() -> str:
     gpus = [device for device in devices if device.device_type == "GPU"]
     if not gpus:
         return "CPU"
-    return str(
-        tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get(
-            "device_name"
-        )
-    )
+    first, *_ = tf.config.list_physical_devices("GPU")
+    return str(tf.config.experimental.get_device_details(first).get("device_name"))
 
 
 def track(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
-    """Yields the items and shows how far it has come: a bar on a terminal, a plain line a minute
-    elsewhere.
-    """
+    """Yields the items and shows progress: a bar on a terminal, elsewhere a line a minute."""
     start = printed = time.monotonic()
     bar = tqdm.tqdm(items, desc=label, unit=f" {unit}", disable=None, leave=False)
     for done, item in enumerate(bar):
@@ -242,9 +241,8 @@ class Progress:
     def count_meta_steps(self, times: int) -> None:
         """Counts the meta-steps of one call as taken."""
         self._meta_step += times
-        if (
-            self._window is None
-        ):  # the first call holds the compilation and says nothing about the rate
+        # The first call holds the compilation and says nothing about the rate.
+        if self._window is None:
             self._window = (self._meta_step, time.monotonic())
 
     def meta_steps_per_second(self) -> float | None:
@@ -276,7 +274,7 @@ class Progress:
     def _write(self, write: Callable[[], Any]) -> None:
         try:
             write()
-        except OSError:
+        except OSError:  # Its reader has gone. Whoever trains decides what follows from that.
             self.is_seen = False
 
     def _summary(self) -> str:
@@ -297,4 +295,5 @@ class Progress:
         return f"{rate:.3g} meta-steps/s  ETA {eta}"
 
     def close(self) -> None:
+        """Leaves the bar as it is and the terminal to whoever comes next."""
         self._write(self._bar.close)

@@ -15,6 +15,4 @@ class DataError(UserError):
 
 
 class RunError(UserError):
-    """A run folder or checkpoint that is missing, damaged, in use or of another kind than asked
-    for.
-    """
+    """A run folder or checkpoint: missing, damaged, in use, or of another kind than asked for."""

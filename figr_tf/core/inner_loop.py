@@ -1,6 +1,4 @@
-"""The shape that all inner loops share: K steps, one after another, on weights that are nobody's
-variables.
-"""
+"""The shape of all inner loops: K steps in a row, on weights that are no variables."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,6 +20,10 @@ def repeat(
         take_step: called with int32 [] k and the state; it returns a state of the same structure.
         state: nested tensors.
         count: K ≥ 0; 0 returns `state`.
+        first: k of the first step, where a state goes on from earlier steps.
+
+    Returns:
+        The state after the last step.
     """
     first = tf.convert_to_tensor(first, tf.int32)
     last = first + tf.convert_to_tensor(count, tf.int32)

@@ -21,20 +21,22 @@ class Interrupted(Exception):
 
 
 def in_main_thread() -> bool:
+    """Whether this is the main thread, the only one that Python delivers signals to."""
     return threading.current_thread() is threading.main_thread()
 
 
 def endings() -> tuple[signal.Signals, ...]:
-    """The signals that ask a process to end: also that of a terminal that closes, unless it is
-    ignored, as under nohup."""
+    """The signals that ask a process to end.
+
+    That of a closed terminal is one of them, unless it is ignored, as under nohup.
+    """
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGTERM, signal.SIGINT, *hangup)
 
 
 @contextlib.contextmanager
 def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
-    """Notes `endings` instead of dying in the middle of a step; a second one ends the process at
-    once.
+    """Notes `endings` instead of dying within a meta-step; a second signal ends the process.
 
     Outside of the main thread, where Python hears no signals, they stay what they were.
 
@@ -45,6 +47,7 @@ def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
     received: list[int] = []
 
     def note(number, _frame):
+        # Whoever asks twice does not want to wait for a meta-step and a checkpoint.
         if received:
             raise KeyboardInterrupt
         received.append(number)

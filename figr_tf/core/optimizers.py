@@ -31,6 +31,7 @@ class Adam(tf.Module):
     _EPSILON = 1e-8
 
     def __init__(self, learning_rate: float, beta_2: float = 0.999):
+        """beta_2: decay of the average of squared gradients; β1 is 0.9."""
         super().__init__()
         self._betas = (0.9, beta_2)
         self.learning_rate = replica_variable(learning_rate, tf.float32)
@@ -44,11 +45,13 @@ class Adam(tf.Module):
         ]
 
     def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
-        """One step of descent: changes `variables` in place."""
+        """One step of descent along Φ − W: changes `variables` in place."""
         count = tf.cast(self.iterations.assign_add(1), tf.float32)
         (beta_1, beta_2), rate = self._betas, self.learning_rate.read_value()
+        # Of the bias corrections 1 − β^t. TensorFlow's operation takes the powers, not t.
         powers = tf.pow(beta_1, count), tf.pow(beta_2, count)
         for gradient, variable, m, v in zip(gradients, variables, *self.moments, strict=True):
+            # By handle, since a strategy's variables refuse assignments in one replica.
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=m.handle,

@@ -1,4 +1,4 @@
-"""Random streams. Every draw is a function of a seed and of where it is drawn, so none has a state."""
+"""Random streams. Every draw is a function of a seed and of its place; none has a state."""
 
 import random
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ TRAINING, EVALUATION = 0, 1
 
 def stateless_seed(seed: int | tf.Tensor, *path: int | tf.Tensor) -> tf.Tensor:
     """int32 [2] seed of one stream: `seed` (int64 at most) folded with each integer of `path`."""
-    # Low word, high word. The high one is 0 below 2³¹.
+    # Both words of the seed, the low one first.
     stream = tf.bitcast(tf.cast(seed, tf.int64), tf.int32)
     for part in path:
+        # Philox, by name: the algorithm that TensorFlow chooses by itself depends on the device.
         stream = tf.random.fold_in(stream, part, alg="philox")
     return stream
 
@@ -30,8 +31,11 @@ def standard_normal(shape: list, seed: tf.Tensor) -> tf.Tensor:
 
 
 def kernel_seeds(seed: int) -> Iterator[int]:
-    """Endlessly many, for initial kernels: those that Keras draws for one kernel after another once
-    it was told `keras.utils.set_random_seed(seed)`, but from no generator that others draw from."""
+    """Endlessly many seeds for initial kernels.
+
+    They are those that Keras draws for one kernel after another once it was told
+    `keras.utils.set_random_seed(seed)`, but from no generator that others draw from.
+    """
     generator = random.Random(seed)
     while True:
         yield generator.randint(1, 10**9)

@@ -1,5 +1,6 @@
-"""What a training writes: metrics, pictures, checkpoints, progress. Of several workers only the
-chief does.
+"""What a training writes: metrics, pictures, checkpoints, progress.
+
+Of several workers only the chief writes; the others have a `Bystander`.
 """
 
 import contextlib
@@ -33,17 +34,17 @@ class Metrics:
     """metrics.jsonl and TensorBoard: means over the meta-steps since the last line."""
 
     def __init__(self, folder: RunFolder, meta_step: int):
+        """meta_step: at which this start begins; later lines of an earlier start are dropped."""
         self._path = folder.path / "metrics.jsonl"
         self._forget_after(meta_step)
+        # A file of its own for each start: two writers of one file would tear it.
         self._writer = tf.summary.create_file_writer(
             str(folder.tensorboard), filename_suffix=f".from-{meta_step}"
         )
         self._pending: list[dict[str, float]] = []
 
     def _forget_after(self, meta_step: int) -> None:
-        """Drops lines of steps that a kill threw away and that will be taken again, and a line torn
-        by it.
-        """
+        """Drops lines of meta-steps that will be taken again, and a line that a kill tore."""
         text = self._path.read_text() if self._path.exists() else ""
         kept = []
         for line in text.splitlines(keepends=True):
@@ -62,7 +63,7 @@ class Metrics:
     def write(
         self, meta_step: int, meta_steps_per_second: float | None, num_skipped: int
     ) -> dict[str, Any]:
-        """Appends one line of means; steps that were skipped count with what is finite of theirs."""
+        """Appends one line of means; of skipped meta-steps what is finite counts."""
         rows, self._pending = self._pending, []
         line: dict[str, Any] = {"meta_step": meta_step}
         for key in rows[0]:
@@ -86,6 +87,7 @@ class Metrics:
         self._writer.flush()
 
     def write_picture(self, meta_step: int, picture) -> None:
+        """Shows a picture of held-out tasks (PIL) in TensorBoard."""
         with self._writer.as_default(step=meta_step):
             tf.summary.image("held_out", np.asarray(picture)[None])
         self._writer.flush()
@@ -102,15 +104,18 @@ class Bystander:
         return contextlib.nullcontext()
 
     def count(self, metrics: reptile.MetaStepMetrics, meta_step: int) -> None:
-        """Notes the meta-steps of one call, the last of them number `meta_step`, as taken; `metrics`
-        holds [times] each.
+        """Notes the meta-steps of one call as taken.
+
+        Args:
+            metrics: [times] each.
+            meta_step: the number of the last of them.
         """
 
     def save(self) -> None:
         """Writes a checkpoint."""
 
     def draw_if_due(self, held_out: HeldOut, meta_step: int, signals: list[int]) -> None:
-        """Shows held-out tasks every `eval_every` meta-steps and at the end, unless that is done."""
+        """Shows held-out tasks every `eval_every` meta-steps and at the end, if not yet done."""
 
 
 class Recorder(Bystander):
@@ -128,12 +133,18 @@ class Recorder(Bystander):
         self._identity, self._metric_labels = identity, metric_labels
 
     def restore(self) -> None:
+        """Brings the newest checkpoint back, after a look for what a killed save left."""
         checkpoints.sweep(self._folder.checkpoints)
         if checkpoints.restore_training(self._folder.checkpoints, self._state, self._identity):
             print(f"continuing at meta-step {self._state.num_meta_steps_taken()}", flush=True)
 
     @contextlib.contextmanager
     def begin(self, signals: list[int]) -> Iterator[None]:
+        """Shows progress and keeps metrics until the end of the block.
+
+        Raises:
+            RunError: the disk is full, or the folder has gone.
+        """
         self._signals = signals
         meta_step = self._state.num_meta_steps_taken()
         if meta_step < self._settings.num_meta_steps:
@@ -146,11 +157,14 @@ class Recorder(Bystander):
                 yield
         except OSError as error:
             raise RunError(
-                f"{self._folder.path}: {error.strerror or error} while writing metrics or pictures. The last checkpoint"
-                f" is of meta-step {self._folder.num_checkpointed_meta_steps()}; the same command continues from it."
+                f"{self._folder.path}: {error.strerror or error} while writing metrics or"
+                f" pictures. The last checkpoint is of meta-step"
+                f" {self._folder.num_checkpointed_meta_steps()}; the same command continues from"
+                f" it."
             ) from error
 
     def count(self, metrics: reptile.MetaStepMetrics, meta_step: int) -> None:
+        """Adds up metrics, writes a line of them when one is due, and shows progress."""
         self._metrics.add(metrics)
         self._progress.count_meta_steps(len(metrics.finite))
         line = None
@@ -160,16 +174,17 @@ class Recorder(Bystander):
                 meta_step, self._progress.meta_steps_per_second(), num_skipped
             )
         self._progress.show(line)
+        # A reader that went away ends any other command, too. This one saves first.
         if not self._progress.is_seen and signal.SIGPIPE not in self._signals:
-            self._signals.append(
-                signal.SIGPIPE
-            )  # As any other command would end; but this one saves.
+            self._signals.append(signal.SIGPIPE)
 
     def save(self) -> None:
+        """Writes a checkpoint of all that a continued run needs."""
         keep = self._settings.keep_checkpoints
         checkpoints.save(self._folder.checkpoints, self._state, self._identity, keep)
 
     def draw_if_due(self, held_out: HeldOut, meta_step: int, signals: list[int]) -> None:
+        """Draws held-out tasks and reports on them, unless that picture is there already."""
         due = meta_step and (meta_step % self._settings.eval_every == 0 or self._is_last(meta_step))
         if not due or self._folder.grid(meta_step).exists():
             return

@@ -46,7 +46,13 @@ def meta_gradient(
 
     Args:
         adapt_to: from a task's number, 0 … num_tasks − 1, to what its inner loop gives back.
+        meta_weights: Φ by group.
+        carried: the carried state before the meta-step.
         metric_names: of the metrics that `adapt_to` returns.
+        num_tasks: of the meta-batch, or of this replica's share of it.
+
+    Returns:
+        Means over the tasks.
     """
 
     def of_one_task(task):
@@ -55,6 +61,7 @@ def meta_gradient(
             subtract(meta_weights, weights), subtract(carried_after, carried), metrics
         )
 
+    # The paper's setting needs no loop: fewer operations, and a graph that is built sooner.
     if num_tasks == 1:
         return of_one_task(0)
     # A running sum, so that memory does not grow with the meta-batch.
@@ -92,6 +99,7 @@ class Reptile(tf.Module):
         self.carried = list(system.carried)
         self.optimizers = {group: system.make_optimizer() for group in self.meta_weights}
         for group, variables in self.meta_weights.items():
+            # Now, and not at the first step: checkpoints hold the moments by their order.
             self.optimizers[group].build(variables)
         self._average_decay = average_decay
         self.average: Mapping[str, list[tf.Variable]] = {}
@@ -100,6 +108,7 @@ class Reptile(tf.Module):
                 group: [tf.Variable(v.read_value(), trainable=False) for v in variables]
                 for group, variables in self.meta_weights.items()
             }
+        # In a fixed order, since a loop over meta-steps wants all calls to return alike.
         self._metric_names = [
             *(f"{group}_gradient_norm" for group in self.meta_weights),
             *system.metric_labels,
@@ -140,6 +149,7 @@ class Reptile(tf.Module):
             f"{group}_gradient_norm": tf.linalg.global_norm(means.gradient[group])
             for group in self.meta_weights
         }
+        # One sum over all norms: NaN and infinity survive addition.
         finite = tf.math.is_finite(tf.add_n(list(norms.values())))
         tf.cond(finite, lambda: self._apply(means, num_tasks), lambda: None)
         self._count(finite)
@@ -149,12 +159,16 @@ class Reptile(tf.Module):
         for group, variables in self.meta_weights.items():
             self.optimizers[group].apply(means.gradient[group], variables)
         for variable, change in zip(self.carried, means.carried_change, strict=True):
+            # A sum over tasks and not a mean: each changed the state as if it were alone.
             _assign(variable, variable.read_value() + num_tasks * change)
         if self._average_decay:
             self._move_average()
 
     def _move_average(self) -> None:
-        """With a decay that begins at 0.1, so that the average soon forgets the untrained start."""
+        """Moves the average towards Φ.
+
+        Its decay begins at 0.1, so that the untrained start is soon forgotten.
+        """
         count = tf.cast(self.meta_step.read_value(), tf.float32)
         decay = tf.minimum(self._average_decay, (count + 1.0) / (count + 10.0))
         for group, variables in self.meta_weights.items():
@@ -166,6 +180,7 @@ class Reptile(tf.Module):
         skipped = tf.cast(tf.logical_not(finite), tf.int64)
         self.meta_step.assign_add(1)
         self.num_skipped.assign_add(skipped)
+        # Back to 0 by the product when the meta-step was taken.
         self.num_skipped_in_a_row.assign((self.num_skipped_in_a_row + 1) * skipped)
 
 

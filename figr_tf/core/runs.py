@@ -25,14 +25,15 @@ _RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "tensorflow-data
 
 
 def refuse_difference(place: pathlib.Path, recorded: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises RunError naming the first fact in which a recorded run and the present command differ,
-    and both values.
+    """Raises RunError where a recorded run and the present command differ.
+
+    It names the first fact in which they do, and both values.
     """
     for key in now:
         if key in recorded and recorded[key] != now[key]:
             raise RunError(
-                f"{place}: was trained with {key}={recorded[key]}, this command has {key}={now[key]}."
-                " Give the same settings and data, or another --run."
+                f"{place}: was trained with {key}={recorded[key]}, this command has"
+                f" {key}={now[key]}. Give the same settings and data, or another --run."
             )
 
 
@@ -53,11 +54,13 @@ class RunFolder:
         self._lock = filelock.FileLock(path / ".lock", blocking=False)
 
     def exists(self) -> bool:
+        """Whether a run has been recorded here."""
         return (self.path / "identity.json").exists()
 
     def lock(self) -> None:
-        """Keeps other processes from training into this folder; released by the system when this
-        one ends.
+        """Keeps other processes from training into this folder.
+
+        The operating system lets go of the lock when this process ends, however it ends.
 
         Raises:
             RunError: another process holds it.
@@ -70,6 +73,7 @@ class RunFolder:
             ) from error
 
     def unlock(self) -> None:
+        """Lets others train into this folder."""
         self._lock.release()
 
     def record(
@@ -79,8 +83,8 @@ class RunFolder:
         files: Mapping[str, str],
         num_replicas: int = 1,
     ) -> None:
-        """Writes down this start: its settings (a longer run than before, say) replace those of the
-        last.
+        """Writes down this start; its settings replace those of the last, which may differ in
+        length.
 
         identity.json goes last, since it is what makes the folder a run.
 
@@ -145,9 +149,7 @@ class RunFolder:
 
 
 def checkpointed_meta_steps(folder: pathlib.Path) -> list[int]:
-    """Meta-steps of the checkpoints in a folder, newest first; copies under other names do not
-    count.
-    """
+    """Meta-steps of the checkpoints in a folder, newest first; renamed copies do not count."""
     found = (_CHECKPOINT.fullmatch(path.name) for path in folder.glob("ckpt-*.index"))
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
@@ -155,6 +157,7 @@ def checkpointed_meta_steps(folder: pathlib.Path) -> list[int]:
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Replaces a file in one go: a kill or a full disk leaves the old one."""
     scratch = path.with_name(f".{path.name}.new")
+    # Renaming is one act for the file system, writing is not.
     scratch.write_text(text)
     os.replace(scratch, path)
 
@@ -172,14 +175,14 @@ def versions() -> dict[str, str]:
 def find_or_number(
     runs_dir: pathlib.Path, settings: TrainingSettings, identity: dict[str, Any]
 ) -> RunFolder:
-    """The newest unfinished run of this identity that no process is training, otherwise the next
-    numbered folder.
+    """The newest unfinished run of this identity that nobody trains, or the next numbered folder.
 
     The folder is returned locked.
     """
     numbered = sorted(
         path for path in runs_dir.glob("*") if path.is_dir() and _NUMBERED.fullmatch(path.name)
     )
+    # The newest first: of two that would fit, somebody most likely means the last.
     for path in reversed(numbered):
         folder = RunFolder(path)
         try:
@@ -189,16 +192,15 @@ def find_or_number(
             folder.lock()
             return folder
         except RunError as error:
-            if (
-                folder.num_checkpointed_meta_steps()
-            ):  # never start over beside somebody's work in silence
+            # Never start over beside somebody's work in silence.
+            if folder.num_checkpointed_meta_steps():
                 logging.warning("not continued: %s", error)
     number = max((int(path.name.split("-")[0]) for path in numbered), default=0) + 1
     while True:
         path = runs_dir / f"{number:05d}-{settings.name}"
         try:
             path.mkdir(parents=True)
-        except FileExistsError:  # another process took this number in between
+        except FileExistsError:  # Another process took this number in between.
             number += 1
             continue
         folder = RunFolder(path)
@@ -213,12 +215,9 @@ def at_path(path: pathlib.Path, settings: TrainingSettings, identity: dict[str, 
         RunError: the folder holds something else or a run of another identity, or is in use.
     """
     folder = RunFolder(path)
+    # What a start that was killed at once may leave.
     ours = {"starts.jsonl", "flags.txt", "network_spec.json", "split.json", "settings.json"}
-    ours |= {
-        "checkpoints",
-        "grids",
-        "tensorboard",
-    }  # as a start that was killed at once may leave them
+    ours |= {"checkpoints", "grids", "tensorboard"}
     if folder.exists():
         refuse_difference(path, settings.complete(folder.read_identity()), identity)
     elif path.exists() and not (

@@ -81,11 +81,10 @@ class TrainingSettings:
         return min(self.meta_steps_per_call, self.num_meta_steps - meta_step, *to_events)
 
     def identity(self) -> dict[str, Any]:
-        """The settings that the weights at a given meta-step depend on, nested ones as
-        "group.name".
-        """
+        """What the weights at a given meta-step depend on; nested settings as "group.name"."""
         flat = {"system": self.system} | _flat(dataclasses.asdict(self))
         if not self.schedule_has_length:
+            # A longer run begins with the same meta-steps, so it may continue a shorter one.
             del flat["num_meta_steps"]
         return {key: value for key, value in flat.items() if key not in self.not_identity}
 

@@ -57,16 +57,20 @@ class System(Protocol):
     """
 
     @property
-    def meta_weights(self) -> Mapping[str, Sequence[tf.Variable]]: ...
+    def meta_weights(self) -> Mapping[str, Sequence[tf.Variable]]:
+        """Φ by group, as variables."""
 
     @property
-    def carried(self) -> Sequence[tf.Variable]: ...
+    def carried(self) -> Sequence[tf.Variable]:
+        """Variables that outlive a task; usually none."""
 
     @property
-    def constants(self) -> Any: ...
+    def constants(self) -> Any:
+        """Nested arrays for every replica."""
 
     @property
-    def metric_labels(self) -> Mapping[str, str]: ...
+    def metric_labels(self) -> Mapping[str, str]:
+        """Metrics of `adapt`, and their names on the terminal."""
 
     def make_optimizer(self) -> Optimizer:
         """A new outer optimiser, for one group."""

@@ -46,6 +46,7 @@ def restore(run: RunFolder, meta_weights: Groups, carried: Sequence[tf.Variable]
     meta_step, arrays = _read(run.path)
     keyed = _keyed({**meta_weights, "carried": carried})
     shapes = {key: tuple(variable.shape) for key, variable in keyed.items()}
+    # Before the first assignment, so that a model is never half of two.
     if shapes != {key: array.shape for key, array in arrays.items()}:
         raise RunError(f"{run.path / _WEIGHTS}: holds other weights than its settings describe.")
     for key, variable in keyed.items():
@@ -84,6 +85,7 @@ def package(
 
 def write(folder: pathlib.Path, arrays: Mapping[str, np.ndarray], meta_step: int) -> None:
     """Writes the weights of a packaged model and then its record, which makes it one."""
+    # savez appends .npz to other names, hence the suffix at the end.
     scratch = folder / f".new-{_WEIGHTS}"
     np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
     os.replace(scratch, folder / _WEIGHTS)

@@ -1,5 +1,6 @@
-"""The meta-training loop of any system: steps, when to save and to draw, interruption. Knows no
-flags.
+"""The meta-training loop of any system: when to save, when to draw, when to stop.
+
+It knows no flags and no networks.
 """
 
 import signal
@@ -31,7 +32,13 @@ class Trainer:
         compiled: bool,
         replicas: strategy.OneDevice | None = None,
     ):
-        """build_system: makes the system and its variables, where the replicas need them."""
+        """Builds the system and compiles its meta-step.
+
+        Args:
+            build_system: makes the system and its variables, where the replicas need them.
+            compiled: whether XLA compiles the meta-step.
+            replicas: the devices that share each meta-batch; None: one device.
+        """
         self.settings = settings
         self.replicas = replicas = replicas or strategy.OneDevice()
         self._share = replicas.share(settings.meta_batch_size)
@@ -48,9 +55,7 @@ class Trainer:
         )
 
     def _take_meta_step(self, constants: Any) -> reptile.MetaStepMetrics:
-        """Of one replica: its share of the meta-gradient, the mean with all others', and their
-        step.
-        """
+        """One replica's part: its share of the meta-gradient, the mean with all others', a step."""
         state, replicas = self.reptile, self.replicas
         meta_step = tf.cast(state.meta_step.read_value(), tf.int32)
         state.set_learning_rate(self.settings.learning_rate(meta_step))
@@ -66,8 +71,9 @@ class Trainer:
         meta_step: tf.Tensor,
         first_task: int | tf.Tensor,
     ) -> reptile.MetaGradient:
-        """Over tasks that depend on their numbers in the meta-batch alone, whichever replica
-        adapts.
+        """Over tasks that depend on their numbers in the meta-batch alone.
+
+        So it does not matter which replica adapts to which.
         """
 
         def adapt_to(task: int | tf.Tensor) -> Adapted:
@@ -100,8 +106,7 @@ def train(
     identity: dict[str, Any] | None = None,
     replicas: strategy.OneDevice | None = None,
 ) -> System:
-    """Meta-trains up to `settings.num_meta_steps`, from the folder's newest checkpoint if there is
-    one.
+    """Meta-trains up to `settings.num_meta_steps`, from the folder's newest checkpoint if any.
 
     A continued run takes the same steps as an unbroken one, bit for bit on a CPU.
 
@@ -148,9 +153,11 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
         metrics = trainer.take_meta_steps(times)
         done += times
         recorder.count(metrics, done)
+        # Φ has not moved since, so the next meta-step will not be finite either.
         hopeless = state.num_skipped_in_a_row.numpy() >= MAX_SKIPPED_IN_A_ROW
         is_last = done == settings.num_meta_steps
         is_due = done % settings.checkpoint_every == 0
+        # Saving comes before drawing: a picture takes seconds in which a kill may come.
         saved = is_due or is_last or hopeless or replicas.is_stopping(signals)
         if saved:
             recorder.save()
@@ -162,6 +169,7 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
             )
         recorder.draw_if_due(trainer, done, signals)
         if replicas.is_stopping(signals):
-            if not saved:  # The signal came during the picture.
+            # The signal may have come during the picture.
+            if not saved:
                 recorder.save()
             raise Interrupted(signals[0] if signals else signal.SIGTERM, f"meta-step {done}")

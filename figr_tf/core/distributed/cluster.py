@@ -14,9 +14,10 @@ from typing import Any
 from figr_common import addresses
 from figr_tf.core.errors import RunError
 
-LOST = 75  # exit status after the loss of a worker: EX_TEMPFAIL, the same command again may well succeed
+# Exit status after the loss of a worker: EX_TEMPFAIL. The same command may well succeed next time.
+LOST = 75
 _MAX_LINE = 1 << 20
-_RETRY = 0.2  # seconds
+_RETRY = 0.2  # Seconds.
 
 
 class WorkerLost(RunError):
@@ -34,10 +35,12 @@ class Cluster:
 
     @property
     def size(self) -> int:
+        """Number of workers."""
         return len(self.addresses)
 
     @property
     def is_chief(self) -> bool:
+        """Whether this process is worker 0, which writes the run folder."""
         return self.index == 0
 
     def name(self, index: int | None = None) -> str:
@@ -46,6 +49,7 @@ class Cluster:
         return f"worker {index} ({self.addresses[index]})"
 
     def host_and_port(self, index: int) -> tuple[str, int]:
+        """Of one worker's address. Raises ValueError if it is none."""
         return addresses.split(self.addresses[index])
 
     def hosts(self) -> list[str]:
@@ -60,7 +64,10 @@ class Cluster:
             RunError: it is missing, is not of this form or has jobs other than workers.
         """
         text = os.environ.get("TF_CONFIG", "")
-        example = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+        example = (
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]},'
+            ' "task": {"type": "worker", "index": 0}}'
+        )
         try:
             config = json.loads(text)
             cluster = cls(tuple(config["cluster"].pop("worker")), int(config["task"]["index"]))
@@ -74,15 +81,16 @@ class Cluster:
             or len(set(cluster.addresses)) < cluster.size
         ):
             raise RunError(
-                f"--distribute=multi_worker needs TF_CONFIG to be like {example}, each worker with an address and an"
-                f" index of its own. Received: {text!r}"
+                f"--distribute=multi_worker needs TF_CONFIG to be like {example}, each worker with"
+                f" an address and an index of its own. Received: {text!r}"
             )
         return cluster
 
 
 def software() -> dict[str, str]:
-    """What must be alike on all workers: versions, and this package to the byte, since a forgotten
-    update has none.
+    """What must be alike on all workers: versions, and this package to the byte.
+
+    A forgotten update of the package would not show in its version.
     """
     packages = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     sources = sorted(pathlib.Path(__file__).parents[2].rglob("*.py"))
@@ -104,11 +112,13 @@ class Connection:
         connected.settimeout(5.0)
 
     def send(self, kind: str, content: Any) -> None:
+        """Sends one message. Raises OSError if the connection has ended."""
         self.socket.sendall(json.dumps({kind: content}).encode() + b"\n")
 
     def read(self) -> list[tuple[str, Any]]:
-        """What has arrived, once something has. Raises OSError if the connection has ended or talks
-        nonsense.
+        """The messages that have arrived, once something has.
+
+        Raises OSError if the connection has ended or talks nonsense.
         """
         data = self.socket.recv(1 << 16)
         if not data or len(self._buffer) > _MAX_LINE:
@@ -122,14 +132,16 @@ class Connection:
     def read_one(self, seconds: float) -> tuple[str, Any]:
         """The first message. Raises OSError as `read` does, or if none comes in time."""
         self.socket.settimeout(seconds)
+        # A message may come in pieces: until its end has come, `read` gives nothing.
         while not (messages := self.read()):
             pass
         self.socket.settimeout(5.0)
         return messages[0]
 
     def close_when_read(self) -> None:
-        """Waits, a second at most, until the other side has closed: closing at once could discard
-        what was sent.
+        """Waits, a second at most, until the other side has closed.
+
+        Closing at once could discard what was sent.
         """
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
@@ -139,8 +151,10 @@ class Connection:
 
 
 def gather(cluster: Cluster, start_timeout: float) -> dict[int, Connection]:
-    """Connects this worker to the chief, or the chief to all others, by index; returns when all are
-    there.
+    """Connects this worker to the chief, or the chief to all others; returns when all are there.
+
+    Returns:
+        A connection for each worker's index: to the chief alone, or of the chief to all others.
 
     Raises:
         WorkerLost: a worker did not come within `start_timeout` seconds.
@@ -186,7 +200,7 @@ def _welcome_workers(
                 listener.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection = Connection(listener.accept()[0])
                 kind, content = connection.read_one(5.0)
-            except OSError:  # also whatever is no worker: a probe, a scanner
+            except OSError:  # Also whatever is no worker: a probe, a scanner.
                 if time.monotonic() < deadline:
                     continue
                 missing = [cluster.name(i) for i in range(1, cluster.size) if i not in connections]
@@ -206,8 +220,9 @@ def _admit(
     index: int,
     addresses: list[str],
 ) -> None:
-    """A worker that comes again has been restarted; of two that claim one place the first is told
-    so.
+    """Takes a worker in.
+
+    One that comes again has been restarted. Of two that claim one place the first is told so.
     """
     previous = connections.pop(index, None)
     connections[index] = connection
@@ -231,8 +246,9 @@ def _report_to_chief(cluster: Cluster, deadline: float, start_timeout: float) ->
             connected.close()
         except OSError as error:
             if time.monotonic() > deadline:
+                reason = error.strerror or error
                 raise WorkerLost(
-                    f"{cluster.name(0)} did not come within {start_timeout:g} s: {error.strerror or error}"
+                    f"{cluster.name(0)} did not come within {start_timeout:g} s: {reason}"
                 ) from error
         time.sleep(_RETRY)
     connection = Connection(connected)

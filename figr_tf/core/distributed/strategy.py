@@ -1,5 +1,4 @@
-"""Meta-training on several devices and hosts with tf.distribute: what is different there is here,
-and nowhere else.
+"""Meta-training on several devices and hosts; what is different there stands here alone.
 
 Each replica adapts to its share of the meta-batch, the means of Φ − W are averaged over the
 replicas by one all-reduce, and every replica takes the same Adam step. Nothing else is exchanged.
@@ -34,14 +33,16 @@ _OF_LOST_WORKERS = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
 )
-_GRACE = 5.0  # seconds that a closed connection, the clearer cause, gets to be noticed after a collective has failed
+# Seconds for a closed connection, the clearer cause, to be noticed after a collective has failed.
+_GRACE = 5.0
 
 
 class ReplicaStep(NamedTuple):
-    """One replica's part of a meta-step: changes variables, returns scalars of these dtypes, nested
-    alike.
+    """One replica's part of a meta-step.
 
     Attributes:
+        take: from what was placed on the replica's device to scalars; it changes variables.
+        dtypes: of the scalars, nested like them.
         num_tasks: how many tasks it adapts to.
     """
 
@@ -51,8 +52,9 @@ class ReplicaStep(NamedTuple):
 
 
 def _repeat(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: int) -> Any:
-    """Calls `take` that often within a graph; its results stacked to [most], of which the first
-    `times` count.
+    """Calls `take` that often within a graph.
+
+    Returns its results stacked to [most], of which the first `times` count.
     """
     rows = tf.nest.map_structure(
         lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes
@@ -103,15 +105,13 @@ class OneDevice:
         share, rest = divmod(meta_batch_size, self.num_replicas)
         if rest:
             raise UserError(
-                f"--meta_batch_size={meta_batch_size} is not a multiple of the {self.num_replicas} replicas, so the"
-                " tasks cannot be shared evenly."
+                f"--meta_batch_size={meta_batch_size} is not a multiple of the"
+                f" {self.num_replicas} replicas, so the tasks cannot be shared evenly."
             )
         return share
 
     def first_task(self, share: int) -> int | tf.Tensor:
-        """Number within the meta-batch of the first task of this replica, for use in a replica's
-        step.
-        """
+        """Number within the meta-batch of this replica's first task; for a replica's step."""
         return 0
 
     def place(self, value: np.ndarray) -> Any:
@@ -119,16 +119,13 @@ class OneDevice:
         return tf.constant(value)
 
     def local(self, value: Any) -> Any:
-        """What the first replica of this process has of a nested value that was placed or computed
-        on all of them.
-        """
+        """What this process' first replica has of a nested value that all of them have."""
         return value
 
     def compile_meta_steps(
         self, replica_step: ReplicaStep, placed: Any, most: int, jit_compile: bool
     ) -> Callable[[int], Any]:
-        """What takes a step up to `most` times on every replica, with its copy of what was placed,
-        in one call.
+        """Compiles a call that takes up to `most` steps on every replica, each with its constants.
 
         Returns:
             A function of how many times; it returns the first replica's results, scalars stacked to
@@ -155,15 +152,15 @@ class OneDevice:
         """Gives the chief's values to all workers; to be called by all, within `waiting_for`."""
 
     def is_stopping(self, signals: list[int]) -> bool:
-        """Whether to stop after this meta-step: all workers answer alike. `signals` are those
-        received so far.
+        """Whether to stop after this meta-step; all workers answer alike.
+
+        signals: those that this worker has received so far.
         """
         return bool(signals)
 
     @contextlib.contextmanager
     def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
-        """Around whatever waits for other workers: ends all of them if it takes too long or one is
-        lost.
+        """Around whatever waits for other workers; ends all if it takes too long or one is lost.
 
         times: how many times as long it may take as one task.
         """
@@ -171,7 +168,7 @@ class OneDevice:
 
 
 class Replicated(OneDevice):
-    """The replicas of a tf.distribute strategy, of this process and, through TF_CONFIG, of others."""
+    """The replicas of a tf.distribute strategy: of this process and, with TF_CONFIG, of others."""
 
     def __init__(self, strategy: tf.distribute.Strategy, supervisor: Supervisor):
         super().__init__(supervisor)
@@ -183,12 +180,15 @@ class Replicated(OneDevice):
             self._wish, self._wishes = (replica_variable(0.0, tf.float32) for _ in range(2))
 
     def scope(self) -> contextlib.AbstractContextManager:
+        """Where variables get a copy on every replica."""
         return self._strategy.scope()
 
     def first_task(self, share: int) -> tf.Tensor:
+        """Of this replica, within a replica's step."""
         return share * tf.cast(_replica().replica_id_in_sync_group, tf.int32)
 
     def place(self, value: np.ndarray) -> Any:
+        """A copy on the device of each replica."""
         devices = self._strategy.extended.worker_devices
 
         def copy_to_device(context):
@@ -198,6 +198,7 @@ class Replicated(OneDevice):
         return self._strategy.experimental_distribute_values_from_function(copy_to_device)
 
     def local(self, value: Any) -> Any:
+        """The copy, or the result, of this process' first replica."""
         return tf.nest.map_structure(
             lambda x: self._strategy.experimental_local_results(x)[0], value
         )
@@ -205,6 +206,8 @@ class Replicated(OneDevice):
     def compile_meta_steps(
         self, replica_step: ReplicaStep, placed: Any, most: int, jit_compile: bool
     ) -> Callable[[int], Any]:
+        """See `OneDevice.compile_meta_steps`; all replicas take each step together."""
+
         def take() -> Any:
             return self.local(self._strategy.run(replica_step.take, (placed,)))
 
@@ -222,15 +225,18 @@ class Replicated(OneDevice):
         return take_meta_steps
 
     def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
+        """A replica's own part may be compiled, the all-reduce between them may not."""
         return tf.function(gradient, autograph=False, jit_compile=jit_compile)
 
     def mean(self, values: Any) -> Any:
+        """By one all-reduce, in which a wish to stop travels along."""
         flat = [*tf.nest.flatten(values), self._wish.read_value()]
         *means, wishes = _replica().all_reduce(tf.distribute.ReduceOp.MEAN, flat)
         self._wishes.assign(wishes)
         return tf.nest.pack_sequence_as(values, means)
 
     def broadcast(self, variables: list[tf.Variable]) -> None:
+        """A sum in which only the chief has other values than 0."""
         if self.supervisor.cluster.size == 1:
             return
 
@@ -247,6 +253,7 @@ class Replicated(OneDevice):
         tf.function(lambda: self._strategy.run(copy_from_chief), autograph=False)()
 
     def is_stopping(self, signals: list[int]) -> bool:
+        """What the last mean brought: whether any worker wished to stop before it."""
         if self.supervisor.cluster.size == 1:
             return super().is_stopping(signals)
         if signals:
@@ -255,8 +262,12 @@ class Replicated(OneDevice):
 
     @contextlib.contextmanager
     def waiting_for(self, what: str, times: int = 1) -> Iterator[None]:
+        """A failed collective becomes `WorkerLost`, or is left to the clearer cause."""
         seconds = _TASK_DEADLINE * times
-        sentence = f"waited {seconds:.0f} s for {what}; some worker is stuck or cannot reach another's address"
+        sentence = (
+            f"waited {seconds:.0f} s for {what}; some worker is stuck or cannot reach another's"
+            " address"
+        )
         try:
             with self.supervisor.within(seconds, sentence):
                 yield

@@ -27,10 +27,11 @@ from typing import Any
 from figr_tf.core.distributed.cluster import LOST, Cluster, Connection, gather
 from figr_tf.core.interruption import in_main_thread
 
-SILENCE = 30.0  # seconds without a sign of life after which a worker counts as lost
-_TICK = 0.2  # seconds between two looks at what is to be sent
-_BEAT = 2.0
-_PREPARATION = 3600.0  # seconds that workers get to come to a comparison: one of them may still be decoding its data
+SILENCE = 30.0  # Seconds without a sign of life after which a worker counts as lost.
+_TICK = 0.2  # Seconds between two looks at what is to be sent.
+_BEAT = 2.0  # Seconds between two signs of life.
+# Seconds that workers get to come to a comparison: one of them may still be decoding its data.
+_PREPARATION = 3600.0
 
 
 @dataclasses.dataclass
@@ -91,9 +92,7 @@ class Supervisor:
         self._finished.wait()
 
     def compare(self, facts: dict[str, Any]) -> None:
-        """Waits until all workers have come here; ends all of them where one has other facts than
-        the chief.
-        """
+        """Waits until all workers have come here, and ends all where one has other facts."""
         if self._connections:
             self._agreed.clear()
             self._outbox.put(("facts", [self.cluster.index, facts]))
@@ -105,8 +104,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def hearing_signals(self) -> Iterator[None]:
-        """Tells the chief of any signal that has a handler, at once: the main thread may be deaf in
-        TensorFlow.
+        """Tells the chief of any signal at once, since the main thread may be deaf in TensorFlow.
 
         The chief may be busy with a picture that all wait for, and will not finish it then.
         """
@@ -121,9 +119,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
-        """Ends all workers, saying `what`, if the body, which may wait for them in TensorFlow,
-        takes longer.
-        """
+        """Ends all workers, saying `what`, if the body takes longer; it may wait for them."""
         self._deadline = _Deadline(seconds, lambda: f"{self.cluster.name()}: {what}")
         try:
             yield
@@ -131,8 +127,8 @@ class Supervisor:
             self._deadline = None
 
     def wait_for_the_cause(self, seconds: float) -> None:
-        """After an error of a collective operation, gives the watching thread time to end this
-        process with its cause.
+        """After a failed collective: time for the watching thread to end this process, with the
+        cause.
 
         TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not
         say which.
@@ -248,8 +244,9 @@ class Supervisor:
                 connection.send(kind, content)
 
     def _end(self, text: str, status: int, is_ours: bool = False) -> None:
-        """Tells all others, waits until they have heard it, and ends this process: the main thread
-        may be stuck.
+        """Tells all others, waits until they have heard, and ends this process.
+
+        The main thread may be stuck, so this thread does it.
         """
         self._send_all("end", [text, status])
         for connection in self._connections.values():
