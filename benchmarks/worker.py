@@ -65,13 +65,13 @@ def _dataset(work: Work):
     """Noise, in as many classes as Omniglot's background set has, and one that is held out."""
     import numpy as np
 
-    from figr_tf.data import datasets, image_trees, splits
+    from figr_tf.data import datasets, class_images, splits
 
     names = [f"class{i:03}" for i in range(965)]
     shape = [20 * len(names), work.image_size, work.image_size, 1]
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     split = splits.split_by("benchmark", names, {names[-1]}.__contains__)
-    return datasets.Dataset(image_trees.ClassImages(pixels, dict.fromkeys(names, 20)), split)
+    return datasets.Dataset(class_images.ClassImages(pixels, dict.fromkeys(names, 20)), split)
 
 
 def _sampling(work: Work) -> Callable[[], Any]:

@@ -194,9 +194,7 @@ def _samples_of_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor)
 
     def one_task(task):
         support, seed = task
-        return parts.samples(
-            support, tf.constant(num_inner_steps), tf.constant(num_samples), seed
-        )
+        return parts.samples(support, tf.constant(num_inner_steps), tf.constant(num_samples), seed)
 
     images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)
     return tf.map_fn(

@@ -17,7 +17,7 @@ import tensorflow as tf
 from figr_tf.core import checkpoints, reptile, runs
 from figr_tf.core.settings import full_identity
 from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.image_trees import ClassImages
+from figr_tf.data.class_images import ClassImages
 from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem

@@ -99,7 +99,7 @@ class Reptile(tf.Module):
         self.carried = list(system.carried)
         self.optimizers = {group: system.make_optimizer() for group in self.meta_weights}
         for group, variables in self.meta_weights.items():
-            # Now, and not at the first step: checkpoints hold the moments by their order.
+            # Now, in the replicas' scope: a compiled meta-step may not make variables.
             self.optimizers[group].build(variables)
         self._average_decay = average_decay
         self.average: Mapping[str, list[tf.Variable]] = {}
@@ -108,7 +108,7 @@ class Reptile(tf.Module):
                 group: [tf.Variable(v.read_value(), trainable=False) for v in variables]
                 for group, variables in self.meta_weights.items()
             }
-        # In a fixed order, since a loop over meta-steps wants all calls to return alike.
+        # Known beforehand, since several meta-steps in one graph stack what each returns.
         self._metric_names = [
             *(f"{group}_gradient_norm" for group in self.meta_weights),
             *system.metric_labels,

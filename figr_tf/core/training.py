@@ -153,7 +153,7 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
         metrics = trainer.take_meta_steps(times)
         done += times
         recorder.count(metrics, done)
-        # Φ has not moved since, so the next meta-step will not be finite either.
+        # Φ has not moved since, and that many other tasks did not help.
         hopeless = state.num_skipped_in_a_row.numpy() >= MAX_SKIPPED_IN_A_ROW
         is_last = done == settings.num_meta_steps
         is_due = done % settings.checkpoint_every == 0

@@ -38,7 +38,8 @@ class Split:
 
     def describe(self) -> str:
         """Name, sizes and the start of the hash: enough to tell two splits apart in a message."""
-        return f"{self.name} ({len(self.training)} + {len(self.held_out)} classes, sha256 {self.digest()[:12]})"
+        sizes = f"{len(self.training)} + {len(self.held_out)} classes"
+        return f"{self.name} ({sizes}, sha256 {self.digest()[:12]})"
 
     def to_json(self) -> str:
         """Both lists and their sha256, as `read` takes them."""
@@ -103,7 +104,8 @@ def random_split(name: str, class_names: Iterable[str], num_held_out: int, seed:
     names = sorted(class_names)
     if num_held_out >= len(names):
         raise DataError(
-            f"split {name!r} would hold out {num_held_out} of {len(names)} classes; none would be left."
+            f"split {name!r} would hold out {num_held_out} of {len(names)} classes; none would be"
+            " left."
         )
     held_out = set(np.random.default_rng(seed).choice(names, num_held_out, replace=False).tolist())
     return split_by(name, names, held_out.__contains__)

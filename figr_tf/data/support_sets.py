@@ -8,7 +8,7 @@ from absl import logging
 from figr_common import images
 from figr_tf.core.errors import DataError
 
-MAX_SEED = 2**53 - 1  # of a user seed: every JSON reader keeps it whole
+MAX_SEED = 2**53 - 1  # Of a user seed: every JSON reader keeps it whole.
 
 
 def read(folder: str | pathlib.Path, image_form: tuple[int, int], ink: str = "dark") -> np.ndarray:
@@ -30,12 +30,8 @@ def read(folder: str | pathlib.Path, image_form: tuple[int, int], ink: str = "da
 def check(support_images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
     """The array as it is; raises ValueError unless it is uint8 [n ≥ 1, *image_shape]."""
     array = np.asarray(support_images)
-    if (
-        array.ndim != 4
-        or array.shape[1:] != image_shape
-        or not len(array)
-        or array.dtype != np.uint8
-    ):
+    fits = array.ndim == 4 and array.shape[1:] == image_shape and len(array) > 0
+    if not fits or array.dtype != np.uint8:
         raise ValueError(
             f"support_images must be uint8 [n ≥ 1, {', '.join(map(str, image_shape))}]."
             f" Received: {array.dtype} {list(array.shape)}"

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from figr_common import scaling
-from figr_tf.data.image_trees import ClassImages
+from figr_tf.data.class_images import ClassImages
 
 
 class TaskSampler:
@@ -44,8 +44,8 @@ class TaskSampler:
             pixels: a device's copy of `data.images`, uint8 [N, H, W, C].
             seed: int32 [2].
         """
-        # tf.gather, not [class_index]: XLA would take the index for a constant and compile anew for
-        # each.
+        # tf.gather, not [class_index]: XLA would take the index for a constant, and compile anew
+        # for each class.
         start, count = (tf.gather(numbers, class_index) for numbers in (self._starts, self._counts))
         # The n largest of one random number per image are a draw without replacement; images of
         # other classes lose.
@@ -56,9 +56,7 @@ class TaskSampler:
         return scaling.bytes_to_signed(tf.cast(pixels, tf.float32))
 
     def random_support_images(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A support set of a class drawn uniformly, all of it turned alike; shapes as in
-        `support_images`.
-        """
+        """A support set of a random class, all of it turned alike; see `support_images`."""
         class_seed, image_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         class_index = tf.random.stateless_uniform(
             [], class_seed, 0, len(self.class_names), tf.int32, alg="philox"

@@ -1,6 +1,4 @@
-"""The route to data sets through tensorflow-datasets: prepared on disk, in its manual folder, or
-downloaded.
-"""
+"""The route through tensorflow-datasets: prepared on disk, its manual folder, or a download."""
 
 import os
 import pathlib
@@ -15,9 +13,8 @@ from figr_common import proxies
 from figr_tf.core.errors import DataError
 from figr_tf.data.image_trees import ImageFile
 
-_NETWORK_TIMEOUT = (
-    2.0  # seconds; with the imports before it, a missing download is reported within five
-)
+# Seconds. With the imports before it, a missing download is reported within five.
+_NETWORK_TIMEOUT = 2.0
 
 
 def files(
@@ -35,7 +32,8 @@ def files(
     Raises:
         DataError: see `_prepared_builder`.
     """
-    import tensorflow_datasets as tfds  # takes seconds to import, and only this route needs it
+    # It takes seconds to import, and only this route needs it.
+    import tensorflow_datasets as tfds
 
     builder = _prepared_builder(name, data_dir)
     result = []
@@ -78,14 +76,14 @@ def _prepared_builder(name: str, data_dir: pathlib.Path | None):
                 f"\n  {url}  {int(i.size)} bytes  sha256 {i.checksum}" for url, i in files.values()
             )
             raise DataError(
-                f"{name} is not on this machine and cannot be downloaded ({problem}). Put these files, under their own"
-                f" names, into {manual}, or give --data_dir a folder that holds the data set:{listing}"
+                f"{name} is not on this machine and cannot be downloaded ({problem}). Put these"
+                f" files, under their own names, into {manual}, or give --data_dir a folder that"
+                f" holds the data set:{listing}"
             )
     try:
         builder.download_and_prepare()
-    except (
-        Exception
-    ) as error:  # tensorflow-datasets raises many kinds; a damaged file is the user's to replace
+    # tensorflow-datasets raises errors of many kinds. A damaged file is the user's to replace.
+    except Exception as error:
         raise DataError(
             f"{name}: tensorflow-datasets could not prepare it: {' '.join(str(error).split())}"
         ) from error
@@ -93,10 +91,9 @@ def _prepared_builder(name: str, data_dir: pathlib.Path | None):
 
 
 def _download_problem(url: str) -> str | None:
-    """Why the address cannot be fetched from here, or None; answers within `_NETWORK_TIMEOUT`
-    seconds.
+    """Why the address cannot be fetched from here, or None.
 
-    tensorflow-datasets itself retries for minutes before it gives up.
+    It answers within `_NETWORK_TIMEOUT`; tensorflow-datasets itself retries for minutes.
     """
     answers: queue.Queue[str | None] = queue.Queue()
 
@@ -104,7 +101,7 @@ def _download_problem(url: str) -> str | None:
         try:
             with urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT):
                 answers.put(None)
-        except OSError as error:  # URLError is one
+        except OSError as error:  # URLError is one.
             answers.put(f"{getattr(error, 'reason', error)}{proxies.on_way_of_url(url)}")
 
     # In a thread, because the time-out of a socket does not bound the look-up of its name.

@@ -1,5 +1,4 @@
-"""The inner loop of FIGR: Algorithm 1, lines "repeat K times", and Algorithm 2 (Clouâtre & Demers
-2019).
+"""The inner loop of FIGR (Clouâtre & Demers 2019), lines "repeat K times" of Algorithms 1 and 2.
 
 Weights go in, weights come out and no variable is touched, so any number of adaptations may run
 side by side. Training, generation, evaluation and export all call `adapt`; there is no other inner
@@ -155,8 +154,11 @@ def _descend(
 
 
 class _Draws(NamedTuple):
-    """Random numbers of one inner step: latents [2n, latent_dim], first the discriminator's; mix
-    [n, 1, 1, 1].
+    """Random numbers of one inner step.
+
+    Attributes:
+        latents: [2n, latent_dim], the discriminator's first.
+        mix: [n, 1, 1, 1] in [0, 1), how much of each interpolate is real.
     """
 
     latents: tf.Tensor
@@ -171,7 +173,12 @@ def _draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> _Draws:
 
 
 def choose(images: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
-    """`count` of the images [N, H, W, C] at random, none twice before all have been taken once."""
+    """`count` of the images [N, H, W, C] at random, none twice before all have been taken once.
+
+    Args:
+        count: where it is more than N, images come again.
+        seed: int32 [2].
+    """
     available = tf.shape(images)[0]
     rounds = -(-count // available)
     # The ranks of random numbers are a random order; images of a later round rank behind.
@@ -194,6 +201,9 @@ def inner_step(
         real_images: [N, H, W, C] in [−1, 1], of which `inner.batch_size` are drawn.
         seed: int32 [2]; a function of it alone decides the latents, the interpolation points and
             which images are drawn.
+
+    Returns:
+        The state after the step, and the losses on its way there.
     """
     if inner.batch_size is not None:
         choice_seed = tf.random.fold_in(seed, _CHOICE, alg="philox")
@@ -213,8 +223,10 @@ def inner_step(
     generated = generate(weights.generator, latents[:n])
     with tf.GradientTape() as tape:
         tape.watch(weights.discriminator)
+        # Real and generated images in one batch: one forward pass instead of two.
         scores = score(weights.discriminator, tf.concat([real_images, generated], 0))
         discriminator_loss = losses.discriminator_loss(inner.loss, scores[:n], scores[n:])
+        # A penalty without a weight would be computed for nothing.
         penalty = tf.constant(0.0)
         if inner.gradient_penalty_weight:
             penalty = losses.gradient_penalty(
@@ -227,6 +239,7 @@ def inner_step(
         tape, total, weights.discriminator, moments.discriminator, inner.learning_rate, number
     )
 
+    # The generator plays against the discriminator that has just moved.
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
         generator_loss = losses.generator_loss(
@@ -273,6 +286,7 @@ def adapt_with_losses(
         return inner_step(networks, carried[0], real_images, inner, step_seed)
 
     nothing_yet = InnerLosses(*[tf.constant(0.0)] * 3)
+    # From the steps taken so far on: a seed for each step, whether taken at a stretch or not.
     return inner_loop.repeat(one_step, (state, nothing_yet), num_inner_steps, state.steps_taken)
 
 
@@ -291,5 +305,8 @@ def adapt(
         real_images: [N, H, W, C] in [−1, 1]: the support set, or what augmentation made of it.
         num_inner_steps: K ≥ 0; 0 returns `state`.
         seed: int32 [2]. The same seed gives the same result on the same device.
+
+    Returns:
+        The state after K more steps.
     """
     return adapt_with_losses(networks, state, real_images, num_inner_steps, inner, seed)[0]

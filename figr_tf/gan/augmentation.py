@@ -25,7 +25,12 @@ _DEGREES, _SHARE, _PIXELS = 10.0, 0.1, 1.0  # As the reference row "support + sm
 
 
 def jitter(count: int, strength: float = 1.0) -> Augmentation:
-    """Moves each of `count` copies by its own affine map: ±10°, ±10 % scale and shear, ±1 pixel."""
+    """Moves each of `count` copies by its own affine map: ±10°, ±10 % scale and shear, ±1 pixel.
+
+    Args:
+        count: images that come out of a support set.
+        strength: of the maps, as a share of those limits.
+    """
 
     def augment(support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         choice_seed, map_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
@@ -50,6 +55,7 @@ def affine(images: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     cos, sin = tf.cos(angle), tf.sin(angle)
     a, b = cos * scale_x, cos * shear - sin * scale_y
     c, d = sin * scale_x, sin * shear + cos * scale_y
+    # The operation turns about the corner; the offsets move the centre back to its place.
     centre = (images.shape[1] - 1) / 2
     x0 = centre - a * centre - b * centre + _PIXELS * shift_x
     y0 = centre - c * centre - d * centre + _PIXELS * shift_y

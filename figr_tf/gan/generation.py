@@ -42,9 +42,7 @@ def adaptation_seed(seed: int | tf.Tensor) -> tf.Tensor:
 def sample_latents(
     networks: Networks, num_samples: int | tf.Tensor, seed: int | tf.Tensor
 ) -> tf.Tensor:
-    """Latents [num_samples, latent_dim] for one user seed; the first ones do not depend on how many
-    are drawn.
-    """
+    """z for one user seed, [num_samples, latent_dim]; more of them begin with the same ones."""
     latent_dim = networks.generator.input_shape[-1]
     return standard_normal([num_samples, latent_dim], stateless_seed(seed, _SAMPLES))
 
@@ -87,6 +85,8 @@ def algorithm_2(
     return draw(adapted_generator, latents)
 
 
+# A fence for Grappler. Without it the surroundings of a call decide how its operations are
+# rearranged, and so how they round.
 def _on_its_own(function: Callable, signature: list) -> Callable:
     return tf.function(
         function, signature, autograph=False, experimental_attributes={"_noinline": True}
@@ -207,12 +207,12 @@ class FewShotModel:
         seed: int = 0,
         num_inner_steps: int | None = None,
     ) -> np.ndarray:
-        """Adapts to a support set and draws samples of its class; the same arguments give the same
-        samples.
+        """Adapts to a support set and draws samples of its class; repeatable.
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
-            seed: 0 ≤ seed < 2**53.
+            num_samples: images to draw, m.
+            seed: 0 ≤ seed < 2**53; the same arguments give the same samples.
             num_inner_steps: K; the training run's unless given. More of them follow the support
                 more closely.
 
@@ -230,6 +230,7 @@ class FewShotModel:
         if num_inner_steps < 0:
             raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
         samples = self._sample(support, num_inner_steps, num_samples, seed).numpy()
+        # NaN would come out as plain paper, which looks like a picture.
         if not np.isfinite(samples).all():
             raise UserError(
                 f"the adaptation diverged within {num_inner_steps} inner steps. Take fewer."
@@ -239,10 +240,10 @@ class FewShotModel:
     def samples_along(
         self, support_images: np.ndarray, steps: Iterable[int], num_samples: int = 16, seed: int = 0
     ) -> Iterator[np.ndarray]:
-        """The samples of `generate` as they form, from the same latents: after each number of inner
-        steps in `steps`.
+        """The samples of `generate` as they form, from the same latents.
 
         Args:
+            support_images, num_samples, seed: as of `generate`.
             steps: rising numbers of inner steps, such as range(11). The adaptation goes on from one
                 to the next, so that all of them together cost no more than the last alone.
 

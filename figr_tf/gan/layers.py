@@ -1,15 +1,16 @@
-"""The layers of both networks: Keras layers whose forward pass is a pure function of their weights."""
+"""The layers of both networks: Keras layers that are pure functions of their weights.
+
+Keras builds the weights; `apply` takes whatever weights the inner loop has made of them.
+"""
 
 import math
 
 import keras
 import tensorflow as tf
 
-_PRELU_START = 0.25  # the usual start (He et al. 2015), also the 2018 code's
-_LAYER_NORM_EPSILON = 1e-5
-_NO_SECOND_DERIVATIVE = (
-    "prelu_layer_norm: the gradient by its weights cannot be differentiated again"
-)
+from figr_tf.gan.normalisation import prelu_layer_norm
+
+_PRELU_START = 0.25  # He et al. 2015, and the 2018 code.
 
 WeightList = tuple[tf.Tensor, ...]
 
@@ -25,119 +26,21 @@ def kernel_initializer(seed: int) -> keras.initializers.Initializer:
     )
 
 
-def prelu_layer_norm(
-    x: tf.Tensor, slope: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
-) -> tf.Tensor:
-    """PReLU (He et al. 2015, eq. 1), then LayerNorm of each example over all of its axes (Ba et al.
-    2016, eq. 4).
-
-    First and second derivatives are written out: automatic ones take three times as many
-    operations. The gradient by x may be differentiated once more, as the gradient penalty does; the
-    one by the weights may not, and says so.
-
-    Args:
-        x: [B, ..., C].
-        slope: what multiplies negative values; broadcasts against x.
-        scale, offset: shape of one example.
-    """
-    # Once, to the shape of an example: operations that repeat a handful of channels are ten times
-    # as slow.
-    dip = (slope - 1.0) + tf.zeros_like(scale)
-    return _prelu_layer_norm(x, dip, scale, offset)
-
-
-def _prelu_layer_norm(x, dip, scale, offset):
-    """With PReLU as x − dip · max(−x, 0), where dip = slope − 1: an operation less here and in each
-    derivative.
-    """
-
-    def mean(values: tf.Tensor) -> tf.Tensor:
-        """Of each example: [B, ..., C] → [B, 1…]."""
-        return tf.reduce_mean(values, list(range(1, values.shape.rank)), keepdims=True)
-
-    def project(g, normalised):
-        """LayerNorm's Jacobian without its 1/std: removes the mean of g and its part along
-        `normalised`.
-        """
-        along, average = mean(g * normalised), mean(g)
-        return g - average - normalised * along, average, along
-
-    def through_prelu(g, dip, negative):
-        """g times PReLU's derivative: 1 + dip below 0, elsewhere 1. In operations that are fast on
-        a CPU.
-        """
-        return g + dip * tf.raw_ops.ReluGrad(gradients=g, features=negative)
-
-    def over_batch(values):
-        return tf.reduce_sum(values, 0)
-
-    @tf.custom_gradient
-    def forward(x, dip, scale, offset):
-        negative = tf.nn.relu(-x)
-        activated = x - dip * negative
-        centred = activated - mean(activated)
-        inverse_std = tf.math.rsqrt(mean(tf.square(centred)) + _LAYER_NORM_EPSILON)
-        normalised = centred * inverse_std
-
-        def gradient(dy):
-            g = dy * scale
-            projected, g_mean, g_along = project(g, normalised)
-            d_activated = inverse_std * projected
-
-            @tf.custom_gradient
-            def gradient_by_x(x, dip, scale, dy):
-                def second(v):
-                    """Derivatives of Σ v · gradient_by_x; `normalised` and `inverse_std` depend on
-                    x as well.
-                    """
-                    w = through_prelu(v, dip, negative)
-                    projected, w_mean, w_along = project(w, normalised)
-                    d_g = inverse_std * projected
-                    along = mean(w * g) - w_mean * g_mean - 3.0 * g_along * w_along
-                    by_activated = (
-                        (w - w_mean) * g_along + (g - g_mean) * w_along + normalised * along
-                    )
-                    by_activated *= -tf.square(inverse_std)
-                    by_dip = tf.raw_ops.ReluGrad(gradients=v * d_activated, features=negative)
-                    return (
-                        through_prelu(by_activated, dip, negative),
-                        over_batch(by_dip - by_activated * negative),
-                        over_batch(dy * d_g),
-                        scale * d_g,
-                    )
-
-                return through_prelu(d_activated, dip, negative), second
-
-            by_weights = (
-                -over_batch(d_activated * negative),
-                over_batch(dy * normalised),
-                over_batch(dy),
-            )
-            return gradient_by_x(x, dip, scale, dy), *(
-                tf.raw_ops.PreventGradient(input=d, message=_NO_SECOND_DERIVATIVE)
-                for d in by_weights
-            )
-
-        return normalised * scale + offset, gradient
-
-    return forward(x, dip, scale, offset)
-
-
 class PureLayer(keras.layers.Layer):
-    """A layer that is a pure function of its weights and its input: float32, whatever Keras' policy
-    of the process.
+    """A layer that is a pure function of its weights and its input.
+
+    It computes in float32, whatever Keras' policy of the process says.
     """
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
 
     def apply(self, weights: WeightList, x: tf.Tensor) -> tf.Tensor:
-        """The layer with `weights`, in the order of `trainable_variables`, in place of its own
-        variables.
-        """
+        """The layer with `weights` in place of its own variables, in the order of those."""
         raise NotImplementedError
 
     def call(self, x):
+        """With its own variables, as Keras calls it."""
         return self.apply(tuple(tf.convert_to_tensor(v) for v in self.trainable_variables), x)
 
 
@@ -156,8 +59,9 @@ class _NormalisedUnit(PureLayer):
 
 
 class ConvUnit(_NormalisedUnit):
-    """Convolution, per-channel PReLU, LayerNorm over (H, W, C): [B, H, W, C_in] → [B, H, W,
-    filters].
+    """Convolution, PReLU per channel, LayerNorm: [B, H, W, C_in] → [B, H, W, filters].
+
+    The norm goes over (H, W, C), as in the paper's networks.
 
     Args:
         seed: of the initial kernel, here and in the other layers.
@@ -195,6 +99,7 @@ class ConvUnit(_NormalisedUnit):
 
     def apply(self, weights, x):
         kernel, bias, slope, scale, offset = weights
+        # To the shape that `prelu_layer_norm` takes; see there why.
         if self.affine_per_channel:
             scale, offset = (value + tf.zeros(self._example) for value in (scale, offset))
         return prelu_layer_norm(convolution(x, kernel, bias, self.strides), slope, scale, offset)
@@ -374,9 +279,8 @@ class ToScore(PureLayer):
 
     def apply(self, weights, x):
         kernel, bias = weights
-        return (
-            tf.reduce_sum(tf.reduce_mean(x, [1, 2]) * tf.transpose(kernel), 1, keepdims=True) + bias
-        )
+        weighted = tf.reduce_mean(x, [1, 2]) * tf.transpose(kernel)
+        return tf.reduce_sum(weighted, 1, keepdims=True) + bias
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1)

@@ -1,8 +1,10 @@
-"""Adversarial losses and the gradient penalty: pure functions of scores [B, 1] and gradients to one
-number.
+"""Adversarial losses and the gradient penalty.
 
-Signs as in WGAN: the discriminator scores real images high. (The released code of 2018 scores them
-low; both give the same training up to the sign of the scores, tests/test_losses.py shows it.)
+All are pure functions of scores [B, 1] and gradients to one number. Signs are as in WGAN: the
+discriminator scores real images high. The released code of 2018 scores them low. Both give the same
+training up to the sign of the scores; tests/gan/test_losses.py shows it.
+
+To add a loss, add its name to `LOSSES` and a branch to both functions.
 """
 
 from collections.abc import Callable
@@ -11,8 +13,8 @@ import tensorflow as tf
 
 LOSSES = ("wasserstein", "bce")
 GRADIENT_PENALTY_NORMS = ("image", "pixel")
-# Under the root of the norm: without it a flat discriminator (zero gradient) has an infinite slope,
-# and NaN follows.
+# Under the root of the norm. Without it the root has an infinite slope where the discriminator is
+# flat, and NaN follows.
 _NORM_EPSILON = 1e-12
 
 
@@ -25,9 +27,10 @@ def discriminator_loss(loss: str, real_scores: tf.Tensor, generated_scores: tf.T
     """
     if loss == "wasserstein":
         return tf.reduce_mean(generated_scores) - tf.reduce_mean(real_scores)
-    return tf.reduce_mean(tf.nn.softplus(-real_scores)) + tf.reduce_mean(
-        tf.nn.softplus(generated_scores)
-    )
+    # −log σ(s) is softplus(−s), which does not overflow.
+    of_real = tf.reduce_mean(tf.nn.softplus(-real_scores))
+    of_generated = tf.reduce_mean(tf.nn.softplus(generated_scores))
+    return of_real + of_generated
 
 
 def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
@@ -44,8 +47,9 @@ def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
 def gradient_penalty(
     score_images: Callable[[tf.Tensor], tf.Tensor], interpolates: tf.Tensor, norm: str = "image"
 ) -> tf.Tensor:
-    """Mean of (‖∇D(x̂)‖ − 1)² over the interpolates x̂ (Gulrajani et al. 2017, eq. 3), [], without
-    its weight λ.
+    """Mean of (‖∇D(x̂)‖ − 1)² over interpolates x̂, [] (Gulrajani et al. 2017, eq. 3).
+
+    Its weight λ is not in it.
 
     Args:
         score_images: images [B, H, W, C] → scores [B, 1], each a function of its own image only.
@@ -58,7 +62,6 @@ def gradient_penalty(
         tape.watch(interpolates)
         scores = score_images(interpolates)
     gradient = tape.gradient(scores, interpolates)
-    norms = tf.sqrt(
-        tf.reduce_sum(tf.square(gradient), [1, 2, 3] if norm == "image" else [3]) + _NORM_EPSILON
-    )
+    axes = [1, 2, 3] if norm == "image" else [3]
+    norms = tf.sqrt(tf.reduce_sum(tf.square(gradient), axes) + _NORM_EPSILON)
     return tf.reduce_mean(tf.square(norms - 1.0))

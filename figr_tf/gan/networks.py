@@ -21,8 +21,8 @@ SIZE_MULTIPLE = 2**NUM_STAGES
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(
-        f"figr_tf needs Keras on TensorFlow. Received: {keras.config.backend()}; set KERAS_BACKEND to"
-        " tensorflow before Keras is imported."
+        f"figr_tf needs Keras on TensorFlow. Received: {keras.config.backend()}; set KERAS_BACKEND"
+        " to tensorflow before Keras is imported."
     )
 
 
@@ -58,8 +58,8 @@ class NetworkSpec:
             )
         if self.image_size < SIZE_MULTIPLE or self.image_size % SIZE_MULTIPLE:
             raise ValueError(
-                f"image_size must be a positive multiple of {SIZE_MULTIPLE}: the networks halve it {NUM_STAGES} times."
-                f" Received: {self.image_size}"
+                f"image_size must be a positive multiple of {SIZE_MULTIPLE}: the networks halve it"
+                f" {NUM_STAGES} times. Received: {self.image_size}"
             )
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour). Received: {self.channels}")
@@ -74,6 +74,7 @@ class NetworkSpec:
             )
 
     def to_json(self) -> str:
+        """The text of network_spec.json."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
@@ -86,14 +87,16 @@ class NetworkSpec:
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "NetworkSpec":
+        """From a run's network_spec.json. Raises as `from_json` does."""
         return cls.from_json(path.read_text())
 
 
 class Networks(NamedTuple):
-    """The pair: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1), and images → unbounded
-    scores [B, 1].
+    """The pair, as sequences of `layers.PureLayer`.
 
-    Both are sequences of `layers.PureLayer`.
+    Attributes:
+        generator: latents [B, latent_dim] → images [B, S, S, C] in (−1, 1).
+        discriminator: images [B, S, S, C] → unbounded scores [B, 1].
     """
 
     generator: keras.Sequential
@@ -101,7 +104,7 @@ class Networks(NamedTuple):
 
 
 def build_networks(spec: NetworkSpec, seed: int = 0) -> Networks:
-    """Builds both networks with freshly initialised weights; the same seed gives the same weights."""
+    """Both networks with initial weights; the same seed gives the same weights."""
     seeds = random.kernel_seeds(seed)
     if spec.architecture == "lean":
         return Networks(_build_lean_generator(spec, seeds), _build_lean_discriminator(spec, seeds))
@@ -111,7 +114,13 @@ def build_networks(spec: NetworkSpec, seed: int = 0) -> Networks:
 def apply_network(
     model: keras.Sequential, weights: layers.WeightList, inputs: tf.Tensor
 ) -> tf.Tensor:
-    """`model` with `weights`, in the order of `trainable_variables`, in place of its variables."""
+    """The network `model`, computed with other weights than its own.
+
+    Args:
+        weights: in the order of `model.trainable_variables`.
+        inputs: latents or images, see `Networks`.
+    """
+    # Each layer takes as many weights as it has variables, from the front.
     outputs = inputs
     used = 0
     for layer in model.layers:
@@ -123,7 +132,7 @@ def apply_network(
 def _stage(
     spec: NetworkSpec, channels_in: int, channels_out: int, seeds: Iterator[int]
 ) -> list[layers.PureLayer]:
-    """The residual blocks (ResNet pair only), then the transition unit that changes the channels."""
+    """The residual blocks (ResNet only), then the transition unit that changes the channels."""
     if spec.architecture == "dcgan":
         return [layers.ConvUnit(channels_out, kernel_size=5, seed=next(seeds))]
     blocks = [
@@ -138,6 +147,7 @@ def _build_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequentia
     width = spec.hidden * 2**NUM_STAGES
     stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
     stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
+    # From 16h channels on the coarsest map to h at full size.
     for stage in reversed(range(NUM_STAGES)):
         stack += _stage(spec, spec.hidden * 2 ** (stage + 1), spec.hidden * 2**stage, seeds)
         stack.append(layers.NearestUpsample())
@@ -198,4 +208,5 @@ def _build_lean_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.
 
 
 def parameter_count(model: keras.Model) -> int:
+    """Number of trainable weights."""
     return sum(int(tf.size(variable.value)) for variable in model.trainable_variables)

@@ -8,9 +8,8 @@ from figr_tf.data.datasets import DataSettings
 from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.networks import NetworkSpec
 
-GENERATED_INK = (
-    -1.0
-)  # The value of ink in the networks' images, whatever the files held; paper is 1.
+# The value of ink in the networks' images, whatever the files held; paper is 1.
+GENERATED_INK = -1.0
 
 AUGMENTATIONS = ("none", "jitter", "redraw")
 

@@ -44,6 +44,12 @@ class FigrSystem:
         compiled: bool = False,
         augmentation: Augmentation | None = None,
     ):
+        """Builds the networks and uploads nothing; `constants` are the images.
+
+        Args:
+            compiled: whether XLA compiles the pictures' adaptation, as it does the meta-step.
+            augmentation: what replaces a support set before it is adapted to; None: nothing.
+        """
         self._settings = settings
         # The average over the inner steps is for drawing; training has no use for it.
         self._training_inner = dataclasses.replace(settings.inner, average_decay=0.0)
@@ -55,6 +61,7 @@ class FigrSystem:
         self._training = TaskSampler(
             data, split.training, settings.task_pool or settings.num_shots, settings.class_rotations
         )
+        # A task of training may draw from more drawings than n; a held-out one has n.
         self._held_out = TaskSampler(data, split.held_out, settings.num_shots)
         # No autograph: there is nothing for it to convert, and it would read the source file at the
         # first picture, when a pull may have changed it under a run that has gone on for hours.
@@ -104,6 +111,7 @@ class FigrSystem:
         for index in chosen.tolist():
             seed = stateless_seed(self._settings.seed, EVALUATION, index)
             support = self._held_out.support_images(constants, index, seed)
+            # The user seed is the class' number, so that a picture is the same in every run.
             samples = self._samples(support, tf.constant(index, tf.int64))
             yield image_grid.task_picture(
                 scaling.signed_to_uint8(support.numpy()), scaling.signed_to_uint8(samples.numpy())

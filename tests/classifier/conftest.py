@@ -10,7 +10,7 @@ from figr_tf.classifier.models import NetworkSpec
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
 from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.image_trees import ClassImages
+from figr_tf.data.class_images import ClassImages
 
 SIZE = 14
 SETTINGS = ClassifierSettings(

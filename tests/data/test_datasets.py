@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from figr_tf.core.errors import DataError
-from figr_tf.data import datasets, tfds_files
+from figr_tf.data import datasets, loaders, tfds_files
 from figr_tf.data.datasets import DataSettings, load_dataset
 
 BACKGROUND = {"Greek/character01": 3, "Greek/character02": 3, "Latin/character01": 3}
@@ -67,7 +67,7 @@ def test_omniglot_zips_are_split_by_part(omniglot, settings):
     assert _greys(dataset, "Latin/character01") == [31, 32, 33]
 
 
-def test_the_validation_split_holds_out_five_background_alphabets_and_leaves_the_evaluation_set_alone(
+def test_the_validation_split_holds_out_five_background_alphabets_and_no_evaluation_class(
     tmp_path, settings
 ):
     folder = tmp_path / "omniglot"
@@ -358,7 +358,7 @@ def test_paper_split_of_the_real_list_sizes(settings, monkeypatch):
     """1,603 / 20 characters, as in Table 1."""
     counts = {f"alphabet/character{i}": 20 for i in range(1623)}
     data = datasets.ClassImages(np.zeros((0, 16, 16, 1), np.uint8), counts)
-    monkeypatch.setattr(datasets, "_omniglot", lambda _: (set(), data))
+    monkeypatch.setattr(loaders, "omniglot", lambda _: (set(), data))
     chosen = dataclasses.replace(settings, dataset="omniglot", split="paper")
     split = load_dataset(chosen, 4).split
     assert (len(split.training), len(split.held_out)) == (1603, 20)

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from figr_tf.core.errors import DataError
-from figr_tf.data import image_trees
-from figr_tf.data.image_trees import ImageFormat, files_in_folder, files_in_zip
+from figr_tf.data import class_images
+from figr_tf.data.class_images import ImageFormat
+from figr_tf.data.image_trees import files_in_folder, files_in_zip
 
 FORMAT = ImageFormat(16, 1, "dark")
 
@@ -43,7 +44,7 @@ def tree(tmp_path):
 
 
 def _load(list_files, tmp_path):
-    return image_trees.load_images(list_files, FORMAT, tmp_path / "cache")
+    return class_images.load_images(list_files, FORMAT, tmp_path / "cache")
 
 
 def test_classes_are_leaf_folders_and_images_lie_class_by_class(tree, tmp_path):
@@ -64,7 +65,7 @@ def test_a_zip_gives_what_its_folder_gives(tree, tmp_path):
 
 def test_images_come_from_the_cache_the_second_time(tree, tmp_path, monkeypatch):
     first = _load(lambda: files_in_folder(tree), tmp_path)
-    monkeypatch.setattr(image_trees, "decode_drawing", None)  # calling it would fail
+    monkeypatch.setattr(class_images, "decode_drawing", None)  # calling it would fail
     np.testing.assert_array_equal(
         _load(lambda: files_in_folder(tree), tmp_path).images, first.images
     )
@@ -83,7 +84,7 @@ def test_a_changed_added_or_removed_image_is_noticed(tree, tmp_path):
 
 def test_another_format_has_a_cache_of_its_own(tree, tmp_path):
     _load(lambda: files_in_folder(tree), tmp_path)
-    colour = image_trees.load_images(
+    colour = class_images.load_images(
         lambda: files_in_folder(tree), ImageFormat(32, 3, "dark"), tmp_path / "cache"
     )
     assert colour.images.shape == (6, 32, 32, 3)
@@ -151,7 +152,7 @@ def test_an_interrupted_decoding_leaves_no_cache_behind(tree, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(image_trees, "decode_drawing", interrupted)
+        patched.setattr(class_images, "decode_drawing", interrupted)
         with pytest.raises(KeyboardInterrupt):
             _load(lambda: files_in_folder(tree), tmp_path)
     assert list((tmp_path / "cache").iterdir()) == []
@@ -198,13 +199,13 @@ def test_half_decoded_folders_of_killed_processes_are_swept_after_a_day(tree, tm
 def test_files_are_decoded_side_by_side(tree, tmp_path, monkeypatch):
     """Two decoders that wait for each other finish only if they run at the same time."""
     barrier = threading.Barrier(2, timeout=20)
-    decode = image_trees.decode_drawing
+    decode = class_images.decode_drawing
 
     def meet(*arguments):
         barrier.wait()
         return decode(*arguments)
 
-    monkeypatch.setattr(image_trees, "decode_drawing", meet)
+    monkeypatch.setattr(class_images, "decode_drawing", meet)
     assert sum(_load(lambda: files_in_folder(tree), tmp_path).counts.values()) == 6
 
 

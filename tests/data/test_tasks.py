@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.data.image_trees import ClassImages
+from figr_tf.data.class_images import ClassImages
 from figr_tf.data.tasks import TaskSampler
 
 COUNTS = {"a": 3, "b": 6, "c": 4}

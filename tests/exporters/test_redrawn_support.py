@@ -9,7 +9,7 @@ import figr_tf
 from exporters import saved_model
 from figr_tf import models
 from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.image_trees import ClassImages
+from figr_tf.data.class_images import ClassImages
 from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
 from tests.conftest import TINY, untrained_run

@@ -100,7 +100,7 @@ def _our_loss(w, real, generated, interpolates):
     return ours + 20 * losses.gradient_penalty(score, interpolates)
 
 
-def test_update_equals_that_of_the_2018_code_up_to_sign_with_twice_the_penalty_weight_and_half_the_rate():
+def test_the_update_is_that_of_the_2018_code_with_twice_the_penalty_and_half_the_rate():
     real, generated, interpolates = (
         tf.random.stateless_normal([2, 2, 2, 1], [seed, 0]) for seed in range(3)
     )
