@@ -131,8 +131,8 @@ def _work() -> None:
             seconds = _time_all_reduce(replicas, message)
             size = sum(value.dtype.size * value.shape.num_elements() for value in message)
             if replicas.is_chief:
-                line = f"| {name} | {size:,} | {1e3 * statistics.median(seconds):.3g} ({1e3 * min(seconds):.3g}) |"
-                print(line, flush=True)
+                median, least = (1e3 * f(seconds) for f in (statistics.median, min))
+                print(f"| {name} | {size:,} | {median:.3g} ({least:.3g}) |", flush=True)
 
 
 def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:

@@ -107,8 +107,8 @@ def _line(row: dict[str, Any]) -> str:
     least = f"{row['median_s'] / row['floor_s']:.1f}" if "floor_s" in row else "–"
     peak = f"{row['peak_mib']:.0f}" if row["peak_mib"] else "–"
     return (
-        f"| {row['name']} | {row['median_s']:.4f} | {peer} | {ratio} | {least} | {row['first_call_s']:.1f} |"
-        f" {row['import_s']:.1f} | {peak} |"
+        f"| {row['name']} | {row['median_s']:.4f} | {peer} | {ratio} | {least} |"
+        f" {row['first_call_s']:.1f} | {row['import_s']:.1f} | {peak} |"
     )
 
 
@@ -117,12 +117,14 @@ def main() -> None:
     device = console.start_tensorflow()
     rates = floor.measure_rates()
     print(
-        f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products, {rates.bytes / 1e9:.1f} GB/s copied"
+        f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products,"
+        f" {rates.bytes / 1e9:.1f} GB/s copied"
     )
     if not (_PEER.value and _PEER_PYTHON.value):
         print("no peer: give --peer and --peer_python to compare with PyTorch")
     print(
-        "| | ours, s | peer, s | peer / ours | ours / floor | first call, s | import, s | peak MiB |"
+        "| | ours, s | peer, s | peer / ours | ours / floor"
+        " | first call, s | import, s | peak MiB |"
     )
     print("|---|---|---|---|---|---|---|---|", flush=True)
     results = []

@@ -65,7 +65,7 @@ def _dataset(work: Work):
     """Noise, in as many classes as Omniglot's background set has, and one that is held out."""
     import numpy as np
 
-    from figr_tf.data import datasets, class_images, splits
+    from figr_tf.data import class_images, datasets, splits
 
     names = [f"class{i:03}" for i in range(965)]
     shape = [20 * len(names), work.image_size, work.image_size, 1]

@@ -1,1 +1,1 @@
-"""What clients and models share and what needs no TensorFlow: images, addresses, standard streams."""
+"""What clients and models share without TensorFlow: images, addresses, streams."""

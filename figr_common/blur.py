@@ -8,8 +8,9 @@ _SIGMA = 1.5  # Pixels.
 
 
 def blur_features(images: np.ndarray) -> np.ndarray:
-    """uint8 [B, S, S, 1] → float32 [B, (S/2)²]: a Gaussian of σ = 1.5 pixels, then 2×2 means, in
-    [0, 1].
+    """The blur space: uint8 [B, S, S, 1] → float32 [B, (S/2)²] in [0, 1].
+
+    That is a Gaussian of σ = 1.5 pixels, then means of 2×2 pixels.
     """
     offsets = np.arange(-5, 6)
     kernel = np.exp(-0.5 * (offsets / _SIGMA) ** 2)

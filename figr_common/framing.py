@@ -1,5 +1,7 @@
-"""Files that people drop on the page as drawings like those that a model was trained on: in any
-ink, of any size and place on their paper."""
+"""Dropped files → drawings like those that a model was trained on.
+
+They come in any ink, of any size and place on their paper.
+"""
 
 from typing import NamedTuple
 

@@ -35,8 +35,10 @@ class ImageError(ValueError):
 
 
 def decode_drawing(data: bytes, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
-    """`decode_image` with the paper of a grey drawing made white, see `paper.whitened`: the one way
-    in for what models are trained on and adapt to."""
+    """`decode_image` with the paper of a grey drawing made white, see `paper.whitened`.
+
+    It is the one way in for what models are trained on and adapt to.
+    """
     return _decoded(data, image_size, channels, ink, white_paper=True)
 
 
@@ -68,8 +70,11 @@ def _decoded(
 
 @contextlib.contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """The image of a file's bytes, upright. What goes wrong in the block is an ImageError too,
-    since Pillow decodes when pixels are asked for."""
+    """The image of a file's bytes, upright.
+
+    What goes wrong in the block is an ImageError too, since Pillow decodes when pixels are asked
+    for.
+    """
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}")
     try:
@@ -148,12 +153,14 @@ def read_images(
     ink: str = "dark",
     warn: Callable[[str], None] = _warn,
 ) -> np.ndarray:
-    """Reads a folder of images (or one image) as a support set: uint8 [n, image_size, image_size,
-    channels].
+    """Reads a folder of images (or one image) as a support set.
 
     Args:
         warn: gets a sentence on files that are left out, since they cannot be read or show no ink,
             and one if the ink seems to be light where it should be dark.
+
+    Returns:
+        uint8 [n, image_size, image_size, channels], dark ink on light paper.
 
     Raises:
         ImageError: no image there that can be used; the text says why and what to do.

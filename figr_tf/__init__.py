@@ -1,5 +1,4 @@
-"""Few-shot image generation with Reptile in TensorFlow (FIGR: Clouâtre & Demers 2019,
-arXiv:1901.02199).
+"""Few-shot image generation in TensorFlow (FIGR: Clouâtre & Demers 2019, arXiv:1901.02199).
 
 import figr_tf
 model = figr_tf.load("omniglot-32")  # or a run folder, "runs/00001-omniglot-resnet-h64"

@@ -61,6 +61,7 @@ def _support(model: "ClassifierModel") -> np.ndarray:
 
 
 def main() -> None:
+    """Adapts to the classes and names the queries."""
     # See figr_tf.train_classifier.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     console.start_tensorflow()

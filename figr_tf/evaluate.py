@@ -111,16 +111,11 @@ def _check_flags() -> None:
         )
     if _NUM_SAMPLES.value < 16 * _NUM_SHOTS.value:
         raise UserError(
-            f"--num_samples={_NUM_SAMPLES.value} is less than 16·n = {16 * _NUM_SHOTS.value}: with so few, copies of"
-            " the support look like real drawings."
+            f"--num_samples={_NUM_SAMPLES.value} is less than 16·n = {16 * _NUM_SHOTS.value}: with"
+            " so few, copies of the support look like real drawings."
         )
-    for path in (
-        _JSON.value,
-        _MARKDOWN.value,
-        _PICTURE.value,
-        _WRITE_EPISODES.value,
-        _WRITE_DECK.value,
-    ):
+    outputs = (_JSON, _MARKDOWN, _PICTURE, _WRITE_EPISODES, _WRITE_DECK)
+    for path in (flag.value for flag in outputs):
         if path and not pathlib.Path(path).resolve().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist. Make it first.")
 
@@ -131,8 +126,8 @@ def _plan(data_settings: datasets.DataSettings):
 
     if (data_settings.image_size, data_settings.channels) != (features.IMAGE_SIZE, 1):
         raise UserError(
-            f"the feature network sees {features.IMAGE_SIZE}×{features.IMAGE_SIZE} grey images; this run has"
-            f" image_size={data_settings.image_size}, channels={data_settings.channels}."
+            f"the embedding sees {features.IMAGE_SIZE}×{features.IMAGE_SIZE} grey images; this run"
+            f" has image_size={data_settings.image_size}, channels={data_settings.channels}."
         )
     dataset = datasets.load_dataset(data_settings, num_shots=_NUM_SHOTS.value)
     names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
@@ -150,8 +145,8 @@ def _deck_data() -> tuple[datasets.DataSettings, dict]:
         }
     settings = datasets.DataSettings("omniglot", _DATA_DIR.value, cache_dir=_CACHE_DIR.value)
     return settings, {
-        "data": "Drawings: Omniglot (Lake, Salakhutdinov, Tenenbaum 2015), characters of its evaluation"
-        " set, which no model here has seen.",
+        "data": "Drawings: Omniglot (Lake, Salakhutdinov, Tenenbaum 2015), characters of its"
+        " evaluation set, which no model here has seen.",
         "demonstration": False,
     }
 
@@ -170,6 +165,7 @@ def _make_deck(path: pathlib.Path) -> None:
 
 
 def main() -> None:
+    """Judges, or writes what others are to judge by."""
     _check_flags()
     steps = _steps()
     console.start_tensorflow()

@@ -87,6 +87,7 @@ def _request() -> "Request":
 
 
 def main() -> None:
+    """Prints the table, and writes it where it is asked to."""
     # See figr_tf.train_classifier.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     console.start_tensorflow()

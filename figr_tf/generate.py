@@ -75,6 +75,7 @@ def _save_animation(path: str, model, support: np.ndarray, num_inner_steps: int)
 
 
 def main() -> None:
+    """Adapts to the images and writes the samples."""
     _check_outputs()
     console.start_tensorflow()
     from figr_tf import models

@@ -61,6 +61,7 @@ def _base():
 
 
 def main() -> None:
+    """Trains what is missing of the ten runs, then draws."""
     console.check_output(_OUT.value)
     # See figr_tf.train_classifier.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")

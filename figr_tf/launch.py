@@ -1,5 +1,4 @@
-"""Starts all workers of a training on this host: for tests, for CPUs, and for GPUs that TF_CONFIG
-should tell apart.
+"""Starts all workers of a training on this host: for tests, for CPUs, for GPUs kept apart.
 
   python -m figr_tf.launch --workers 2 -- --flagfile omniglot.flags --meta_batch_size=2
 
@@ -33,14 +32,16 @@ from figr_tf.core import interruption
 from figr_tf.core.distributed.cluster import LOST
 
 _GPU = re.compile(r"\d+$|GPU-|MIG-")
-_GRACE = 60.0  # seconds that workers get to notice for themselves that another one has failed
-_LAST_GRACE = 30.0  # and then to save after SIGTERM
-_POLL = 0.1
+_GRACE = 60.0  # Seconds for workers to notice by themselves that another one has failed,
+_LAST_GRACE = 30.0  # and then to save after SIGTERM.
+_POLL = 0.1  # Seconds.
 
 
 def free_ports(count: int) -> list[int]:
-    """Below those that the system gives to outgoing connections, any of which could take one before
-    its worker does.
+    """Ports that are free now.
+
+    They lie below those that the system gives to outgoing connections, any of which could take one
+    before its worker does.
     """
     ports: list[int] = []
     for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
@@ -61,7 +62,8 @@ def environments(
     gpus = list(itertools.takewhile(_GPU.match, named))
     if len(gpus) % num_workers:
         sys.exit(
-            f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among {num_workers} workers"
+            f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among"
+            f" {num_workers} workers"
         )
     threads = max(1, (os.cpu_count() or 1) // num_workers)
     addresses = [f"127.0.0.1:{port}" for port in ports]
@@ -69,6 +71,7 @@ def environments(
     for index in range(num_workers):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = (
+            # Its share of the cores, unless the environment says otherwise.
             {"TF_NUM_INTEROP_THREADS": str(threads)}
             | dict(base)
             | {"TF_CONFIG": json.dumps(config)}
@@ -96,7 +99,8 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a terminal's Ctrl-C would reach them twice, and a second one means: do not save
+        # A terminal's Ctrl-C would reach them twice, and a second one means: do not save.
+        start_new_session=True,
     )
     copies = [
         threading.Thread(target=_copy_lines, args=(index, *streams), daemon=True)
@@ -114,8 +118,9 @@ def _signal_all(workers: list[subprocess.Popen], number: int) -> None:
 
 
 def _wait(workers: list[subprocess.Popen]) -> int:
-    """Until all have ended, which those that do not do by themselves are made to; the launcher's
-    own exit status.
+    """Waits until all workers have ended, and makes those end that do not by themselves.
+
+    Returns the launcher's own exit status.
     """
     first_failure, deadlines = 0, [(_GRACE, signal.SIGTERM), (_GRACE + _LAST_GRACE, signal.SIGKILL)]
     failed_at = 0.0
@@ -124,11 +129,10 @@ def _wait(workers: list[subprocess.Popen]) -> int:
         failures = [status for status in statuses if status]
         if failures and not first_failure:
             # Of two in one poll the loss of a worker is the consequence, the other the cause.
-            first_failure, failed_at = (
-                min(failures, key=lambda status: status == LOST),
-                time.monotonic(),
-            )
+            first_failure = min(failures, key=lambda status: status == LOST)
+            failed_at = time.monotonic()
         if None not in statuses:
+            # Python's −n for a worker that signal n killed becomes the shells' 128 + n.
             return first_failure if first_failure >= 0 else 128 - first_failure
         if first_failure and deadlines and time.monotonic() - failed_at > deadlines[0][0]:
             _signal_all(workers, deadlines.pop(0)[1])
@@ -136,6 +140,7 @@ def _wait(workers: list[subprocess.Popen]) -> int:
 
 
 def main() -> None:
+    """Parses the command line and starts the workers."""
     with streams.tolerated():
         _launch()
 

@@ -25,17 +25,17 @@ class FewShotGenerator(Protocol):
 
     Attributes:
         meta_step: how long it was trained.
-        num_inner_steps: K where none is given; None if it has no inner loop.
-        age: how long it was trained, for people.
     """
 
     meta_step: int
 
     @property
-    def num_inner_steps(self) -> int | None: ...
+    def num_inner_steps(self) -> int | None:
+        """K where none is given; None if it has no inner loop."""
 
     @property
-    def age(self) -> str: ...
+    def age(self) -> str:
+        """How long it was trained, for people."""
 
     def meta_weights(self) -> dict[str, list[tf.Variable]]:
         """Its variables, by group."""
@@ -50,7 +50,7 @@ class FewShotGenerator(Protocol):
         seed: int = 0,
         num_inner_steps: int | None = None,
     ) -> np.ndarray:
-        """uint8 [n, S, S, C] → uint8 [num_samples, S, S, C]; the same arguments, the same samples."""
+        """uint8 [n, S, S, C] → uint8 [num_samples, S, S, C]; the same for the same arguments."""
 
 
 def redraw_sha256() -> str:
@@ -71,8 +71,9 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
     model = WarpModel(_SHIPPED / REDRAWING)
     if settings.redraw_sha256 not in (None, model.weights_sha256):
         raise RunError(
-            f"this run redraws its support with a network of sha256 {settings.redraw_sha256}; the one"
-            f" that ships has {model.weights_sha256}. Install the version that the run was trained with."
+            f"this run redraws its support with a network of sha256 {settings.redraw_sha256}; the"
+            f" one that ships has {model.weights_sha256}. Install the version that the run was"
+            " trained with."
         )
 
     def redraw(support_images, seed):

@@ -17,6 +17,7 @@ _FLOAT16 = flags.DEFINE_bool("float16", False, "Half the size, three digits a we
 
 
 def main() -> None:
+    """Writes the packaged model."""
     console.start_tensorflow()
     from figr_tf import models
     from figr_tf.core import runs, trained

@@ -27,9 +27,12 @@ _DATA_DIR = flags.DEFINE_path(
     "Folder with the data set's files. Default: what tensorflow-datasets downloads.",
 )
 _SPLIT = flags.DEFINE_enum(
-    "split", None, datasets.SPLITS, "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist,"
-    " figr8), random tenth (folder, glyphs)."
-)  # fmt: skip
+    "split",
+    None,
+    datasets.SPLITS,
+    "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist, figr8), random"
+    " tenth (folder, glyphs).",
+)
 _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
 _HELD_OUT = flags.DEFINE_list(
     "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
@@ -148,9 +151,11 @@ _KEEP_CHECKPOINTS = flags.DEFINE_integer(
     "keep_checkpoints", 3, "Newest checkpoints that stay; a learning curve needs many.", 1
 )
 _META_STEPS_PER_CALL = flags.DEFINE_integer(
-    "meta_steps_per_call", 1, "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for"
-    " Python. Progress and Ctrl-C wait for them; what comes out is the same."
-)  # fmt: skip
+    "meta_steps_per_call",
+    1,
+    "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for Python."
+    " Progress and Ctrl-C wait for them; what comes out is the same.",
+)
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "auto",
@@ -158,9 +163,12 @@ _JIT_COMPILE = flags.DEFINE_enum(
     "XLA for the meta-step; auto: on a GPU (on CPUs it is slower).",
 )
 _DISTRIBUTE = flags.DEFINE_enum(
-    "distribute", "none", ["none", "mirrored", "multi_worker"], "Share each meta-batch among the GPUs of this host, or"
-    " among the workers that TF_CONFIG names. Worker 0 writes the run folder."
-)  # fmt: skip
+    "distribute",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "Share each meta-batch among the GPUs of this host, or among the workers that TF_CONFIG names."
+    " Worker 0 writes the run folder.",
+)
 _START_TIMEOUT = flags.DEFINE_float(
     "start_timeout",
     300.0,
@@ -184,6 +192,7 @@ def _settings() -> "Settings":
     from figr_tf.gan import adaptation, networks
     from figr_tf.gan.settings import Settings
 
+    # λ belongs to the Wasserstein loss; the paper's ablation with cross-entropy has none.
     penalty_weight = _PENALTY_WEIGHT.value
     if penalty_weight is None:
         penalty_weight = 10.0 if _LOSS.value == "wasserstein" else 0.0
@@ -256,11 +265,13 @@ def _plan(settings: "Settings", dataset: datasets.Dataset) -> str:
 
 
 def main() -> None:
+    """Loads the data, trains, or prints the plan alone."""
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
         try:
             settings = _settings()
         except ValueError as error:
             raise UserError(str(error)) from error
+        # Before minutes of reading data: it refuses a meta-batch that cannot be shared.
         devices.replicas.share(settings.meta_batch_size)
         dataset = datasets.load_dataset(
             settings.data, max(settings.num_shots, settings.task_pool or 0)

@@ -173,6 +173,7 @@ def _settings() -> "ClassifierSettings":
 
 
 def main() -> None:
+    """Loads the data, trains, or prints the plan alone."""
     # An inner step is a chain of operations; a second thread between them makes it slower.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:

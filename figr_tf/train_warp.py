@@ -43,6 +43,7 @@ _SEED = flags.DEFINE_integer(
 
 
 def main() -> None:
+    """Loads the data and trains."""
     with command.devices() as devices:
         from figr_tf.warp.settings import WarpSettings
         from figr_tf.warp.system import WarpSystem

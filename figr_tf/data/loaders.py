@@ -88,7 +88,8 @@ def figr8(settings: DataSettings) -> tuple[set[str], ClassImages]:
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder. Unpack FIGR-8 (github.com/marcdemers/FIGR-8) so that its"
-            f" images are {root}/<class>/<id>-200.png, and give the folder above Data as --data_dir."
+            f" images are {root}/<class>/<id>-200.png, and give the folder above Data as"
+            " --data_dir."
         )
     return folder(dataclasses.replace(settings, data_dir=str(root)))
 

@@ -28,6 +28,8 @@ def make(
         classes: name → all of its drawings, uint8 [count ≥ 20, S, S, 1].
         num_trials: a multiple of `ROUND`; each takes a class of its own, so that nobody learns the
             real drawings of one trial by heart and finds them in another.
+        sources: name → what real drawings are to be told from.
+        seed: of classes, drawings and order.
         facts: data and demonstration, see `Deck`.
 
     Raises:
@@ -46,12 +48,11 @@ def make(
     names = choose_classes(classes, num_trials)
     rng = np.random.default_rng([seed, 17])
     rng.shuffle(names)
-    plan = [_round(list(sources), rng) for _ in range(num_trials // ROUND)]
-    trials = [trial for one in plan for trial in one]
+    rounds = [_round(list(sources), rng) for _ in range(num_trials // ROUND)]
+    trials = [trial for one in rounds for trial in one]
     parts = []
-    for name, (source, side) in console.track(
-        list(zip(names, trials, strict=True)), "drawing", "trials"
-    ):
+    named = list(zip(names, trials, strict=True))
+    for name, (source, side) in console.track(named, "drawing", "trials"):
         parts.append(_trial(name, classes[name], source, sources[source], side, seed))
     support, groups = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     told = {"sources": {name: source.about for name, source in sources.items()}, "seed": seed}
@@ -89,4 +90,6 @@ def _trial(
     # The real group of a trial of real against real is R; elsewhere it is H, as in the protocol.
     real = drawings[(episode.reference if label == REAL else episode.held_out)[:GROUP]]
     groups = [rng.permutation(group) for group in (real, generated)]
-    return drawings[episode.support][..., 0], np.stack(groups[:: -1 if side == 0 else 1])[..., 0]
+    # The real group comes first, so that the generated one is on side 1; on side 0 it is turned.
+    groups = groups if side else groups[::-1]
+    return drawings[episode.support][..., 0], np.stack(groups)[..., 0]

@@ -25,9 +25,7 @@ class Episode(NamedTuple):
 
 
 def choose_classes(class_names, num_classes: int) -> list[str]:
-    """The same `num_classes` of the sorted names whenever it is asked; all, if there are not as
-    many.
-    """
+    """The same `num_classes` of the names whenever it is asked; all, if they are fewer."""
     names = sorted(class_names)
     if num_classes >= len(names):
         return names
@@ -35,15 +33,17 @@ def choose_classes(class_names, num_classes: int) -> list[str]:
 
 
 def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Episode:
-    """A permutation that depends on name and seed alone gives n support drawings; the rest is
-    halved into R and H.
+    """Draws n support drawings and halves the rest into R and H.
+
+    The order depends on class name and seed alone.
 
     Raises:
         DataError: fewer than n + 4 drawings: R and H need two each.
     """
     if count < num_shots + 4:
         raise DataError(
-            f"class {class_name}: {count} drawings are too few for {num_shots} + 2 + 2. Leave the class out."
+            f"class {class_name}: {count} drawings are too few for {num_shots} + 2 + 2. Leave the"
+            " class out."
         )
     order = np.random.default_rng([seed, zlib.crc32(class_name.encode())]).permutation(count)
     middle = num_shots + (count - num_shots) // 2
@@ -51,8 +51,9 @@ def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Epis
 
 
 def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
-    """The file that tells another generator what to adapt to; drawings are numbered in order of
-    their file names.
+    """The file that tells another generator what to adapt to.
+
+    Drawings are numbered in the order of their file names.
     """
     rows = [
         {k: v if isinstance(v, str) else v.tolist() for k, v in e._asdict().items()}
@@ -62,15 +63,16 @@ def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
 
 
 def from_json(path: pathlib.Path) -> tuple[list[Episode], dict[str, Any]]:
-    """Raises DataError if the file is not one that `to_json` wrote."""
+    """Episodes and facts of a file. Raises DataError if it is not one that `to_json` wrote."""
     try:
         facts = json.loads(path.read_text())
         rows = facts.pop("episodes")
         parts = ("support", "reference", "held_out")
-        return [
+        episodes = [
             Episode(row["class_name"], *(np.array(row[part], int) for part in parts))
             for row in rows
-        ], facts
+        ]
+        return episodes, facts
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not an episode file ({error}). Write one with --write_episodes."

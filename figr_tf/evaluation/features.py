@@ -1,8 +1,8 @@
-"""The two feature spaces of the protocol, the same preparation for real and generated images.
+"""The two feature spaces of the protocol, for real and generated images alike.
 
-"embedding": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask. It knows characters
-and no grey levels. "blur": the grey image, blurred and halved; nothing learned, half blind to
-class, honest about grey levels.
+"embedding": a Conv4-64 prototypical network (Snell et al. 2017) on the ink mask. It knows
+characters and no grey levels. "blur": the grey image, blurred and halved. Nothing in it is learned;
+it is half blind to class and honest about grey levels.
 """
 
 import hashlib
@@ -22,8 +22,9 @@ _BATCH = 1024
 
 
 def ink_mask(images: np.ndarray) -> np.ndarray:
-    """uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1: per-image min-max, then a threshold at
-    one half.
+    """Where there is ink: uint8 [B, S, S, 1], dark ink → float32 0 or 1, ink 1.
+
+    That is per-image min-max, then a threshold at one half.
 
     Fed raw grey, a learned network tells images by the blur of their interpolation before it sees
     the character. An image of one grey has no ink.
@@ -34,12 +35,14 @@ def ink_mask(images: np.ndarray) -> np.ndarray:
 
 
 def file_sha256(path: pathlib.Path) -> str:
+    """Hexadecimal, of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Embedding:
-    """The trained network: images → features. Its weights are the four convolutions with batch norm
-    folded in.
+    """The trained network: images → features.
+
+    Its weights are the four convolutions with batch norm folded in.
 
     Attributes:
         sha256: of the file the weights came from; stored with every result.

@@ -1,6 +1,4 @@
-"""The whole protocol: episodes, samples from whatever is to be judged, reference rows, table,
-pictures.
-"""
+"""The whole protocol: episodes, samples, reference rows, table, pictures."""
 
 import hashlib
 import json
@@ -51,6 +49,7 @@ class Plan(NamedTuple):
     seeds: tuple[int, ...]
 
     def episodes(self, seed: int) -> list[Episode]:
+        """One for each class, under one seed."""
         return [
             draw_episode(name, len(images), self.num_shots, seed)
             for name, images in self.classes.items()
@@ -58,6 +57,8 @@ class Plan(NamedTuple):
 
 
 class Result(NamedTuple):
+    """What came out: the table's rows by name, and seconds by what they were spent on."""
+
     rows: dict[str, table.Row]
     seconds: dict[str, float]
 
@@ -75,8 +76,7 @@ def _reference_samples(
 
 
 def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
-    """The sampler with its results kept on disk, so that an interrupted evaluation goes on where it
-    was.
+    """The sampler with its results kept on disk: an interrupted evaluation goes on where it was.
 
     Args:
         facts: whatever the samples depend on besides support and episode; other facts have files of
@@ -95,7 +95,8 @@ def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
         with scratch.open("wb") as file:
             np.savez_compressed(file, **samples)  # type: ignore[arg-type]
-        scratch.replace(path)  # renamed last: a kill leaves no half file under the final name
+        # Renamed last: a kill leaves no half file under the final name.
+        scratch.replace(path)
         return samples
 
     return sample
@@ -106,9 +107,8 @@ def _model_samples(
 ) -> dict[str, list[np.ndarray]]:
     rows: dict[str, list[np.ndarray]] = {}
     for episode in console.track(episodes, f"adapting, seed {seed}", "classes"):
-        for name, samples in sampler(
-            plan.classes[episode.class_name][episode.support], episode, seed
-        ).items():
+        support = plan.classes[episode.class_name][episode.support]
+        for name, samples in sampler(support, episode, seed).items():
             if len(samples) < 2:
                 raise DataError(
                     f"class {episode.class_name}: {len(samples)} samples; at least 2 are needed."
@@ -152,9 +152,7 @@ def class_order(result: Result, row: str) -> np.ndarray:
 
 
 def picture(plan: Plan, sampler: Sampler, result: Result, row: str) -> Image.Image:
-    """Best, median and worst classes of one row under the first seed: support framed, samples
-    below.
-    """
+    """Best, median and worst classes of one row, first seed: support framed, samples below."""
     order, episodes = class_order(result, row), plan.episodes(plan.seeds[0])
     shown = min(_SHOWN_CLASSES, len(order))
     middle = (len(order) - shown) // 2
@@ -163,8 +161,10 @@ def picture(plan: Plan, sampler: Sampler, result: Result, row: str) -> Image.Ima
         "median": order[middle : middle + shown],
         "worst": order[len(order) - shown :],
     }
-    images = [_strip(label, list(_task_pictures(plan, sampler, row, [episodes[i] for i in chosen])))
-              for label, chosen in strips.items()]  # fmt: skip
+    images = []
+    for label, chosen in strips.items():
+        shown_episodes = [episodes[i] for i in chosen]
+        images.append(_strip(label, list(_task_pictures(plan, sampler, row, shown_episodes))))
     gap = np.full((8, images[0].width, 3), 255, np.uint8)
     stacked = [part for image in images for part in (gap, np.asarray(image))]
     return Image.fromarray(np.concatenate(stacked[1:]))

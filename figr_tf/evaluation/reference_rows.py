@@ -1,4 +1,4 @@
-"""What a model must be compared with: samples made from the support alone, without any learning.
+"""What a model must be compared with: samples made from the support without learning.
 
 All functions take support images, uint8 [n, S, S, C] with light paper, and return uint8 [m, S, S,
 C].
@@ -29,12 +29,12 @@ def blended(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray
 
 
 def small_affine(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """Copies rotated by up to ±10°, scaled and sheared by up to ±10 %, shifted by up to ±1 pixel."""
+    """Copies rotated by up to 10°, scaled and sheared by up to 10 %, shifted by up to a pixel."""
     return _affine(copies(support, m, rng), 10, 0.1, 1, rng)
 
 
 def large_affine(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """±20°, ±20 %, ±3 pixels."""
+    """As `small_affine`, by up to 20°, 20 % and 3 pixels."""
     return _affine(copies(support, m, rng), 20, 0.2, 3, rng)
 
 
@@ -52,10 +52,9 @@ def _affine(
     inverse = np.linalg.inv(rotation @ shape)
     shift = rng.uniform(-pixels, pixels, (count, 2))
     centre = (size - 1) / 2
-    grid = (
-        np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="xy"), -1).reshape(-1, 2)
-        - centre
-    )
+    columns, rows = np.meshgrid(np.arange(size), np.arange(size), indexing="xy")
+    grid = np.stack([columns, rows], -1).reshape(-1, 2) - centre
+    # Backwards: for every pixel of the result, where in the drawing it comes from.
     source = np.einsum("bij,bpj->bpi", inverse, grid[None] - shift[:, None]) + centre
     return _bilinear(images, source).reshape(images.shape)
 
@@ -63,10 +62,10 @@ def _affine(
 def _bilinear(images: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values at points [B, P, 2] (x, y); 255 outside."""
     count, size, _, channels = images.shape
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255).astype(
-        np.float32
-    )
-    points = np.clip(points + 1, 0, size + 1 - 1e-4)  # anything farther out is paper all the same
+    # A rim of paper, on which all points outside are put.
+    rim = ((0, 0), (1, 1), (1, 1), (0, 0))
+    padded = np.pad(images, rim, constant_values=255).astype(np.float32)
+    points = np.clip(points + 1, 0, size + 1 - 1e-4)
     low = points.astype(int)
     fraction = (points - low).astype(np.float32)
     rows = np.arange(count)[:, None]

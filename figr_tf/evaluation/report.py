@@ -12,6 +12,7 @@ from figr_tf.evaluation.samplers import Judged
 
 
 def episode_file(dataset: datasets.Dataset, plan: protocol.Plan) -> str:
+    """The text of --write_episodes: the episodes of the first seed."""
     facts = {
         "split": dataset.split.name,
         "split_sha256": dataset.split.digest(),

@@ -1,6 +1,4 @@
-"""What can be judged: a run of ours, an exported SavedModel, a folder of anyone's images, or the
-references alone.
-"""
+"""What can be judged: a run, an exported SavedModel, anyone's images, or the references alone."""
 
 import dataclasses
 import pathlib
@@ -23,7 +21,7 @@ from figr_tf.gan.networks import build_networks
 from figr_tf.warp.model import WarpModel
 
 _LEAST_CONTROL = 50  # Inner steps: below them an untrained pair has drawn nothing yet.
-_ONLY_ROW = "model"  # of one that has no inner steps to choose
+_ONLY_ROW = "model"  # Of one that has no inner steps to choose.
 _OMNIGLOT = datasets.DataSettings(dataset="omniglot", split="unseen-alphabets")
 
 
@@ -31,8 +29,11 @@ class Judged(NamedTuple):
     """Something to judge.
 
     Attributes:
-        name: for the report. facts: what is worth recording about it.
-        sampler: None for the reference rows alone. row: the one that pictures show.
+        name: for the report.
+        facts: what is worth recording about it.
+        data_settings: what it is judged on, where nobody says.
+        sampler: None for the reference rows alone.
+        row: the one that pictures show.
         check: raises UserError if it does not fit the data or the plan.
         all_seeds: whether it can be sampled for other episodes than those of the first seed.
     """
@@ -84,6 +85,7 @@ def _row(k: int) -> str:
 def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str | None) -> Judged:
     model = models.load_figr(path)
     settings = model.settings
+    # The control: the same pair at its initial weights tells what meta-training brings.
     untrained = FewShotModel(
         build_networks(settings.network, settings.seed), settings, 0, model.augmentation
     )
@@ -166,7 +168,8 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
         files = sorted(p for p in folder.glob("*") if images.is_image_name(p.name))
         if not files:
             raise DataError(
-                f"{folder}: no images of this class. Each class of {episode_file} needs a folder of them."
+                f"{folder}: no images of this class. Each class of {episode_file} needs a folder of"
+                " them."
             )
         try:
             decoded = []
@@ -186,11 +189,11 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
         }
         runs.refuse_difference(episode_file, facts | {"classes": len(recorded)}, now)
         for a, b in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
-            if a.class_name != b.class_name or any(
-                (x != y).any() for x, y in zip(a[1:], b[1:], strict=True)
-            ):
+            other_drawings = any((x != y).any() for x, y in zip(a[1:], b[1:], strict=True))
+            if a.class_name != b.class_name or other_drawings:
                 raise DataError(
-                    f"{episode_file}: its episode of {a.class_name} is not the one drawn now. Write it anew."
+                    f"{episode_file}: its episode of {a.class_name} is not the one drawn now. Write"
+                    " it anew."
                 )
 
     return Judged(

@@ -17,16 +17,18 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _mean_off_diagonal(square: np.ndarray) -> float:
-    """Mean over i ≠ j: the U-statistic, unbiased where the plain mean counts the zero distance of i
-    to itself.
+    """Mean over i ≠ j: the U-statistic.
+
+    A plain mean has a bias, since it counts the zero distance of each point to itself.
     """
     count = len(square)
     return float((square.sum() - np.trace(square)) / (count * (count - 1)))
 
 
 def energy_distance(samples: np.ndarray, reference: np.ndarray) -> float:
-    """2·E‖g − r‖ − E‖g − g′‖ − E‖r − r′‖ (Székely & Rizzo 2013) with U-statistics: 0 in the mean
-    for equal laws.
+    """2·E‖g − r‖ − E‖g − g′‖ − E‖r − r′‖ (Székely & Rizzo 2013), 0 in the mean for equal laws.
+
+    The means are U-statistics.
 
     Raises:
         ValueError: fewer than two points on a side; a U-statistic needs pairs.
@@ -40,8 +42,9 @@ def energy_distance(samples: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _self(points: np.ndarray) -> np.ndarray:
-    """Distances of points to each other; the diagonal and exact duplicates are 0 and not what
-    rounding leaves.
+    """Distances of points to each other.
+
+    The diagonal and exact duplicates are 0, and not what rounding leaves.
     """
     result = distances(points, points)
     result[result < 1e-4 * max(float(result.max()), 1e-12)] = 0.0
@@ -49,8 +52,9 @@ def _self(points: np.ndarray) -> np.ndarray:
 
 
 def skill(model: np.ndarray, copies: np.ndarray) -> float:
-    """1 − Σ ED(model, R) / Σ ED(copies, R) from energy distances per class: 1 for real images, 0
-    for copies.
+    """1 − Σ ED(model, R) / Σ ED(copies, R): 1 for real images, 0 for copies.
+
+    Arguments: energy distances per class, [classes] each.
     """
     return 1.0 - float(np.sum(model)) / float(np.sum(copies))
 
@@ -62,9 +66,7 @@ def bootstrap_interval(
     num_draws: int = 1000,
     coverage: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of `skill` over classes drawn with replacement, model and copies
-    together.
-    """
+    """Percentile interval of `skill` over classes drawn with replacement, both rows together."""
     chosen = np.random.default_rng(seed).integers(0, len(model), (num_draws, len(model)))
     skills = 1.0 - model[chosen].sum(1) / copies[chosen].sum(1)
     low, high = np.quantile(skills, [(1 - coverage) / 2, (1 + coverage) / 2])
@@ -97,8 +99,9 @@ def _ways(own: int, num_classes: int, ways: int, rng: np.random.Generator) -> np
 
 
 def _nearest_first(points: np.ndarray, centres: np.ndarray) -> float:
-    """Share of points nearest to the first centre; a tie of k counts 1/k, or a model that ignores
-    its support wins.
+    """Share of points that are nearest to the first centre.
+
+    A tie of k counts 1/k: else a model that ignores its support would win.
     """
     to_centres = distances(points, centres)
     nearest = to_centres <= to_centres.min(1, keepdims=True) * (1 + 1e-4)
@@ -108,18 +111,21 @@ def _nearest_first(points: np.ndarray, centres: np.ndarray) -> float:
 def classification_accuracy(
     samples: np.ndarray, held_out: np.ndarray, rng: np.random.Generator, ways: int = 100
 ) -> np.ndarray:
-    """CAS: share of H that lies nearest to the centroid of its own class' samples among `ways`, per
-    class.
+    """CAS per class: share of H nearest to the centroid of its own class' samples among `ways`.
 
-    After Ravuri & Vinyals 2019, with a nearest-centroid classifier. Args: [classes, m, d],
-    [classes, h, d].
+    After Ravuri & Vinyals 2019, with a nearest-centroid classifier.
+
+    Args:
+        samples: [classes, m, d].
+        held_out: [classes, h, d].
     """
     return recognised(held_out, samples.mean(1), rng, ways)
 
 
 def diversity_ratio(samples: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> float:
-    """Mean feature standard deviation of the samples over that of H, means over features and
-    classes; 1 is right.
+    """Spread of the samples over that of H; 1 is right.
+
+    Spread is the standard deviation of a feature, its mean over features and classes.
     """
     spread = [
         np.mean([points.std(0, ddof=1).mean() for points in group]) for group in (samples, held_out)
@@ -130,24 +136,22 @@ def diversity_ratio(samples: Sequence[np.ndarray], held_out: Sequence[np.ndarray
 def copy_auc(samples: np.ndarray, held_out: np.ndarray, support: np.ndarray) -> float:
     """P(d(g, S) < d(h, S)), ties half, where d is the distance to the nearest support image.
 
-    .5: samples keep the distance that real drawings keep; 1: all are closer to the support than any
-    real drawing.
+    0.5: samples keep the distance that real drawings keep. 1: all are closer to the support than
+    any real drawing.
     """
     to_samples = distances(samples, support).min(1)[:, None]
     to_held_out = distances(held_out, support).min(1)[None]
     close = 1e-4 * max(float(to_held_out.max()), 1e-12)
-    return float(
-        np.where(np.abs(to_samples - to_held_out) < close, 0.5, to_samples < to_held_out).mean()
-    )
+    is_closer = np.where(np.abs(to_samples - to_held_out) < close, 0.5, to_samples < to_held_out)
+    return float(is_closer.mean())
 
 
 def one_nearest_neighbour_accuracy(samples: np.ndarray, reference: np.ndarray) -> float:
-    """Leave-one-out accuracy of telling samples from R by the nearest other point; .5 is right
-    (Lopez-Paz 2017).
+    """Accuracy of telling samples from R by the nearest other point (Lopez-Paz 2017).
 
     As many samples as there are reference images, r, are used, the first ones: with unequal sides
-    chance is far from .5. With equal ones it is (r − 1) / (2r − 1), .47 for r = 8, since no point
-    is its own neighbour.
+    chance is far from one half. With equal ones it is (r − 1) / (2r − 1), 0.47 for r = 8, since no
+    point is its own neighbour. Chance is right.
     """
     count = min(len(samples), len(reference))
     points = np.concatenate([samples[:count], reference[:count]])

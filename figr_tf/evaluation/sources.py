@@ -22,7 +22,12 @@ Draw = Callable[[np.ndarray, Episode, int, int], np.ndarray]
 
 
 class Source(NamedTuple):
-    """draw: makes m drawings. about: what it is, for people, a phrase."""
+    """What real drawings are to be told from.
+
+    Attributes:
+        draw: makes m drawings.
+        about: what it is, for people: a phrase.
+    """
 
     draw: Draw
     about: str
@@ -48,6 +53,7 @@ def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
 
     about = _KINDS.get(kind, f"a model of the kind {kind}").format(k=model.num_inner_steps)
     try:
+        # A trial drawing now: a model of another image size would fail after minutes.
         _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0)
     except ValueError as error:
         raise UserError(f"{name}: cannot draw from these drawings: {error}.") from error

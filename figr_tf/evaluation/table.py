@@ -28,8 +28,12 @@ Spaces = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
 class Row(NamedTuple):
-    """One line: the value of each column, the intervals of the skills, and ED per class for each
-    space.
+    """One line of the table.
+
+    Attributes:
+        values: column → its value.
+        intervals: column → 95 % interval, of the skills.
+        energy_distances: feature space → [classes].
     """
 
     values: dict[str, float]
@@ -78,10 +82,9 @@ class RealImages:
 def score(
     samples: dict[str, list[np.ndarray]], real: RealImages, seed: int
 ) -> tuple[dict[str, float], dict]:
-    """Columns in the embedding's space, and energy distances per class in both, of samples under one
-    seed.
-    """
+    """Columns in the embedding's space, and energy distances per class in both; one seed."""
     embedded, parts = samples["embedding"], real.parts["embedding"]
+    # Classes may have different numbers of samples; arrays over all of them may not.
     count = min(map(len, embedded))
     generated = np.stack([s[:count] for s in embedded])
     prototypes = np.stack([r.mean(0) for r in parts["reference"]])
@@ -113,8 +116,9 @@ def score(
 
 
 def score_real(real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
-    """The row of real drawings: H in the place of samples; for CAS, R is, since H is what it is
-    tested on.
+    """The row of real drawings: H in the place of samples.
+
+    For CAS, R is: H is what CAS is tested on.
     """
     values, energy = score(
         {space: parts["held_out"] for space, parts in real.parts.items()}, real, seed
@@ -126,8 +130,9 @@ def score_real(real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
 
 
 def combine(per_seed: list[tuple[dict[str, float], dict]], copies: list[dict]) -> Row:
-    """Means over seeds; skills from the sums over classes and seeds, intervals by bootstrap over
-    classes.
+    """Means over seeds.
+
+    Skills come from sums over classes and seeds, their intervals by bootstrap over classes.
     """
     values = {key: float(np.mean([v[key] for v, _ in per_seed])) for key in per_seed[0][0]}
     intervals, energy = {}, {}

@@ -1,5 +1,4 @@
-"""Meta-trains a small network on sine waves with Reptile, in half a minute, and draws what it
-learned.
+"""Meta-trains a small network on sine waves in half a minute, and draws what it learned.
 
   python -m figr_tf.sine --out sine.png
 
@@ -19,6 +18,7 @@ _RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbere
 
 
 def main() -> None:
+    """Trains, and saves the plot."""
     console.check_output(_OUT.value)
     with command.devices() as devices:
         from figr_tf.sine.system import SineSettings, SineSystem

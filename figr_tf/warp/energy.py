@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from figr_common.blur import blur_features
 
-_TINY = 1e-6  # under the root of a distance, whose slope at 0 is infinite
+_TINY = 1e-6  # Under the root of a distance, whose slope at 0 is infinite.
 
 
 def distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -17,8 +17,8 @@ import tensorflow as tf
 from figr_tf.core import random
 from figr_tf.warp import geometry
 
-_MAP_LATENTS = (4, 4, 2)  # the last 32 latents, as a map
-_POSE_SCALE = (0.25, 0.25, 2.0, 2.0)  # brings differences of poses to about 1
+_MAP_LATENTS = (4, 4, 2)  # The last 32 latents, as a map.
+_POSE_SCALE = (0.25, 0.25, 2.0, 2.0)  # Brings differences of poses to about 1.
 _POSE_STEP = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 # Of pose and linear map, per unit of a latent. By eye: a start from which samples already vary.
 _LATENT_POSE_START = (0.6, 0.6, 0.08, 0.08, 0.05, 0.05, 0.05, 0.05)
@@ -87,17 +87,13 @@ class WarpGenerator(keras.Model):
         seeds = random.kernel_seeds(seed)
         self.image_size, self.latent_dim = image_size, latent_dim
         self.encoder = (_conv(seeds, 12), _conv(seeds, 24))
-        self.joint, self.joint_latents = (
-            _conv(seeds, 32),
-            _dense(seeds, 32, gain=0.25, use_bias=False),
-        )
+        self.joint = _conv(seeds, 32)
+        self.joint_latents = _dense(seeds, 32, gain=0.25, use_bias=False)
         self.coarse = tuple(_conv(seeds, width) for _ in range(3))
         self.coarse_latents = _dense(seeds, width, gain=0.5, use_bias=False)
         self.displacement = _conv(seeds, 2, gain=4e-4)
-        self.pose_hidden, self.pose_change = (
-            _dense(seeds, 48, gain=0.5),
-            _dense(seeds, 8, gain=2.5e-3),
-        )
+        self.pose_hidden = _dense(seeds, 48, gain=0.5)
+        self.pose_change = _dense(seeds, 8, gain=2.5e-3)
         start = np.zeros((latent_dim, 8), np.float32)
         np.fill_diagonal(start, np.array(_LATENT_POSE_START) / _FAST)
         self.latent_pose = self._weight("latent_pose", start)
@@ -107,6 +103,7 @@ class WarpGenerator(keras.Model):
             np.zeros((latent_dim, 1), np.float32),
         )
         self.threshold = self._weight("threshold", np.zeros(1, np.float32))
+        # Keras makes a layer's weights when it is called for the first time.
         blank = tf.zeros([1, 2, image_size, image_size])
         self((blank, random_draw([1, 1], latent_dim, 2, random.stateless_seed(0))))
 
@@ -153,6 +150,7 @@ class WarpGenerator(keras.Model):
             self.threshold + latents @ self.latent_threshold
         )
         ink = (ink - threshold[..., None]) * _CONTRAST + 0.5
+        # Back to size S by means of 2×2: the antialiasing.
         quarters = tf.nn.space_to_depth(tf.clip_by_value(ink, 0.0, 1.0)[..., None], 2)
         return tf.reshape(tf.reduce_mean(quarters, -1), [num_tasks, num_samples, size, size])
 

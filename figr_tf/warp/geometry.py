@@ -9,8 +9,8 @@ along either axis.
 import tensorflow as tf
 
 NUM_CONTROL_POINTS = 8
-FRAME_RADIUS = 2.7  # the common frame reaches from −2.7 to 2.7 widths; a uniform bar ends at √3
-_EVEN_PAPER = 1e-4  # of ink in every pixel, so that a blank image has a pose
+FRAME_RADIUS = 2.7  # The common frame reaches from −2.7 to 2.7 widths; a uniform bar ends at √3.
+_EVEN_PAPER = 1e-4  # Of ink in every pixel, so that a blank image has a pose.
 # What a width is at least: a share of the diagonal width, and half a pixel. A straight line has no
 # width across.
 _WIDTH_SHARE, _WIDTH_PIXELS = 0.1, 0.5

@@ -59,6 +59,7 @@ class WarpSystem:
     carried: tuple[tf.Variable, ...] = ()
 
     def __init__(self, settings: WarpSettings, dataset: Dataset):
+        """Turns and embeds all training drawings, which takes some seconds."""
         self._settings = settings
         self._space = energy.BlurSpace(settings.data.image_size)
         upright = _drawings(dataset, dataset.split.training)
@@ -66,6 +67,7 @@ class WarpSystem:
         turned = np.concatenate([np.rot90(upright, k, axes=(2, 3)) for k in range(4)])
         self.constants = Drawings(turned, self._embed(turned))
         self._held_out = _drawings(dataset, dataset.split.held_out)
+        # What copying costs on these classes is the unit of the loss.
         real = self.draw_task(self.constants, stateless_seed(settings.seed), _BASELINE_TASKS, 0)
         self._copying = energy.copying(real.others, settings.num_shots)
         self.generator = settings.build_generator()
@@ -144,7 +146,7 @@ class WarpSystem:
             seed = stateless_seed(settings.seed, EVALUATION, index)
             draw = random_draw([1, _SHOWN_SAMPLES], settings.latent_dim, settings.num_shots, seed)
             ink = self.generator((_ink(support)[tf.newaxis], draw))[0].numpy()
-            samples = np.rint(255.0 * (1.0 - ink)).astype(np.uint8)
+            samples = scaling.unit_to_uint8(1.0 - ink)
             yield image_grid.task_picture(support[..., None], samples[..., None])
 
     def report(self, constants: Any) -> dict[str, float]:
