@@ -1,3 +1,1 @@
-"""Packages a trained run as a SavedModel that adapts: meta-weights, inner loop, guards, contract,
-warm-up requests.
-"""
+"""Trained runs as SavedModels that adapt: weights, inner loop, guards, contract, warm-up."""

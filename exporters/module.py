@@ -1,5 +1,6 @@
-"""The adapting model as a `tf.Module`: what `tf.saved_model.load` gives back, without this
-project's code.
+"""The adapting model as a `tf.Module`: what `tf.saved_model.load` gives back.
+
+Whoever loads it needs nothing of this project.
 """
 
 import hashlib
@@ -18,8 +19,9 @@ _SEED = tf.TensorSpec([], tf.int64, "seed")
 
 
 class SharedFunctions:
-    """What all functions and signatures have in common: in the SavedModel it stands once. Nothing
-    here is checked.
+    """What all functions and signatures share; in the SavedModel it stands once.
+
+    Nothing here is checked. `guards` does that, before.
 
     Weights travel as one vector: a function of a SavedModel names each of its arguments several
     times over, and the two hundred weights of the paper's networks took more room that way than all
@@ -76,8 +78,9 @@ def _parted(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 class AdaptingModel(tf.Module):
-    """Meta-weights Φ, stored once, and functions that adapt copies of them; no call changes
-    anything.
+    """Meta-weights Φ, stored once, and functions that adapt copies of them.
+
+    No call changes anything.
 
     Attributes:
         adapt: (support_images float32 [n, H, W, C] in [0, 1], num_inner_steps int32 [] = K, seed
@@ -115,6 +118,7 @@ class AdaptingModel(tf.Module):
 def checked_steps_and_seed(
     num_inner_steps: tf.Tensor, seed: tf.Tensor, limits: Limits
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """K and the seed of a request; the graph ends it where one is out of its range."""
     return (
         guards.scalar(num_inner_steps, "num_inner_steps", 0, limits.max_num_inner_steps),
         guards.scalar(seed, "seed", 0, MAX_SEED),
@@ -122,7 +126,7 @@ def checked_steps_and_seed(
 
 
 def fingerprint(model: FewShotModel) -> int:
-    """53 bits of sha256 over network spec and meta-weights: two models that share it are the same."""
+    """53 bits of sha256 over network spec and meta-weights; models that share it are the same."""
     digest = hashlib.sha256(model.settings.network.to_json().encode())
     for weight in tf.nest.flatten(weights_of(model.networks)):
         digest.update(weight.numpy().tobytes())

@@ -1,6 +1,4 @@
-"""The export of a warp generator: `generate` and `generate_tensor` as of an adapting model, without
-inner steps.
-"""
+"""The export of a redrawing network: signatures as of an adapting model, without inner steps."""
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -50,8 +48,10 @@ class RedrawingModel(tf.Module):
 
 
 class Parts(NamedTuple):
-    """What signatures are made of; `make_parts` makes it. num_samples: where a request does not
-    say.
+    """What signatures are made of; `make_parts` makes it.
+
+    Attributes:
+        num_samples: where a request does not say.
     """
 
     model: warp_model.WarpModel
@@ -61,11 +61,13 @@ class Parts(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(S, S, 1)."""
         size = self.model.settings.data.image_size
         return size, size, 1
 
 
 def make_parts(model: warp_model.WarpModel, limits: Limits, num_samples: int) -> Parts:
+    """Puts the parts of a model together."""
     return Parts(model, RedrawingModel(model, limits, num_samples), limits, num_samples)
 
 
@@ -73,13 +75,9 @@ def _generate(parts: Parts) -> Callable:
     def generate(image_bytes, num_samples=tf.constant(parts.num_samples), seed=_SEED_0):
         size, _, channels = parts.image_shape
         pixels = png.decode_images(image_bytes, size, channels, parts.limits)
-        return {
-            "png_bytes": png.encode_images(
-                parts.module.generate(
-                    scaling.bytes_to_unit(tf.cast(pixels, tf.float32)), num_samples, seed
-                )
-            )
-        }
+        support = scaling.bytes_to_unit(tf.cast(pixels, tf.float32))
+        samples = parts.module.generate(support, num_samples, seed)
+        return {"png_bytes": png.encode_images(samples)}
 
     return tf.function(
         generate,
@@ -106,6 +104,7 @@ def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
 
 
 def facts(parts: Parts) -> contract.Facts:
+    """What the contract says of the model."""
     model = parts.model
     settings = model.settings
     return contract.Facts(
@@ -151,7 +150,7 @@ def warm_up(parts: Parts, signature_names: list[str]) -> Iterator[warmup.Request
 def largest_difference(
     saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
 ) -> float:
-    """Answers the warm-up requests with the reloaded export; see `verification.largest_difference`."""
+    """Of the reloaded export, in [0, 1]; see `verification.largest_difference`."""
     support = scaling.unit_to_uint8(_support_images(parts))
     right = scaling.uint8_to_unit(parts.model.generate(support, parts.num_samples))
     loaded = tf.saved_model.load(str(saved_model))

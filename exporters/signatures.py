@@ -1,4 +1,4 @@
-"""The signatures of the contract: guards around the shared inner loop.
+"""The signatures of an adapting model's contract: guards around `algorithm_2` or its halves.
 
 Optional inputs have eager tensors as Python defaults, which TensorFlow writes to
 `SignatureDef.defaults` and a server fills in.
@@ -36,6 +36,7 @@ class Parts(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(S, S, C)."""
         spec = self.model.settings.network
         return spec.image_size, spec.image_size, spec.channels
 
@@ -47,9 +48,8 @@ class Parts(NamedTuple):
         """
         size, _, channels = self.image_shape
         table = tf.constant(scaling.uint8_to_signed(np.arange(256, dtype=np.uint8)))
-        return tf.gather(
-            table, tf.cast(png.decode_images(image_bytes, size, channels, self.limits), tf.int32)
-        )
+        pixels = png.decode_images(image_bytes, size, channels, self.limits)
+        return tf.gather(table, tf.cast(pixels, tf.int32))
 
     def samples(
         self,
@@ -74,10 +74,15 @@ class Parts(NamedTuple):
         return guards.finite_result(self.shared.generate(weights, latents))
 
     def checked_num_samples(self, num_samples: tf.Tensor) -> tf.Tensor:
+        """m of a request; the graph ends it where that is out of its range."""
         return guards.scalar(num_samples, "num_samples", 1, self.limits.max_num_samples)
 
 
 def make_parts(model: FewShotModel, limits: Limits, defaults: Defaults) -> Parts:
+    """Puts the parts of a model together.
+
+    limits, defaults: of a request; both go into the contract.
+    """
     shared = SharedFunctions(model)
     module = AdaptingModel(shared, model, limits, defaults)
     return Parts(model, shared, module, limits, defaults, fingerprint(model))
@@ -128,10 +133,9 @@ def _adapt(parts: Parts) -> Callable:
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
+        delta = guards.finite_result(adapted - parts.shared.generator_meta_weights())
         return {
-            "generator_delta": guards.finite_result(
-                adapted - parts.shared.generator_meta_weights()
-            ),
+            "generator_delta": delta,
             "fingerprint": tf.constant(parts.fingerprint, tf.int64),
         }
 
@@ -162,8 +166,10 @@ def _sample(parts: Parts) -> Callable:
 
 
 def _generate_tasks(parts: Parts) -> Callable:
-    """A server may batch this one: all inputs and outputs have the leading task axis, so K and m
-    are the export's.
+    """Several tasks in one request.
+
+    A server may batch this one: all inputs and outputs have the leading task axis. So K and m are
+    the export's.
     """
 
     def generate_tasks(support_images, seed):
@@ -211,8 +217,9 @@ _BUILDERS = {
 
 
 def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
-    """Signatures of the kind "generate" by name; "serving_default" is `generate`, where that is
-    among them.
+    """Signatures of the kind "generate" by name.
+
+    "serving_default" is `generate`, where that is among them.
     """
     built = {name: _BUILDERS[name](parts) for name in names}
     return built | ({"serving_default": built["generate"]} if "generate" in built else {})

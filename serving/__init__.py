@@ -1,3 +1,1 @@
-"""Exported models over the network: a client without TensorFlow, an embedded server, files for
-TensorFlow Serving.
-"""
+"""Exported models over the network: a client without TensorFlow, a server, pages."""

@@ -1,5 +1,6 @@
-"""Load on a server: closed loop (a new request when one is answered) or open loop (requests at a
-fixed rate).
+"""Load on a server.
+
+A closed loop sends a new request when one is answered; an open loop sends at a fixed rate.
 """
 
 import collections
@@ -17,7 +18,8 @@ class Load(NamedTuple):
     """What to send.
 
     Attributes:
-        num_requests: in all. concurrency: requests under way at once, at most.
+        num_requests: in all.
+        concurrency: requests under way at once, at most.
         rate: requests a second, sent whether or not earlier ones are answered; None for a closed
             loop.
         num_samples, num_inner_steps: of each request; None for the export's default.
@@ -31,8 +33,12 @@ class Load(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """One request: seconds from when it was due until its answer, the error's code or None, and the
-    samples.
+    """What became of one request.
+
+    Attributes:
+        seconds: from when it was due until its answer.
+        error: the error's code, or None.
+        samples: uint8 [m, S, S, C], or None.
     """
 
     seconds: float
@@ -51,6 +57,7 @@ def run(model: RemoteModel, support_images: np.ndarray, load: Load) -> dict:
     start = time.monotonic()
 
     def send(index: int) -> Outcome:
+        # In an open loop a late request counts from when it was due: a queue must show.
         due = time.monotonic() if load.rate is None else start + index / load.rate
         time.sleep(max(due - time.monotonic(), 0.0))
         try:

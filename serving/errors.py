@@ -23,24 +23,10 @@ HTTP_STATUS = {
 # gRPC's numbers, https://grpc.github.io/grpc/core/md_doc_statuscodes.html; TensorFlow's are the
 # same.
 CODES = (
-    *(
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-    ),
-    *(
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-    ),
-    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
 )
 
 _NODE = re.compile(r"\s*\[\[\{\{(?:function_)?node .*", re.DOTALL)
@@ -52,7 +38,8 @@ class ServingError(Exception):
     """A request that was not answered.
 
     Attributes:
-        code: the gRPC status' name, such as "INVALID_ARGUMENT". message: one line.
+        code: the gRPC status' name, such as "INVALID_ARGUMENT".
+        message: one line.
     """
 
     def __init__(self, code: str, message: str):
@@ -67,8 +54,9 @@ def code_for_http(status: int) -> str:
 
 
 def plain_sentence(message: str) -> str:
-    """A runtime's error message without the names of graph nodes, on one line; an assertion's own
-    sentence alone.
+    """A runtime's error message on one line, without the names of graph nodes.
+
+    Of an assertion only its own sentence is left.
     """
     text = _NODE.sub("", _FIRST_OF_MANY.sub("", message)).strip()
     asserted = _ASSERTION.search(text)

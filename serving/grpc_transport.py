@@ -76,6 +76,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             code, text = error.code().name, plain_sentence(error.details() or "")
             if code == "UNAVAILABLE":
+                # gRPC puts the history of its tries in front of the one reason.
                 reason = text.rpartition("last error: ")[2]
                 way = proxies.on_way_of_grpc(self._host)
                 text = f"no server answers at {self._endpoint.address}{way} ({reason})"
@@ -88,6 +89,7 @@ class GrpcTransport:
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
     ) -> dict[str, np.ndarray]:
+        """See `transports.Transport`."""
         request = protocol.PredictRequest(output_filter=outputs)
         request.model_spec.signature_name = signature
         for name, array in inputs.items():
@@ -96,6 +98,7 @@ class GrpcTransport:
         return {name: tensors.to_array(proto) for name, proto in reply.outputs.items()}
 
     def signatures(self, timeout: float) -> Any:
+        """See `transports.Transport`."""
         request = protocol.GetModelMetadataRequest(metadata_field=["signature_def"])
         reply = self._call(self._metadata, request, timeout)
         return protocol.SignatureDefMap.FromString(
@@ -103,6 +106,7 @@ class GrpcTransport:
         ).signature_def
 
     def versions(self, timeout: float) -> list[VersionStatus]:
+        """See `transports.Transport`."""
         reply = self._call(self._status, protocol.GetModelStatusRequest(), timeout)
         return [
             VersionStatus(v.version, protocol.state_name(v.state), v.status.error_message)
@@ -110,4 +114,5 @@ class GrpcTransport:
         ]
 
     def close(self) -> None:
+        """Ends the connection; calls that are under way end with CANCELLED."""
         self._channel.close()

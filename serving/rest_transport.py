@@ -30,7 +30,7 @@ def _from_json(value: Any) -> np.ndarray:
 
 
 class RestTransport:
-    """See `transports.Transport`. Signature defaults are filled in here, since REST ignores them."""
+    """See `transports.Transport`. Signatures' defaults are filled in here: REST ignores them."""
 
     def __init__(self, endpoint: Endpoint):
         version = "" if endpoint.version is None else f"/versions/{endpoint.version}"
@@ -62,7 +62,10 @@ class RestTransport:
             way = proxies.on_way_of_url(self._address)
             text = f"no server answers at {self._address}{way} ({reason})"
             if isinstance(error, http.client.BadStatusLine):
-                text = f"{self._address} does not speak HTTP; if this is the gRPC port, leave http:// away"
+                text = (
+                    f"{self._address} does not speak HTTP; if this is the gRPC port, leave http://"
+                    " away"
+                )
             raise ServingError("UNAVAILABLE", text) from error
         except ValueError as error:
             raise ServingError(
@@ -72,6 +75,7 @@ class RestTransport:
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
     ) -> dict[str, np.ndarray]:
+        """See `transports.Transport`."""
         if self._signatures is None:
             self._signatures = self.signatures(timeout)
         definition = self._signatures.get(signature)
@@ -83,11 +87,13 @@ class RestTransport:
             "inputs": {name: _to_json(array) for name, array in (defaults | inputs).items()},
         }
         replies = self._call(":predict", body, timeout)["outputs"]
-        if len(definition.outputs) == 1:  # a single output stands there without its name
+        # A single output stands there without its name.
+        if len(definition.outputs) == 1:
             replies = {next(iter(definition.outputs)): replies}
         return {name: _from_json(replies[name]) for name in outputs}
 
     def signatures(self, timeout: float) -> Any:
+        """See `transports.Transport`."""
         reply = self._call("/metadata", None, timeout)
         message = protocol.SignatureDefMap()
         json_format.ParseDict(
@@ -96,6 +102,7 @@ class RestTransport:
         return message.signature_def
 
     def versions(self, timeout: float) -> list[VersionStatus]:
+        """See `transports.Transport`."""
         reply = self._call("", None, timeout)
         return [
             VersionStatus(
@@ -105,17 +112,13 @@ class RestTransport:
         ]
 
     def close(self) -> None:
-        pass
+        """Nothing to do: every call has a connection of its own."""
 
     def _error_text(self, error: urllib.error.HTTPError) -> str:
         try:
             body = json.loads(error.read(MAX_MESSAGE_BYTES))
             return plain_sentence(str(body["error"]))
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-        ):  # Not of the server, but of one before it.
+        # Not an answer of the server, but of one before it.
+        except (ValueError, KeyError, TypeError, OSError):
             way = proxies.on_way_of_url(self._address)
             return f"HTTP {error.code} {error.reason} from {self._address}{way}"

@@ -1,5 +1,4 @@
-"""Serves an exported model on this machine, with TensorFlow Serving's interfaces, for laptops and
-tests.
+"""Serves an exported model on this machine as TensorFlow Serving would, for laptops and tests.
 
 python -m serving.server --model_base_path models/figr --port 8500 --rest_port 8501
 
@@ -48,14 +47,15 @@ _GRACE_SECONDS = flags.DEFINE_float(
 _ENABLE_BATCHING = flags.DEFINE_bool(
     "enable_batching", False, "Refused, as it mixes different users' images."
 )
-_ANSWER_SECONDS = 1.0  # for the last answers to leave
+_ANSWER_SECONDS = 1.0  # For the last answers to leave.
 
 
 def _check_flags() -> None:
     if _ENABLE_BATCHING.value:
         raise UserError(
-            "--enable_batching joins requests along their first dimension, which here holds the support images: several"
-            " users' images would become one adaptation. Leave it off, in TensorFlow Serving too."
+            "--enable_batching joins requests along their first dimension, which here holds the"
+            " support images: several users' images would become one adaptation. Leave it off, in"
+            " TensorFlow Serving too."
         )
 
 
@@ -73,10 +73,8 @@ def _serve(device: str) -> None:
     core = Core(_MODEL_NAME.value, versions, admission, _MAX_SECONDS.value)
     versions.start()
     stopping = threading.Event()
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # not while it loads: then there is nothing to finish
+    # Not while it loads: then there is nothing to finish.
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     max_requests = _MAX_RUNNING.value + _MAX_QUEUED.value
     rest = (
@@ -87,12 +85,11 @@ def _serve(device: str) -> None:
     if rest:
         places += f", REST at {addresses.join(_HOST.value, rest.server_port)}"
     print(
-        "embedded server for laptops and tests; for production use TensorFlow Serving itself, docs/serving.md"
+        "embedded server for laptops and tests; for production use TensorFlow Serving itself,"
+        " docs/serving.md"
     )
-    print(
-        f"serving {_MODEL_NAME.value} version {versions.statuses()[0].version} on {device}: {places}",
-        flush=True,
-    )
+    version = versions.statuses()[0].version
+    print(f"serving {_MODEL_NAME.value} version {version} on {device}: {places}", flush=True)
     stopping.wait()
     print("stopping", flush=True)
     answered = core.drain(_GRACE_SECONDS.value)
@@ -106,12 +103,12 @@ def _serve(device: str) -> None:
         rest.shutdown()
     if not answered or not versions.stop(_ANSWER_SECONDS):
         logging.flush()
-        os._exit(
-            0
-        )  # a thread inside TensorFlow cannot be interrupted, and Python would wait for it
+        # A thread inside TensorFlow cannot be interrupted, and Python would wait for it.
+        os._exit(0)
 
 
 def main() -> None:
+    """Loads the newest version and serves it until SIGTERM or SIGINT."""
     _check_flags()
     device = console.start_tensorflow()
     try:

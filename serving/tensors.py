@@ -10,7 +10,12 @@ from serving.errors import ServingError
 
 
 class _Kind(NamedTuple):
-    """number: the DataType. field: where values stand when they are not in `tensor_content`."""
+    """How the protocol has one type of array.
+
+    Attributes:
+        number: the DataType.
+        field: where values stand when they are not in `tensor_content`.
+    """
 
     number: int
     field: str
@@ -48,8 +53,9 @@ def to_proto(array: np.ndarray) -> Any:
 
 
 def to_array(proto: Any) -> np.ndarray:
-    """The array in a TensorProto of any form: raw bytes, or values of which the last (without any,
-    0) stands for all that follow.
+    """The array in a TensorProto of any form: raw bytes, or single values.
+
+    Of values the last one stands for all that follow; where there is none, that is 0.
 
     Raises:
         ServingError: a type that the protocol here does not know, or values that do not fit the
@@ -69,9 +75,8 @@ def to_array(proto: Any) -> np.ndarray:
     else:
         values = np.array(getattr(proto, _KINDS[dtype].field), dtype)
         if len(values) < count:
-            values = np.pad(
-                values, (0, count - len(values)), mode="edge" if len(values) else "constant"
-            )
+            rest = np.full(count - len(values), values[-1] if len(values) else 0, dtype)
+            values = np.concatenate([values, rest])
     if len(values) != count:
         raise ServingError(
             "INTERNAL", f"the server sent {len(values)} values for a tensor of shape {shape}"

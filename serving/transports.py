@@ -11,10 +11,9 @@ from serving.errors import ServingError
 
 T = TypeVar("T")
 
-MAX_MESSAGE_BYTES = (
-    256 * 2**20
-)  # a reply of 256 images of 1024² stays below; gRPC's own limit is 4 MiB
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
+# A reply of 256 images of 1024² stays below. gRPC's own limit is 4 MiB.
+MAX_MESSAGE_BYTES = 256 * 2**20
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # Seconds.
 
 
 class Endpoint(NamedTuple):
@@ -22,7 +21,8 @@ class Endpoint(NamedTuple):
 
     Attributes:
         address: "host:port" for gRPC, "http://host:port" or "https://…" for REST.
-        model: its name there. version: None for the newest.
+        model: its name there.
+        version: None for the newest.
         tls_ca: PEM file of the certificate authority that a gRPC server's certificate is checked
             against; None for no encryption. For REST, https is checked against the system's.
     """
@@ -34,8 +34,12 @@ class Endpoint(NamedTuple):
 
 
 class VersionStatus(NamedTuple):
-    """State of one version: START, LOADING, AVAILABLE, UNLOADING or END. error: empty unless
-    loading failed.
+    """State of one version.
+
+    Attributes:
+        version: its number.
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: empty unless loading failed.
     """
 
     version: int
@@ -44,34 +48,37 @@ class VersionStatus(NamedTuple):
 
 
 class Transport(Protocol):
-    """One request each, no retries. Every method takes the seconds it may last and raises
-    ServingError.
+    """One request each, no retries.
+
+    Every method takes the seconds that it may last, and raises ServingError.
     """
 
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
-    ) -> dict[str, np.ndarray]: ...
+    ) -> dict[str, np.ndarray]:
+        """One call of a signature: the wanted outputs by name."""
 
     def signatures(self, timeout: float) -> Any:
         """Signature name → SignatureDef message."""
-        ...
 
-    def versions(self, timeout: float) -> list[VersionStatus]: ...
+    def versions(self, timeout: float) -> list[VersionStatus]:
+        """The state of every version that the server knows."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends the connection."""
 
 
 def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -> T:
-    """Calls with the seconds that are left; again while the answer is UNAVAILABLE, with growing
-    pauses.
+    """Calls, and calls again while the answer is UNAVAILABLE, with growing pauses.
 
     Nothing else is tried again: any other answer would come out the same. A request that was
     already under way when the connection broke may run twice, which the explicit seed makes
     harmless.
 
     Args:
-        timeout: seconds for everything. retry_for: seconds from the start within which another try
-            may begin.
+        call: gets the seconds that are left.
+        timeout: seconds for everything.
+        retry_for: seconds from the start within which another try may begin.
     """
     start = time.monotonic()
     pause = _FIRST_PAUSE
@@ -79,10 +86,10 @@ def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -
         try:
             return call(max(timeout - (time.monotonic() - start), 1e-6))
         except ServingError as error:
+            # At random, or all clients of a server that restarts would come back together.
             wait = pause * random.uniform(0.5, 1.0)
-            if error.code != "UNAVAILABLE" or time.monotonic() + wait - start > min(
-                timeout, retry_for
-            ):
+            too_late = time.monotonic() + wait - start > min(timeout, retry_for)
+            if error.code != "UNAVAILABLE" or too_late:
                 raise
         time.sleep(wait)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -57,7 +57,8 @@ tf.config.run_functions_eagerly(False)
 from figr_tf.gan.networks import NetworkSpec, build_networks
 pair = build_networks(NetworkSpec(image_size=16, hidden=1, latent_dim=8))
 scores = pair.discriminator(pair.generator(np.zeros([1, 8])))
-facts["dtypes"] = sorted({w.dtype for network in pair for w in network.weights} | {scores.dtype.name})
+dtypes = {w.dtype for network in pair for w in network.weights}
+facts["dtypes"] = sorted(dtypes | {scores.dtype.name})
 print(json.dumps(facts))
 """
 

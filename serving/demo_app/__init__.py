@@ -1,1 +1,1 @@
-"""The page "Draw four, get sixty-four" and its gateway, an aiohttp application; see `serving.demo`."""
+"""The page "Draw four, get sixty-four" and its gateway; see `serving.demo`."""

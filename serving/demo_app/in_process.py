@@ -19,12 +19,13 @@ _GRACE_SECONDS = 1.0
 
 
 def check(base_path: pathlib.Path) -> None:
-    """Raises UserError if there is no export; before TensorFlow is imported, which takes seconds."""
+    """Raises UserError if there is no export, before TensorFlow is imported for seconds."""
     if not any(
         path.name.isdecimal() and (path / "saved_model.pb").exists() for path in base_path.glob("*")
     ):
         raise UserError(
-            f"{base_path}: no exported model there. Make one with python -m exporters.export_saved_model --run RUN"
+            f"{base_path}: no exported model there. Make one with"
+            " python -m exporters.export_saved_model --run RUN"
             f" --export_dir {base_path}, or name a server with --target."
         )
 

@@ -18,7 +18,7 @@ _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<method>:predict|/metadata)?"
 )
 _MAX_BODY_BYTES = 64 * 2**20
-_SOCKET_TIMEOUT = 30.0  # seconds that a silent connection may hold a thread
+_SOCKET_TIMEOUT = 30.0  # Seconds that a silent connection may hold a thread.
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -111,6 +111,7 @@ def start(core: Core, host: str, port: int) -> _Server:
     Raises:
         ServingError: the port is taken, or the host is no address of this machine.
     """
+    # http.server makes a handler for each connection and passes it nothing but the server.
     handler = type("Handler", (_Handler,), {"core": core})
     try:
         kind = type("Server", (_Server,), {"address_family": addresses.family(host)})

@@ -45,7 +45,8 @@ class Servable:
         if (path / BATCHING_FILE).exists():
             raise ServingError(
                 "FAILED_PRECONDITION",
-                f"{path / BATCHING_FILE}: batching would adapt to the images of several requests at once. Remove it.",
+                f"{path / BATCHING_FILE}: batching would adapt to the images of several requests at"
+                " once. Remove it.",
             )
         self.version = int(path.name)
         self._model = model
@@ -188,6 +189,7 @@ def _output_names(signature: meta_graph_pb2.SignatureDef, output_filter: list[st
     if unknown or len(set(output_filter)) < len(output_filter):
         raise ServingError(
             "INVALID_ARGUMENT",
-            f"output_filter must hold different names out of {sorted(signature.outputs)}. Received: {output_filter}",
+            f"output_filter must hold different names out of {sorted(signature.outputs)}. Received:"
+            f" {output_filter}",
         )
     return output_filter or sorted(signature.outputs)

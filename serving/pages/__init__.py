@@ -1,3 +1,4 @@
-"""What the servers of all pages share: headers, origins, files, sentences, style. No TensorFlow, no
-figr_tf.
+"""What the servers of all pages share: headers, origins, files, sentences, style.
+
+It needs neither TensorFlow nor figr_tf.
 """

@@ -1,5 +1,7 @@
-"""The server below every page: its files, its headers, whose browsers it answers, a sentence for
-each failure.
+"""The server below every page.
+
+It has the files and their headers, knows whose browsers it answers, and a sentence for each
+failure.
 """
 
 import mimetypes
@@ -69,7 +71,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=addresses.family(host))
     except OSError as error:
         raise AddressTakenError(
-            f"cannot listen at {addresses.join(host, port)} ({error.strerror}); choose another with --port."
+            f"cannot listen at {addresses.join(host, port)} ({error.strerror}); choose another with"
+            " --port."
         ) from error
 
 
@@ -105,7 +108,7 @@ def _plain(refusal: Refusal) -> web.Response:
 def _sentences(explain: Explain):
     @web.middleware
     async def sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every failure as JSON with a sentence; the unforeseen is logged by its type's name alone."""
+        """Every failure as JSON with a sentence; of the unforeseen its type is logged."""
         try:
             return await handler(request)
         except Refusal as refusal:

@@ -152,7 +152,7 @@ def test_weights_without_a_checkpoint_are_one_line(tmp_path):
 
 
 def test_a_full_disk_is_named_and_keeps_the_last_good_checkpoint(folder, saved, fresh):
-    """A limit on the size of files stands for the disk: the write fails half-way, as on a full one."""
+    """A limit on the size of files stands for a full disk: the write fails half-way."""
     saved.meta_step.assign(6)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))

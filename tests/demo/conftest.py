@@ -36,7 +36,8 @@ def browser():
             browser = playwright.chromium.launch(executable_path=_executable(), timeout=_PATIENCE)
         except sync_api.Error:
             pytest.skip(
-                "no Chromium here: apt-get install chromium-headless-shell, or playwright install chromium"
+                "no Chromium here: apt-get install chromium-headless-shell,"
+                " or playwright install chromium"
             )
         yield browser
         browser.close()

@@ -48,7 +48,9 @@ def expect_drawings(page: Page, count: int = 64, steps: int | None = None) -> No
 
 def pixels(page: Page, selector: str, number: int = 0) -> np.ndarray:
     """uint8 [S, S] of a canvas on the page."""
-    script = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((_, i) => i % 4 === 0))"
+    script = """c => Array.from(
+        c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((_, i) => i % 4 === 0)
+    )"""
     canvas = page.locator(selector).nth(number)
     values = np.array(canvas.evaluate(script), np.uint8)
     return values.reshape(round(len(values) ** 0.5), -1)

@@ -1,4 +1,4 @@
-"""The page as `serving.demo` serves it, with a model that never answers: python -m tests.demo.held."""
+"""The page of `serving.demo` before a model that never answers: python -m tests.demo.held."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""In a browser: keyboard only, small screens, dark mode, what axe finds, and what the policy stops."""
+"""In a browser: keyboard only, small screens, dark mode, axe, and what the policy stops."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -64,7 +64,8 @@ def test_a_screen_of_320_pixels_holds_it_without_scrolling_sideways_and_leads_to
     assert page.evaluate("() => document.documentElement.scrollWidth") == 320
     expect(page.locator("#grid canvas").first).to_be_in_viewport()
     small = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, .ink")].filter(e => e.offsetParent && e.id !== "files")
+        """() => [...document.querySelectorAll("button, input, .ink")]
+            .filter(e => e.offsetParent && e.id !== "files")
             .filter(e => e.offsetWidth < 24 || e.offsetHeight < 24).map(e => e.outerHTML)"""
     )
     assert small == []

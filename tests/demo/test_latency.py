@@ -33,7 +33,8 @@ _CLOCK = """() => {
     const status = document.querySelector("#status");
     new MutationObserver(() => {
         if (/^\\d+ drawings after/.test(status.textContent)) {
-            requestAnimationFrame(() => setTimeout(() => window.seconds.push((performance.now() - lifted) / 1000)));
+            const note = () => window.seconds.push((performance.now() - lifted) / 1000);
+            requestAnimationFrame(() => setTimeout(note));
         }
     }).observe(status, { childList: true });
 }"""

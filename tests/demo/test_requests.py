@@ -122,7 +122,8 @@ def test_adaptation_is_played_in_order_with_the_same_seed_and_drawings(page, gat
 _RECORD_STATUS = """() => {
     window.seen = [];
     const status = document.querySelector("#status");
-    new MutationObserver(() => window.seen.push(status.textContent)).observe(status, { childList: true });
+    const observer = new MutationObserver(() => window.seen.push(status.textContent));
+    observer.observe(status, { childList: true });
 }"""
 
 

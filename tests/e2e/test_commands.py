@@ -94,7 +94,7 @@ def _final_tensors(run: pathlib.Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def broken_run(tmp_path_factory):
-    """A run that was killed with kill -9, continued, ended with SIGTERM, and continued to its end."""
+    """A run killed with kill -9, continued, ended with SIGTERM, and continued to its end."""
     runs_dir = tmp_path_factory.mktemp("broken")
     status, _ = _signalled_at(7, signal.SIGKILL, runs_dir, *TRAIN)
     assert status == -signal.SIGKILL

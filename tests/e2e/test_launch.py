@@ -85,7 +85,7 @@ def test_an_error_of_all_workers_is_shown_for_each_and_passed_on(tmp_path):
 
 
 def test_a_worker_that_neither_fails_nor_ends_is_killed_in_the_end(monkeypatch):
-    """The first of the two, so that it hides the failure of the second from whoever looks in turn."""
+    """The first of the two, so that it hides the second's failure from whoever looks in turn."""
     monkeypatch.setattr(launch, "_GRACE", 0.2)
     monkeypatch.setattr(launch, "_LAST_GRACE", 0.2)
     stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True)

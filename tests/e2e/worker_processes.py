@@ -18,7 +18,8 @@ from figr_tf import launch
 from tests.conftest import ROOT
 from tests.serving.processes import CLOSED_PROXY
 
-DEADLINE = 180.0  # seconds after which a hanging test is ended; a loaded machine takes a while to import and to trace
+# Seconds after which a hanging test is ended. A loaded machine takes a while to import and trace.
+DEADLINE = 180.0
 # With a proxy where nothing listens: workers do not go through it.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")} | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.

@@ -100,7 +100,7 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
         saved_model.export(REQUEST._replace(run=run_folder, num_inner_steps=50), tmp_path, None)
 
 
-def test_a_reloaded_export_draws_what_the_model_draws_but_for_the_rounding_of_a_difference_of_weights(
+def test_a_reloaded_export_draws_what_the_model_draws_but_for_one_rounding_of_weights(
     exported, exported_tasks
 ):
     """To the bit, since a graph that Grappler has optimised otherwise rounds otherwise, and the

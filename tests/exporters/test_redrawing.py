@@ -1,4 +1,4 @@
-"""The export of the shipped network that redraws: what a server gets, against the model in Python."""
+"""The export of the network that redraws: what a server gets, against the model itself."""
 
 import json
 import re

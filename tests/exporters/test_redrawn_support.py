@@ -1,4 +1,4 @@
-"""The export of a pair that adapts to redrawings of its support: it holds the network that redraws."""
+"""The export of a pair that adapts to redrawings holds the network that redraws."""
 
 import dataclasses
 

@@ -176,7 +176,10 @@ def test_tries_end_when_the_time_for_them_is_over():
 )
 def test_a_certificate_is_checked(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+        " -addext subjectAltName=DNS:localhost"
+    )
     subprocess.run(
         [*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True
     )

@@ -202,8 +202,10 @@ def test_signature_defaults_survive_the_way():
     "message",
     [
         "assertion failed: [steps must lie in [0, 200].] [[{{node Assert/Assert}}]]",
-        "assertion failed: [steps must lie in [0, 200].]\n\t [[{{function_node __inference_f_1}}{{node Assert}}]]",
-        "2 root error(s) found.\n  (0) INVALID_ARGUMENT: assertion failed: [steps must lie in [0, 200].]\n"
+        "assertion failed: [steps must lie in [0, 200].]\n"
+        "\t [[{{function_node __inference_f_1}}{{node Assert}}]]",
+        "2 root error(s) found.\n"
+        "  (0) INVALID_ARGUMENT: assertion failed: [steps must lie in [0, 200].]\n"
         "\t [[{{node a}}]]\n\t [[b/_1]]\n  (1) INVALID_ARGUMENT: other\n0 successful operations.",
         "steps must lie in [0, 200].",
     ],

@@ -102,7 +102,7 @@ def test_the_picture_is_that_of_generating_here(exported, local, drawings, tmp_p
 
 
 def _pictures(run, served, drawings, folder, num_inner_steps):
-    """The picture of `figr_tf.generate` in a process of its own, and that of the server's client."""
+    """The pictures of `figr_tf.generate` and of the server's client, each in its own process."""
     steps = f"--num_inner_steps={num_inner_steps}"
     options = [f"--images={drawings}", "--num_samples=6", "--seed=7", steps]
     _run("figr_tf.generate", f"--run={run}", *options, f"--out={folder / 'local.png'}")

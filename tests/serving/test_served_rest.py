@@ -1,4 +1,4 @@
-"""REST bodies and paths that no client of ours sends, at the embedded server or TensorFlow Serving."""
+"""REST bodies and paths that no client of ours sends, at either server."""
 
 import http.client
 import json

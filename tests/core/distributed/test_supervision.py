@@ -180,7 +180,10 @@ def test_a_signal_of_a_worker_that_is_stuck_in_a_call_reaches_the_chief():
     """Python's own handlers run between two instructions of the main thread, and so not within
     minutes of C++.
     """
-    chief = "while not supervisor.stop_signals:\n    time.sleep(0.01)\nraise UserError(supervisor.stop_signals)"
+    chief = (
+        "while not supervisor.stop_signals:\n    time.sleep(0.01)\n"
+        "raise UserError(supervisor.stop_signals)"
+    )
     stuck = """
 import hashlib, threading
 from figr_tf.core.interruption import signals_noted
