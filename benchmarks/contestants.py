@@ -31,6 +31,7 @@ class Ours:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout
+        # An empty line is the end of the pipe: the worker has died.
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(

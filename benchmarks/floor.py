@@ -28,12 +28,10 @@ def measure_rates(repeats: int = 5) -> Rates:
     a, b = np.ones([2, 2048, 2048], np.float32)
     source = np.ones(2**26, np.float32)
     target = np.empty_like(source)
-    return Rates(
-        2 * 2048**3 / min(_seconds(lambda: a @ b) for _ in range(repeats)),
-        2
-        * source.nbytes
-        / min(_seconds(lambda: np.copyto(target, source)) for _ in range(repeats)),
-    )
+    # The least of several times: whatever else the machine does can only make one longer.
+    product = min(_seconds(lambda: a @ b) for _ in range(repeats))
+    copy = min(_seconds(lambda: np.copyto(target, source)) for _ in range(repeats))
+    return Rates(2 * 2048**3 / product, 2 * source.nbytes / copy)
 
 
 def _seconds(action) -> float:
@@ -46,9 +44,11 @@ def _pass_flops(model, num_images: int, image_size: int) -> int:
     """Multiplications and additions of the linear maps in one forward pass."""
     total = 0
     for layer in model.layers:
-        for unit in layer.units if isinstance(layer, layers.ResidualBlock) else [layer]:
+        units = layer.units if isinstance(layer, layers.ResidualBlock) else [layer]
+        for unit in units:
             if not hasattr(unit, "kernel"):
                 continue
+            # A kernel is applied once for each pixel of the result.
             if isinstance(unit, layers.ConvUnit):
                 pixels = unit.scale.shape[0] * unit.scale.shape[1]
             else:

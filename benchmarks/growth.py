@@ -38,6 +38,7 @@ def _ratio(start: Ours, setting: str, value: int) -> float:
     """Seconds with this value over seconds at the start, medians of runs in turns."""
     changed: dict[str, Any] = {setting: value}
     varied = Ours(dataclasses.replace(_START, **changed))
+    # Pairs of neighbours in time: what slows the machine down slows both.
     start.seconds.clear()
     for _ in range(_RUNS.value):
         start.run()

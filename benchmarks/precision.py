@@ -52,6 +52,7 @@ class Precision:
 
 def to_tf32(x: tf.Tensor) -> tf.Tensor:
     """Nearest number of 10 explicit bits of mantissa; ties away from 0."""
+    # Half of the last bit that stays is added, then the 13 bits below it are cut off.
     bits = tf.bitcast(x, tf.int32)
     return tf.bitcast(tf.bitwise.bitwise_and(bits + 0x1000, ~0x1FFF), tf.float32)
 
@@ -80,20 +81,19 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
 
     @tf.custom_gradient
     def forward(x, kernel):
-        return leave(tf.nn.conv2d(enter(x), enter(kernel), **same)), lambda v: (
-            by_input(v, kernel, tf.shape(x)),
-            by_weights(x, v, kernel.shape),
-        )
+        def gradient(v):
+            return by_input(v, kernel, tf.shape(x)), by_weights(x, v, kernel.shape)
+
+        return leave(tf.nn.conv2d(enter(x), enter(kernel), **same)), gradient
 
     def by_input(dy, kernel, shape):
         @tf.custom_gradient
         def of(dy, kernel):
-            return leave(
-                tf.nn.conv2d_transpose(enter(dy), enter(kernel), shape, **same)
-            ), lambda v: (
-                forward(v, kernel),
-                by_weights(v, dy, kernel.shape),
-            )
+            def gradient(v):
+                return forward(v, kernel), by_weights(v, dy, kernel.shape)
+
+            product = tf.nn.conv2d_transpose(enter(dy), enter(kernel), shape, **same)
+            return leave(product), gradient
 
         return of(dy, kernel)
 
@@ -103,7 +103,11 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
             product = tf.raw_ops.Conv2DBackpropFilter(
                 input=enter(x), filter_sizes=shape, out_backprop=enter(dy), **same
             )
-            return leave(product), lambda v: (by_input(dy, v, tf.shape(x)), forward(x, v))
+
+            def gradient(v):
+                return by_input(dy, v, tf.shape(x)), forward(x, v)
+
+            return leave(product), gradient
 
         return of(x, dy)
 
@@ -135,15 +139,10 @@ def penalty_and_gradient(
     ):
         tape.watch(weights)
         penalty = losses.gradient_penalty(score, drawn + mix * (real - drawn))
-        loss = (
-            losses.discriminator_loss("wasserstein", score(real), score(drawn))
-            + _PENALTY_WEIGHT * penalty
-        )
-        gradient = tape.gradient(loss, weights)
-    return [
-        x.numpy().astype(np.float64)
-        for x in (penalty, tf.concat([tf.reshape(g, [-1]) for g in gradient], 0))
-    ]
+        loss = losses.discriminator_loss("wasserstein", score(real), score(drawn))
+        gradient = tape.gradient(loss + _PENALTY_WEIGHT * penalty, weights)
+    joined = tf.concat([tf.reshape(g, [-1]) for g in gradient], 0)
+    return [x.numpy().astype(np.float64) for x in (penalty, joined)]
 
 
 def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:

@@ -54,27 +54,15 @@ _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 def _tasks_per_second(hidden: int, num_workers: int) -> float:
     """One task a worker and meta-step, without the first meta-step, which builds the graph."""
     steps = _META_STEPS.value + 1
-    command = (
-        ["figr_tf.train"]
-        if num_workers == 1
-        else ["figr_tf.launch", f"--workers={num_workers}", "--"]
-    )
+    command = ["figr_tf.train"]
+    if num_workers > 1:
+        command = ["figr_tf.launch", f"--workers={num_workers}", "--"]
+    sizes = [f"--hidden={hidden}", f"--meta_batch_size={num_workers}", f"--num_meta_steps={steps}"]
     with tempfile.TemporaryDirectory() as folder:
-        sizes = [
-            f"--hidden={hidden}",
-            f"--meta_batch_size={num_workers}",
-            f"--num_meta_steps={steps}",
-        ]
+        # One line of metrics at the end has the rate of all meta-steps but the first.
+        others = ["--dataset=glyphs", f"--log_every={steps}", f"--run={folder}/run"]
         subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                *command,
-                "--dataset=glyphs",
-                *sizes,
-                f"--log_every={steps}",
-                f"--run={folder}/run",
-            ],
+            [sys.executable, "-m", *command, *sizes, *others],
             check=True,
             stdout=subprocess.DEVNULL,
             env=os.environ | _ONE_THREAD,
@@ -141,6 +129,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
     from figr_tf.core.distributed.strategy import ReplicaStep
 
     def reduce(_) -> tf.Tensor:
+        # A sum makes a tensor of each variable, as Φ − W is one.
         means = replicas.mean([value + 0.0 for value in message])
         return tf.reshape(means[0], [-1])[0]
 
@@ -155,6 +144,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
         begun = time.perf_counter()
         take_meta_steps(1)
         seconds.append(time.perf_counter() - begun)
+    # The first two build the graph and open the connections.
     return seconds[2:]
 
 

@@ -26,10 +26,10 @@ from serving.embedded.versions import newest_version
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
 
-_PAIRS = 15  # of one call in this process and one over gRPC
+_PAIRS = 15  # Of one call in this process and one over gRPC.
 _STARTS = 3
-_TIMEOUT = 600.0  # seconds
-_FOLLOWING = 7  # requests after the first
+_TIMEOUT = 600.0  # Seconds.
+_FOLLOWING = 7  # Requests after the first.
 _CONCURRENCY = (1, 2, 4, 8)
 _SHARES_OF_CAPACITY = (0.5, 0.8, 1.2)
 
@@ -182,6 +182,7 @@ def _load(
         for concurrency in _CONCURRENCY:
             load = bench.Load(num_requests, concurrency, None, num_samples, steps)
             closed[concurrency] = bench.run(model, support, load)
+        # Open loops are shares of what this machine can do, or they would say nothing elsewhere.
         capacity = max(result["rate"] for result in closed.values())
         opened = {}
         for share in _SHARES_OF_CAPACITY:
@@ -211,7 +212,8 @@ def main() -> None:
     parser.add_argument("--num_inner_steps", type=int, default=10)
     parser.add_argument("--num_requests", type=int, default=24, help="for each load")
     options = parser.parse_args()
-    console.start_tensorflow()  # with the server's number of threads
+    # With the server's number of threads.
+    console.start_tensorflow()
     work = options.model_base_path, options.images, options.num_samples, options.num_inner_steps
     try:
         results = {

@@ -57,6 +57,7 @@ class Rate:
             del self._full_at[other]
         full_at = max(self._full_at.get(client, now), now) + 1 / limits.per_second
         too_much = full_at - now - limits.burst / limits.per_second
+        # Not 0: the sums of fractions of a second round.
         if too_much > 1e-9:
             wait = math.ceil(too_much)
             raise Refusal(

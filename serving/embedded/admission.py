@@ -58,6 +58,7 @@ class Admission:
                     "RESOURCE_EXHAUSTED",
                     f"the server is full: {waiting}. Try again later.",
                 )
+            # Counted as waiting from here, so that others see the queue as it is.
             self._queued += 1
             try:
                 free = self._changed.wait_for(
@@ -66,6 +67,7 @@ class Admission:
                 )
             finally:
                 self._queued -= 1
+            # First: a caller who has gone gets no other answer, and takes no place.
             if not wanted():
                 raise ServingError(
                     "CANCELLED",

@@ -92,6 +92,7 @@ def library() -> ctypes.CDLL:
     """
     path = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
     loaded = ctypes.CDLL(str(path))
+    # Without its types ctypes would take a pointer for an int of 32 bits.
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments

@@ -50,6 +50,7 @@ class CSession:
             ServingError: no usable SavedModel with the tag "serve" in it.
         """
         api = c_api.library()
+        # Else TensorFlow takes all of a GPU's memory, which other servers may need as well.
         config = config_pb2.ConfigProto(gpu_options={"allow_growth": True}).SerializeToString()
         tags = (ctypes.c_char_p * 1)(b"serve")
         options, meta_graph = api.TF_NewSessionOptions(), api.TF_NewBuffer()
@@ -62,6 +63,7 @@ class CSession:
                 self._session = api.TF_LoadSessionFromSavedModel(
                     options, None, str(path).encode(), tags, 1, self._graph, meta_graph, status
                 )
+            # A copy, since the buffer is freed below.
             data = ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
         except ServingError:
             self.close()
@@ -102,6 +104,7 @@ class CSession:
             ServingError: what TensorFlow reports, DEADLINE_EXCEEDED among it.
         """
         api = c_api.library()
+        # Null pointers, which the library replaces: those of a failed run stay null.
         results = (c_api.POINTER * len(fetches))()
         milliseconds = max(1, math.ceil(timeout * 1000))
         run_options = config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
@@ -115,18 +118,11 @@ class CSession:
             inputs, outputs = self._outputs(list(feeds)), self._outputs(fetches)
             tensors_in_use.callback(_delete_tensors, results)
             with _status() as status:
+                fed = inputs, values, len(feeds)
+                fetched = outputs, results, len(fetches)
+                no_targets, no_metadata = (None, 0), None
                 api.TF_SessionRun(
-                    *(
-                        self._session,
-                        buffer,
-                        inputs,
-                        values,
-                        len(feeds),
-                        outputs,
-                        results,
-                        len(fetches),
-                    ),
-                    *(None, 0, None, status),
+                    self._session, buffer, *fed, *fetched, *no_targets, no_metadata, status
                 )
             return [_array(result) for result in results if result]
 
@@ -158,6 +154,7 @@ def _tensor(array: np.ndarray) -> Iterator[int]:
     if array.dtype != object:
         dtype = next(number for number, dtype in _DTYPES.items() if dtype == array.dtype)
         pointer = api.TF_AllocateTensor(dtype, shape, array.ndim, array.nbytes)
+        # memmove knows no strides.
         contiguous = np.ascontiguousarray(array)
         ctypes.memmove(api.TF_TensorData(pointer), contiguous.ctypes.data, array.nbytes)
         strings: list[int] = []

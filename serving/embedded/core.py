@@ -60,6 +60,7 @@ class Core:
             self._max_seconds if timeout is None else timeout,
         )
         with self._admission.place(deadline, wanted), self._versions.use(version) as servable:
+            # Not 0, which TensorFlow takes for no limit at all.
             return servable.answer(request, max(deadline - time.monotonic(), 0.001))
 
     def look_again(self) -> None:

@@ -49,11 +49,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if (
-            not length.isdecimal()
-            or int(length) > _MAX_BODY_BYTES
-            or "Transfer-Encoding" in self.headers
-        ):
+        too_long = not length.isdecimal() or int(length) > _MAX_BODY_BYTES
+        if too_long or "Transfer-Encoding" in self.headers:
             # An unread body would be taken for the next request on this connection.
             self.close_connection = True
             raise ServingError(

@@ -69,8 +69,10 @@ def _tensor(alias: str, value: Any, dtype: tf.DType) -> tensor_pb2.TensorProto:
                 dtype,
             )
         array = np.array(value)
+        # JSON's true would pass for 1, and 1.5 for a whole number, once they are cast.
         if array.dtype.kind not in ("if" if dtype.is_floating else "i"):
             raise ValueError(f"not {dtype.name}")
+        # Cast and compared: NumPy lets a number that is too large overflow in silence.
         wide = array.astype(dtype.as_numpy_dtype)
         if dtype.is_integer and not np.array_equal(wide, array):
             raise ValueError(f"out of the range of {dtype.name}")

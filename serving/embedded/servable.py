@@ -98,6 +98,7 @@ class Servable:
                 plain_sentence(error.message),
             ) from error
         response = predict_pb2.PredictResponse()
+        # Which version has answered: clients that asked for the newest cannot know.
         response.model_spec.name = self._model
         response.model_spec.version.value = self.version
         response.model_spec.signature_name = name
@@ -128,6 +129,7 @@ def _prediction_logs(path: pathlib.Path) -> Iterator[prediction_log_pb2.Predicti
     data = path.read_bytes()
     position = 0
     while position < len(data):
+        # A torn length is padded, so that the next check is the one that finds the file short.
         (length,) = struct.unpack_from("<Q", data.ljust(position + 8), position)
         record = data[position + 12 : position + 12 + length]
         if len(record) < length:

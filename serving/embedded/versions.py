@@ -129,6 +129,7 @@ class ModelVersions:
         except ServingError as error:
             self._mark(version, "END", error.message)
             raise
+        # Before the swap: for a moment both versions are there, and never none.
         self._mark(version, "AVAILABLE")
         self._swap(servable)
 
@@ -140,6 +141,7 @@ class ModelVersions:
                 return
             self._mark(old.servable.version, "UNLOADING")
             self._changed.wait_for(lambda: old.users == 0)
+        # Outside of the lock: freeing a large model takes a while.
         old.servable.close()
         self._mark(old.servable.version, "END")
 

@@ -5,8 +5,9 @@ class Refusal(Exception):
     """A request that is not carried out.
 
     Attributes:
-        status: of HTTP. sentence: for the visitor. retry_after: seconds after which another try
-            makes sense.
+        status: of HTTP.
+        sentence: for the visitor.
+        retry_after: seconds after which another try makes sense, or None.
     """
 
     def __init__(self, status: int, sentence: str, retry_after: int | None = None):

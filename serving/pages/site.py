@@ -18,6 +18,7 @@ from serving.pages.refusal import Refusal
 SHARED = pathlib.Path(__file__).parent / "page"  # Files that all pages use.
 _SUFFIXES = (".html", ".css", ".js", ".svg")
 
+# Scripts and styles of our own files alone: what a visitor draws or types never becomes code.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
     " img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
@@ -92,6 +93,7 @@ def serve(app: web.Application, listening: socket.socket, host: str) -> None:
 def _file(folder: pathlib.Path, name: str) -> web.FileResponse:
     for place in (folder, SHARED):
         path = place / name
+        # A name with a slash or dots would lead out of the folder; such a path has another parent.
         if path.suffix in _SUFFIXES and path.parent == place and path.is_file():
             kind = mimetypes.types_map.get(path.suffix, "application/octet-stream")
             headers = {"Content-Type": kind, "Cache-Control": "no-cache"}
@@ -132,8 +134,10 @@ def _same_origin_only(public: bool):
     async def same_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Other sites' pages, also those that made their name point here, get nothing."""
         origin = request.headers.get("Origin")
+        # Browsers send Origin with what a page of another site asks for.
         if origin is not None and origin.partition("://")[2] != request.host:
             raise Refusal(403, "This is only for the page that is served here.")
+        # A site may make its own name mean 127.0.0.1 (DNS rebinding). Then Host has that name.
         if not public and not _is_loopback(request.host):
             raise Refusal(403, "Ask for this page at 127.0.0.1 or localhost.")
         return await handler(request)
