@@ -1,5 +1,6 @@
-"""Meta-training on a Ray cluster: Ray starts the workers and tells each of the others, figr_tf does
-the rest.
+"""Meta-training on a Ray cluster.
+
+Ray starts the workers and tells each of the others; figr_tf does the rest.
 
   python deploy/training/ray_train.py 2 --flagfile=/shared/omniglot.flags \
     --run=/shared/runs/omniglot --meta_batch_size=2

@@ -83,8 +83,7 @@ class RunFolder:
         files: Mapping[str, str],
         num_replicas: int = 1,
     ) -> None:
-        """Writes down this start; its settings replace those of the last, which may differ in
-        length.
+        """Writes down this start; its settings, a longer run's say, replace those of the last.
 
         identity.json goes last, since it is what makes the folder a run.
 

@@ -1,3 +1,1 @@
-"""How good few-shot samples are, measured so that copying the support cannot win
-(docs/evaluation.md).
-"""
+"""How good few-shot samples are, so that copying cannot win (docs/evaluation.md)."""

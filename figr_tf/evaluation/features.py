@@ -52,6 +52,7 @@ class Embedding:
         """Raises DataError if the file is not the one that the results were made with."""
         try:
             data = path.read_bytes()
+        # Part of the package, so that only a broken installation lacks it.
         except OSError as error:
             raise DataError(
                 f"{path}: the feature network is missing. Install figr_tf again."

@@ -82,6 +82,7 @@ def cached(sampler: Sampler, folder: pathlib.Path, facts: dict) -> Sampler:
         facts: whatever the samples depend on besides support and episode; other facts have files of
             their own.
     """
+    # Whatever decides the samples decides the file's name, so that no stale file is ever read.
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:

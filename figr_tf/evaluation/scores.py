@@ -13,6 +13,7 @@ import numpy as np
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """[m, d], [r, d] → [m, r]."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2.0 * (a @ b.T)
+    # Rounding may leave a little less than 0.
     return np.sqrt(np.maximum(squared, 0.0))
 
 
@@ -67,6 +68,7 @@ def bootstrap_interval(
     coverage: float = 0.95,
 ) -> tuple[float, float]:
     """Percentile interval of `skill` over classes drawn with replacement, both rows together."""
+    # Model and copies on the same classes: the easy ones are easy for both.
     chosen = np.random.default_rng(seed).integers(0, len(model), (num_draws, len(model)))
     skills = 1.0 - model[chosen].sum(1) / copies[chosen].sum(1)
     low, high = np.quantile(skills, [(1 - coverage) / 2, (1 + coverage) / 2])

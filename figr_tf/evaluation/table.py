@@ -55,6 +55,7 @@ class RealImages:
         self.images = classes
         self.parts: dict[str, dict[str, list[np.ndarray]]] = {}
         everything = np.concatenate([classes[e.class_name] for e in episodes])
+        # All classes in one array: the network runs on a few large batches, not on many small ones.
         offsets = np.cumsum([0] + [len(classes[e.class_name]) for e in episodes])
         for space, embed in spaces.items():
             embedded = embed(everything)

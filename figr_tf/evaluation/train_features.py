@@ -96,6 +96,7 @@ def main() -> None:
         return loss
 
     for episode in tqdm.trange(_EPISODES.value, unit=" episodes", disable=None):
+        # Halved at equal distances, four times in all.
         optimizer.learning_rate.assign(1e-3 * 0.5 ** (episode * (_HALVINGS + 1) // _EPISODES.value))
         chosen = rng.permutation(len(background))[:_WAYS]
         drawings = np.stack([rng.permutation(20)[: 1 + _QUERIES] for _ in chosen])

@@ -86,6 +86,7 @@ class InnerSettings:
     average_decay: float = 0.0
 
     def __post_init__(self):
+        # Now and not at the first step, which comes after minutes of reading data.
         for name, known in (
             ("loss", losses.LOSSES),
             ("gradient_penalty_norm", losses.GRADIENT_PENALTY_NORMS),
@@ -103,6 +104,7 @@ class InnerSettings:
 
 def start(weights: Weights, inner: InnerSettings) -> InnerState:
     """The state before the first inner step; `weights` are usually the meta-weights Φ."""
+    # What a setting does not need is empty and costs neither memory nor operations.
     adam, averaged = inner.optimizer == "adam", inner.average_decay > 0
     return InnerState(
         tf.constant(0),

@@ -123,6 +123,7 @@ class FewShotModel:
         spec = settings.network
         support = tf.TensorSpec([None, spec.image_size, spec.image_size, spec.channels], tf.float32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
+        # Only shapes and types: the functions are traced when they are first called.
         state = tf.nest.map_structure(
             lambda x: tf.TensorSpec(x.shape, x.dtype), self.start(weights_of(networks))
         )
@@ -254,6 +255,7 @@ class FewShotModel:
         support = tf.constant(self._check_support(support_images))
         state = self.start(weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
+        # Goes on from state to state, so that no step is taken twice.
         user_seed, done = tf.constant(seed, tf.int64), 0
         for num_inner_steps in steps:
             if num_inner_steps > done:

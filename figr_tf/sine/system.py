@@ -78,6 +78,7 @@ def draw_waves(shape: list[int], seed: tf.Tensor) -> Waves:
 
 def network_output(layers: Layers, x: tf.Tensor) -> tf.Tensor:
     """The network: tanh between linear layers. [..., B, 1] → [..., B, 1]."""
+    # The last layer is linear: a wave may be higher than tanh's 1.
     *hidden, kernel, bias = layers
     for k, b in zip(hidden[::2], hidden[1::2], strict=True):
         x = tf.tanh(x @ k + b)
@@ -125,6 +126,7 @@ class SineSystem:
     ) -> system.Adapted:
         """One epoch: five batches of ten points, each point once."""
         x, y = task
+        # Ranks of random numbers: a random order without a state.
         order = tf.argsort(tf.random.stateless_uniform([NUM_POINTS], seed, alg="philox"))
         batches = tf.reshape(order, [-1, NUM_GIVEN])
 
@@ -153,6 +155,7 @@ class SineSystem:
         waves = draw_waves([_NUM_TEST_TASKS, 1, 1], self._test_seed(0))
         x = tf.constant(self.constants)
         given = tf.gather(x, self._given_points(_NUM_TEST_TASKS))
+        # A copy of the network for each task, so that one loop adapts them all.
         each = tuple(tf.broadcast_to(w, [_NUM_TEST_TASKS, *w.shape]) for w in layers)
         adapt = tf.function(self.adapt_to_points, autograph=False)
         adapted = adapt(each, given, waves.at(given), tf.constant(num_steps))

@@ -127,7 +127,7 @@ class Supervisor:
             self._deadline = None
 
     def wait_for_the_cause(self, seconds: float) -> None:
-        """After a failed collective: time for the watching thread to end this process, with the
+        """After a failed collective: time for the watching thread to end this process with its
         cause.
 
         TensorFlow misses a frozen worker or a dead host earlier, after ten seconds, and does not
