@@ -192,7 +192,7 @@ def test_an_altered_split_is_refused(tmp_path, record):
         Split.of_run(folder.path)
 
 
-def test_not_a_run_folder(tmp_path):
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"not a run folder \(no identity\.json\)"):
         RunFolder(tmp_path).read_settings(Settings)
 

@@ -237,7 +237,7 @@ def test_mnist_with_images_and_labels_of_different_length_is_refused(mnist, sett
         load_dataset(dataclasses.replace(settings, dataset="mnist", data_dir=str(mnist)), 3)
 
 
-def test_figr8_layout(tmp_path, settings):
+def test_figr8_is_read_as_its_archive_unpacks(tmp_path, settings):
     """60 classes of 2–4 images named like the published ones; 50 are held out, the small ones left
     out.
     """

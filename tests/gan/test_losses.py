@@ -9,12 +9,12 @@ from figr_tf.gan import losses
 REAL, GENERATED = tf.constant([1.0, 3.0]), tf.constant([-2.0, 0.0])
 
 
-def test_wasserstein_values_by_hand():
+def test_wasserstein_losses_are_those_computed_by_hand():
     assert float(losses.discriminator_loss("wasserstein", REAL, GENERATED)) == -1 - 2
     assert float(losses.generator_loss("wasserstein", GENERATED)) == 1
 
 
-def test_bce_values_by_hand():
+def test_bce_losses_are_those_computed_by_hand():
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
 

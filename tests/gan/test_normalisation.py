@@ -7,7 +7,7 @@ import tensorflow as tf
 from figr_tf.gan.normalisation import prelu_layer_norm
 
 
-def test_prelu_layer_norm_by_hand():
+def test_prelu_and_layer_norm_are_those_computed_by_hand():
     rng = np.random.default_rng(0)
     x = rng.normal(1, 2, (2, 4, 4, 3)).astype(np.float32)
     scale, offset = rng.normal(size=(2, 4, 4, 3)).astype(np.float32)
