@@ -15,8 +15,11 @@ def blur_features(images: np.ndarray) -> np.ndarray:
     offsets = np.arange(-5, 6)
     kernel = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     kernel /= kernel.sum()
-    grey = np.pad(uint8_to_unit(images[..., 0]), ((0, 0), (5, 5), (5, 5)), constant_values=1.0)
+    # Paper all around, as far as the kernel reaches.
+    rim = ((0, 0), (5, 5), (5, 5))
+    grey = np.pad(uint8_to_unit(images[..., 0]), rim, constant_values=1.0)
     size = images.shape[1]
+    # A Gaussian is separable: along the columns, then along the rows.
     rows = sum(k * grey[:, i : i + size, :] for i, k in enumerate(kernel))
     blurred = sum(k * rows[:, :, i : i + size] for i, k in enumerate(kernel))
     halved = blurred.reshape(len(images), size // 2, 2, size // 2, 2).mean((2, 4))

@@ -53,7 +53,9 @@ def framed_drawing(data: bytes, image_size: int, framing: Framing) -> np.ndarray
     if not _fits(box, framing):
         side = box.extent / framing.extent
         corner = (box.x - side / 2, box.y - side / 2)
-        edges = [round(square.width * v) for v in (*corner, corner[0] + side, corner[1] + side)]
+        opposite = (corner[0] + side, corner[1] + side)
+        # It may lie outside of the picture; Pillow fills with 0, which is paper here.
+        edges = [round(square.width * v) for v in (*corner, *opposite)]
         square = square.crop(tuple(edges))  # type: ignore[arg-type]
     small = square.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return 255 - np.asarray(small)
@@ -86,8 +88,10 @@ def _ink_box(square: Image.Image) -> _Box | None:
 def _span(counts: np.ndarray) -> tuple[int, int]:
     """First and last + 1 of the rows that hold all but specks of the ink."""
     specks = _SPECKS * counts.sum()
+    # argmax of booleans is the first that is true.
     first = int(np.argmax(np.cumsum(counts) > specks))
-    return first, len(counts) - int(np.argmax(np.cumsum(counts[::-1]) > specks))
+    from_end = int(np.argmax(np.cumsum(counts[::-1]) > specks))
+    return first, len(counts) - from_end
 
 
 def _fits(box: _Box, framing: Framing) -> bool:

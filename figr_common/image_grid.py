@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-_FRAME = (230, 120, 20)  # orange: neither ink nor paper
+_FRAME = (230, 120, 20)  # Orange: neither ink nor paper.
 _BACKGROUND = (200, 200, 200)
 _GAP = 2
 
 
 def _to_rgb(image: np.ndarray, frame: tuple[int, int, int], scale: int) -> np.ndarray:
     """uint8 [S, S, C] → [scale·S + 2·_GAP] squared, framed in one colour."""
-    large = np.broadcast_to(image, (*image.shape[:2], 3)).repeat(scale, 0).repeat(scale, 1)
-    framed = np.empty((large.shape[0] + 2 * _GAP, large.shape[1] + 2 * _GAP, 3), np.uint8)
+    colour = np.broadcast_to(image, (*image.shape[:2], 3))
+    large = colour.repeat(scale, 0).repeat(scale, 1)
+    height, width, _ = large.shape
+    framed = np.empty((height + 2 * _GAP, width + 2 * _GAP, 3), np.uint8)
     framed[:] = frame
     framed[_GAP:-_GAP, _GAP:-_GAP] = large
     return framed
@@ -22,10 +24,10 @@ def _to_rgb(image: np.ndarray, frame: tuple[int, int, int], scale: int) -> np.nd
 def _rows(images: np.ndarray, columns: int, frame: tuple[int, int, int], scale: int) -> np.ndarray:
     cells = [_to_rgb(image, frame, scale) for image in images]
     empty = np.full_like(cells[0], _BACKGROUND)
+    # The last row is filled up: only rows of one length can be stacked.
     cells += [empty] * (-len(cells) % columns)
-    return np.concatenate(
-        [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
-    )
+    starts = range(0, len(cells), columns)
+    return np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in starts])
 
 
 def task_picture(

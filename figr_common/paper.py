@@ -40,7 +40,9 @@ def whitened(image: Image.Image) -> Image.Image:
     size = (image.width, image.height)
     full = Image.fromarray(surface.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     ratio = pixels / np.asarray(full)
-    grain = np.abs(ratio - 1.0)[ratio > 1.0 - _BAND / shade].mean() * np.sqrt(np.pi / 2)
+    # Of a normal distribution the mean distance is √(2/π) of the standard deviation.
+    distance = np.abs(ratio - 1.0)[ratio > 1.0 - _BAND / shade].mean()
+    grain = distance * np.sqrt(np.pi / 2)
     white = 1.0 - max(_NOISE * grain, 1.0 / shade)
     darkest = ratio.min()
     if darkest >= white:

@@ -253,15 +253,16 @@ def _plan(settings: "Settings", dataset: datasets.Dataset) -> str:
     data, split = dataset
     network, inner = settings.network, settings.inner
     size = f"{network.image_size}×{network.image_size}×{network.channels}"
-    return (
-        f"{settings.data.dataset}: {len(data.images)} images, split {split.describe()}\n"
+    lines = (
+        f"{settings.data.dataset}: {len(data.images)} images, split {split.describe()}",
         f"{network.architecture} h={network.hidden}, {size}; n={settings.num_shots},"
         f" K={settings.num_inner_steps}, {settings.num_meta_steps} meta-steps of"
-        f" {settings.meta_batch_size} tasks\n"
-        f"inner: {_OPTIMIZER_NAMES[inner.optimizer]}"
-        f" {inner.learning_rate:g}, {inner.loss}, λ={inner.gradient_penalty_weight:g} per"
-        f" {inner.gradient_penalty_norm}; outer: Adam {settings.meta_learning_rate:g}"
+        f" {settings.meta_batch_size} tasks",
+        f"inner: {_OPTIMIZER_NAMES[inner.optimizer]} {inner.learning_rate:g}, {inner.loss},"
+        f" λ={inner.gradient_penalty_weight:g} per {inner.gradient_penalty_norm};"
+        f" outer: Adam {settings.meta_learning_rate:g}",
     )
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ def _character(rng: np.random.Generator) -> list[np.ndarray]:
     strokes: list[np.ndarray] = []
     for _ in range(rng.integers(1, 4)):
         # Points of a coarse lattice: strokes are long, and classes differ by more than jitter.
-        lattice = np.stack(np.meshgrid(*[np.linspace(-0.75, 0.75, 4)] * 2), -1).reshape(-1, 2)
+        side = np.linspace(-0.75, 0.75, 4)
+        lattice = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
         points = rng.permutation(lattice)[: rng.integers(2, 5)]
         if strokes and rng.random() < 0.5:
             points[0] = rng.permutation(strokes[-1])[0]
@@ -69,14 +70,15 @@ def _by_hand(strokes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.nd
 def _smooth(points: np.ndarray) -> np.ndarray:
     """A uniform Catmull-Rom spline through control points [k, 2] → [_POINTS_PER_STROKE, 2]."""
     # Each end is continued by a mirrored point, since a segment needs a neighbour on either side.
-    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
+    padded = np.concatenate([before, points, after])
     position = np.linspace(0, len(points) - 1, _POINTS_PER_STROKE)
     segment = np.minimum(position.astype(int), len(points) - 2)
     t = (position - segment)[:, None]
     a, b, c, d = (padded[segment + i] for i in range(4))
-    return 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
+    quadratic = 2 * a - 5 * b + 4 * c - d
+    cubic = 3 * b - a - 3 * c + d
+    return 0.5 * (2 * b + (c - a) * t + quadratic * t**2 + cubic * t**3)
 
 
 def _render(curve: np.ndarray, radius: float, image_size: int) -> np.ndarray:
@@ -90,7 +92,9 @@ def _render(curve: np.ndarray, radius: float, image_size: int) -> np.ndarray:
     """
     pixel = 2.0 / image_size
     centres = np.linspace(-1 + pixel / 2, 1 - pixel / 2, image_size)
-    squared = (centres[:, None] - curve[:, 0]) ** 2, (centres[:, None] - curve[:, 1]) ** 2
-    distance = np.sqrt((squared[1][:, None, :] + squared[0][None, :, :]).min(-1))
+    # Of every column, row and point of the curve; then to the nearest point from every pixel.
+    squared_x = (centres[:, None] - curve[:, 0]) ** 2
+    squared_y = (centres[:, None] - curve[:, 1]) ** 2
+    distance = np.sqrt((squared_y[:, None, :] + squared_x[None, :, :]).min(-1))
     ink = np.clip((radius - distance) / pixel + 0.5, 0, 1)
     return np.rint(255 * (1 - ink)).astype(np.uint8)[..., None]

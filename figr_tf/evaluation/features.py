@@ -82,7 +82,8 @@ class Embedding:
 def conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
     """Ink masks [B, S, S, 1] and four pairs of kernel and bias → features [B, d]."""
     for kernel, bias in layers:
-        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias), 2, 2, "VALID")
+        x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID")
     return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
 
 
@@ -101,7 +102,8 @@ def few_shot_accuracy(
         classes: uint8 [classes, drawings, 32, 32, 1].
     """
     rng = np.random.default_rng(seed)
-    features = embed(classes.reshape(-1, *classes.shape[2:])).reshape(*classes.shape[:2], -1)
+    num_classes, num_drawings, *image_shape = classes.shape
+    features = embed(classes.reshape(-1, *image_shape)).reshape(num_classes, num_drawings, -1)
     right = []
     for _ in range(episodes):
         chosen = rng.permutation(len(classes))[:ways]
@@ -109,5 +111,6 @@ def few_shot_accuracy(
         drawn = features[chosen[:, None], drawings]
         prototypes = drawn[:, :shots].mean(1)
         squared = ((drawn[:, shots:, None] - prototypes) ** 2).sum(-1)
-        right.append((squared.argmin(-1) == np.arange(len(chosen))[:, None]).mean())
+        own_class = np.arange(len(chosen))[:, None]
+        right.append((squared.argmin(-1) == own_class).mean())
     return float(np.mean(right))

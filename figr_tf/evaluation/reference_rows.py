@@ -71,6 +71,8 @@ def _bilinear(images: np.ndarray, points: np.ndarray) -> np.ndarray:
     rows = np.arange(count)[:, None]
     result = np.zeros((*points.shape[:2], channels), np.float32)
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        # The nearer a corner of the pixel is to the point, the more it counts.
         weight = np.abs(1 - dx - fraction[..., 0]) * np.abs(1 - dy - fraction[..., 1])
-        result += weight[..., None] * padded[rows, low[..., 1] + dy, low[..., 0] + dx]
+        corner = padded[rows, low[..., 1] + dy, low[..., 0] + dx]
+        result += weight[..., None] * corner
     return np.rint(result).astype(np.uint8)

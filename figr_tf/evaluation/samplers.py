@@ -188,14 +188,19 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
             "classes": len(plan.classes),
         }
         runs.refuse_difference(episode_file, facts | {"classes": len(recorded)}, now)
-        for a, b in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
-            other_drawings = any((x != y).any() for x, y in zip(a[1:], b[1:], strict=True))
-            if a.class_name != b.class_name or other_drawings:
+        for then, now_drawn in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
+            if not _are_equal(then, now_drawn):
                 raise DataError(
-                    f"{episode_file}: its episode of {a.class_name} is not the one drawn now. Write"
-                    " it anew."
+                    f"{episode_file}: its episode of {then.class_name} is not the one drawn now."
+                    " Write it anew."
                 )
 
     return Judged(
         path.name, {"samples": path.name}, _OMNIGLOT, sample, "samples", check, all_seeds=False
     )
+
+
+def _are_equal(a: Episode, b: Episode) -> bool:
+    """Whether two episodes are of the same class and the same drawings."""
+    (name_a, *drawings_a), (name_b, *drawings_b) = a, b
+    return name_a == name_b and all(map(np.array_equal, drawings_a, drawings_b))

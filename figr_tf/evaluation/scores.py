@@ -12,7 +12,9 @@ import numpy as np
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """[m, d], [r, d] → [m, r]."""
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2.0 * (a @ b.T)
+    # |a − b|² = |a|² + |b|² − 2ab, which is one matrix product instead of m·r differences.
+    squares_a, squares_b = (a**2).sum(1), (b**2).sum(1)
+    squared = squares_a[:, None] + squares_b[None] - 2.0 * (a @ b.T)
     # Rounding may leave a little less than 0.
     return np.sqrt(np.maximum(squared, 0.0))
 

@@ -55,7 +55,8 @@ def _folded(model, keras) -> dict[str, np.ndarray]:
         kernel, bias = convolution.get_weights()
         gamma, beta, mean, variance = norm.get_weights()
         scale = gamma / np.sqrt(variance + norm.epsilon)
-        arrays[f"kernel{i}"], arrays[f"bias{i}"] = kernel * scale, (bias - mean) * scale + beta
+        arrays[f"kernel{i}"] = kernel * scale
+        arrays[f"bias{i}"] = (bias - mean) * scale + beta
     return arrays
 
 
@@ -97,10 +98,12 @@ def main() -> None:
 
     for episode in tqdm.trange(_EPISODES.value, unit=" episodes", disable=None):
         # Halved at equal distances, four times in all.
-        optimizer.learning_rate.assign(1e-3 * 0.5 ** (episode * (_HALVINGS + 1) // _EPISODES.value))
+        halvings = episode * (_HALVINGS + 1) // _EPISODES.value
+        optimizer.learning_rate.assign(1e-3 * 0.5**halvings)
         chosen = rng.permutation(len(background))[:_WAYS]
         drawings = np.stack([rng.permutation(20)[: 1 + _QUERIES] for _ in chosen])
-        loss = train_step(tf.constant(background[chosen[:, None], drawings].reshape(-1, 32, 32, 1)))
+        images = background[chosen[:, None], drawings]
+        loss = train_step(tf.constant(images.reshape(-1, 32, 32, 1)))
         if episode % 50 == 0:
             print(f"episode {episode}/{_EPISODES.value}  loss {float(loss):.3f}", flush=True)
     np.savez(_OUT.value, **_folded(model, keras))  # type: ignore[arg-type]

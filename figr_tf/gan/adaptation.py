@@ -270,7 +270,8 @@ def _averaged(
         return ()
     count = tf.cast(steps_before, tf.float32)
     decay = tf.minimum(decay, (count + 1.0) / (count + 10.0))
-    return tuple(a + (1.0 - decay) * (w - a) for a, w in zip(average, weights, strict=True))
+    pairs = zip(average, weights, strict=True)
+    return tuple(a + (1.0 - decay) * (w - a) for a, w in pairs)
 
 
 def adapt_with_losses(

@@ -159,7 +159,9 @@ class ResidualBlock(PureLayer):
 
     def apply(self, weights, x):
         half = len(weights) // 2
-        return x + self.units[1].apply(weights[half:], self.units[0].apply(weights[:half], x))
+        first, second = self.units
+        inside = first.apply(weights[:half], x)
+        return x + second.apply(weights[half:], inside)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -173,7 +175,8 @@ class ToFeatureMap(PureLayer):
         self.size = size
 
     def apply(self, weights, x):
-        return tf.reshape(x, [-1, self.size, self.size, x.shape[-1] // self.size**2])
+        channels = x.shape[-1] // self.size**2
+        return tf.reshape(x, [-1, self.size, self.size, channels])
 
     def compute_output_shape(self, input_shape):
         batch, values = input_shape
@@ -190,7 +193,8 @@ class NearestUpsample(PureLayer):
     def apply(self, weights, x):
         _, height, width, channels = x.shape
         x = tf.reshape(x, [-1, height, 1, width, 1, channels])
-        return tf.reshape(tf.tile(x, [1, 1, 2, 1, 2, 1]), [-1, 2 * height, 2 * width, channels])
+        x = tf.tile(x, [1, 1, 2, 1, 2, 1])
+        return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

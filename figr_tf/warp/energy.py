@@ -15,8 +15,10 @@ _TINY = 1e-6  # Under the root of a distance, whose slope at 0 is infinite.
 
 def distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Euclidean, [T, m, d] and [T, r, d] → [T, m, r]."""
+    # |a − b|² = |a|² + |b|² − 2ab, which is one matrix product instead of m·r differences.
     squared = tf.reduce_sum(a * a, -1)[:, :, None] + tf.reduce_sum(b * b, -1)[:, None]
-    return tf.sqrt(tf.nn.relu(squared - 2.0 * tf.matmul(a, b, transpose_b=True)) + _TINY)
+    squared -= 2.0 * tf.matmul(a, b, transpose_b=True)
+    return tf.sqrt(tf.nn.relu(squared) + _TINY)
 
 
 def _mean_of_pairs(points: tf.Tensor) -> tf.Tensor:

@@ -168,7 +168,8 @@ class WarpGenerator(keras.Model):
         return x + _leaky(self.coarse[2](x))
 
     def _latent_map(self, latents: tf.Tensor, size: int) -> tf.Tensor:
-        small = tf.reshape(latents[:, -int(np.prod(_MAP_LATENTS)) :], [-1, *_MAP_LATENTS])
+        count = int(np.prod(_MAP_LATENTS))
+        small = tf.reshape(latents[:, -count:], [-1, *_MAP_LATENTS])
         return 1.5 * tf.image.resize(small, [size, size])
 
     def _pose(
@@ -196,7 +197,8 @@ class WarpGenerator(keras.Model):
             self.pose_change(tf.concat([hidden, looks], -1)) + _FAST * latents @ self.latent_pose
         )
         change *= _POSE_STEP
-        return mean + _FAST * self.own_pose * (own - mean) + change[:, :4], change[:, 4:]
+        pose = mean + _FAST * self.own_pose * (own - mean) + change[:, :4]
+        return pose, change[:, 4:]
 
 
 def _leaky(x: tf.Tensor) -> tf.Tensor:
