@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -74,14 +75,18 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
     """Writes `export_dir`/<version>, by default one more than the highest there is.
 
     Raises:
-        UserError: the version exists, another process exports there, or the export does not draw
-            what the model does.
+        UserError: the version exists, another process exports there, the disk is full, or the
+            export does not draw what the model does.
     """
     model = models.load(request.run)
     package = _package(model, request)
     with _new_version(export_dir, version) as (scratch, target):
-        described, difference = _write(scratch, package, request)
-        os.rename(scratch, target)
+        try:
+            described, difference = _write(scratch, package, request)
+            os.rename(scratch, target)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{export_dir}: cannot be written ({reason}).") from error
     return Export(target, described, difference)
 
 
@@ -153,9 +158,14 @@ def _write(
     folder: pathlib.Path, package: Package, request: Request
 ) -> tuple[dict[str, Any], float]:
     without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(
-        package.module, str(folder), signatures=package.functions, options=without_gradients
-    )
+    try:
+        tf.saved_model.save(
+            package.module, str(folder), signatures=package.functions, options=without_gradients
+        )
+    except (
+        tf.errors.OpError
+    ) as error:  # Such as a full disk, after the file's name.
+        raise OSError(re.sub(r".*; | \[Op:.*", "", error.message or "")) from error
     compact.compact(folder)
     described = contract.describe(folder, request.kind, package.facts)
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None

@@ -38,6 +38,19 @@ def say(text: str) -> bool:
         return False
 
 
+def failing() -> str:
+    """The name of standard output if it takes no more, otherwise "" and an empty line there.
+
+    Asked by who has an error without a file's name: Python forgets what it could not write, so that
+    only another try tells.
+    """
+    try:
+        print(flush=True)
+    except OSError:
+        return "standard output"
+    return ""
+
+
 def _open_closed_streams() -> None:
     """Also since the next file to be opened would get a closed stream's number, and its output."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):

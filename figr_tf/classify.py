@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 flags = console.OwnFlags(__name__)
 
-_RUN = flags.DEFINE_string("run", None, "Run folder of figr_tf.train_classifier.", required=True)
+_RUN = flags.DEFINE_path("run", None, "Run folder of figr_tf.train_classifier.", required=True)
 _IMAGES = flags.DEFINE_multi_string(
     "images",
     None,
     "A class: a folder with its images, or one image.",
     required=True,
 )
-_QUERY = flags.DEFINE_string("query", None, "An image, or a folder of them.", required=True)
+_QUERY = flags.DEFINE_path("query", None, "An image, or a folder of them.", required=True)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the images given.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order in which images are seen.", 0, 2**53 - 1)
 

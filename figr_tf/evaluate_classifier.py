@@ -49,14 +49,16 @@ _EVAL_INNER_STEPS = flags.DEFINE_integer(
     1,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the tasks.", 0, 2**31 - 1)
-_DATA_DIR = flags.DEFINE_string(
+_DATA_DIR = flags.DEFINE_path(
     "data_dir",
     None,
     "Folder with the data set's files, as in training.",
 )
-_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
-_JSON = flags.DEFINE_string("json", None, "Write all numbers here, with versions and hashes.")
-_MARKDOWN = flags.DEFINE_string("markdown", None, "Write the table here.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
+_JSON = flags.DEFINE_path("json", None, "Write all numbers here, with versions and hashes.")
+_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
 
 
 def _shots() -> list[int]:

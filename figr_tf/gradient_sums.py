@@ -15,7 +15,7 @@ from figr_tf.data import datasets
 
 flags = console.OwnFlags(__name__)
 
-_OUT = flags.DEFINE_string("out", "gradient-sums.png", "Picture to write.")
+_OUT = flags.DEFINE_path("out", "gradient-sums.png", "Picture to write.")
 _DATASET = flags.DEFINE_enum("dataset", "omniglot", datasets.DATASETS, "What to train on.")
 _SPLIT = flags.DEFINE_enum(
     "split",
@@ -23,8 +23,10 @@ _SPLIT = flags.DEFINE_enum(
     datasets.SPLITS,
     "Default: random-1200 with omniglot, as published.",
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the data set's files.")
-_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the data set's files.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
 _FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
 _RATE = flags.DEFINE_float("inner_learning_rate", 0.003, "Of the SGD steps; published: 0.003.", 0)
@@ -33,7 +35,7 @@ _NUM_META_STEPS = flags.DEFINE_integer(
 )
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Meta-steps between points of a line.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
-_RUNS_DIR = flags.DEFINE_string("runs_dir", "gradient-sums", "Folder of the ten run folders.")
+_RUNS_DIR = flags.DEFINE_path("runs_dir", "gradient-sums", "Folder of the ten run folders.")
 
 
 def _base():
@@ -73,7 +75,7 @@ def main() -> None:
             base = _base()
         except ValueError as error:
             raise UserError(str(error)) from error
-        below = pathlib.Path(_RUNS_DIR.value).expanduser()
+        below = pathlib.Path(_RUNS_DIR.value)
         for combination in gradient_sums.combinations():
             print(combination.label, flush=True)
             training = system.prepare(combination.settings(base))

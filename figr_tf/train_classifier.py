@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt fla
 flags = console.OwnFlags(__name__)
 
 _DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on.")
-_DATA_DIR = flags.DEFINE_string(
+_DATA_DIR = flags.DEFINE_path(
     "data_dir", None, "Folder with the data set's files. Default: as tensorflow-datasets downloads."
 )
 _SPLIT = flags.DEFINE_enum(
@@ -39,7 +39,9 @@ _INK = flags.DEFINE_enum(
     ["dark", "light"],
     "Ink in the files of --dataset=folder; light is inverted.",
 )
-_CACHE_DIR = flags.DEFINE_string("cache_dir", "~/.cache/figr_tf", "Folder for decoded images.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
 _ARCHITECTURE = flags.DEFINE_enum(
     "architecture",
     "strided",
@@ -112,8 +114,8 @@ _START_TIMEOUT = flags.DEFINE_float(
     "Seconds that workers wait for each other.",
     1,
 )
-_RUNS_DIR = flags.DEFINE_string("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_string("run", None, "This very run folder instead of a numbered one.")
+_RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
+_RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data, print the plan, train nothing.")
 
 

@@ -14,7 +14,7 @@ from absl.flags import FlagHolder
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
 from serving import remote
-from serving.demo_app import description, gateway, in_process
+from serving.demo_app import description, in_process
 from serving.demo_app.limits import VisitorLimits
 from serving.demo_app.link import ModelLink
 
@@ -70,6 +70,8 @@ def _link(limits: VisitorLimits) -> Iterator[ModelLink]:
 def main() -> None:
     if _TARGET.value and _MODEL_BASE_PATH.value:
         raise UserError("--target and --model_base_path are two ways to a model; give one of them.")
+    from serving.demo_app import gateway  # Here, where an extra that is missing is one line.
+
     limits = VisitorLimits(**{name: flag.value for name, flag in _LIMITS.items()})
     with _link(limits) as link:
         gateway.serve(link, limits, _HOST.value, _PORT.value)

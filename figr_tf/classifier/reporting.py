@@ -31,7 +31,7 @@ class Request(NamedTuple):
     transductive: bool
     baselines: bool
     data_dir: str | None
-    cache_dir: str
+    cache_dir: str | None
 
 
 class Report(NamedTuple):

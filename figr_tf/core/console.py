@@ -88,6 +88,7 @@ def run(main: Callable[[], None]) -> None:
                     f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help"
                 )
             main()
+            sys.stdout.flush()  # Here, where a full disk behind it is still an error to report.
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_status)
@@ -103,8 +104,8 @@ def run(main: Callable[[], None]) -> None:
         except BrokenPipeError:  # An OSError, but no file's: `streams.tolerated` deals with it.
             raise
         except OSError as error:  # A folder that cannot be written, a full disk.
-            place = f"{error.filename}: " if error.filename else ""
-            sys.exit(f"error: {place}{error.strerror or error}")
+            place = error.filename or streams.failing()
+            sys.exit(f"error: {f'{place}: ' if place else ''}{error.strerror or error}")
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
 

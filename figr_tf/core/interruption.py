@@ -16,7 +16,11 @@ class Interrupted(Exception):
     """
 
     def __init__(self, signal_number: int, where: str):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} at {where}")
+        if signal_number == signal.SIGPIPE:
+            text = f"stopped at {where}, since nothing takes its output any more"
+        else:
+            text = f"stopped by {signal.Signals(signal_number).name} at {where}"
+        super().__init__(text)
         self.exit_status = 128 + signal_number
 
 

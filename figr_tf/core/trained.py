@@ -69,17 +69,22 @@ def package(
         dtype: of the file, "float32" or "float16"; a model always computes in float32.
 
     Raises:
-        RunError: `out` exists, or the run has no usable weights.
+        RunError: `out` exists or cannot be written, or the run has no usable weights.
     """
     if out.exists():
         raise RunError(f"{out}: exists. Choose another folder, or remove it first.")
     meta_step = restore(run, meta_weights, carried)
-    out.mkdir(parents=True)
-    for name in _KEPT:
-        if (run.path / name).exists():
-            shutil.copyfile(run.path / name, out / name)
     keyed = _keyed({**meta_weights, "carried": carried})
-    write(out, {key: v.numpy().astype(dtype) for key, v in keyed.items()}, meta_step)
+    arrays = {key: v.numpy().astype(dtype) for key, v in keyed.items()}
+    out.mkdir(parents=True)
+    try:
+        for name in _KEPT:
+            if (run.path / name).exists():
+                shutil.copyfile(run.path / name, out / name)
+        write(out, arrays, meta_step)
+    except OSError as error:  # A full disk, say; half a model would be in the way of the next try.
+        shutil.rmtree(out, ignore_errors=True)
+        raise RunError(f"{out}: cannot be written ({error.strerror or error}).") from error
     return (out / _WEIGHTS).stat().st_size
 
 

@@ -166,3 +166,14 @@ def test_a_full_disk_is_named_and_keeps_the_last_good_checkpoint(folder, saved, 
     assert not list(folder.glob("*ckpt-000000006*"))
     assert checkpoints.restore_training(folder, fresh, IDENTITY)
     assert int(fresh.meta_step) == 4
+
+
+def test_copies_beside_checkpoints_are_neither_taken_nor_swept(folder, fresh):
+    """Such as a browser or a file manager makes."""
+    copies = [f"ckpt-000000006 (1).{end}" for end in ("index", "data-00000-of-00001")]
+    for name in copies:
+        (folder / name).write_bytes(b"a copy")
+    checkpoints.sweep(folder)
+    assert checkpoints.restore_training(folder, fresh, IDENTITY)
+    assert int(fresh.meta_step) == 4
+    assert all((folder / name).exists() for name in copies)

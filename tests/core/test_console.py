@@ -1,8 +1,41 @@
-"""What is shown where there is no terminal."""
+"""What is shown where there is no terminal, and how flags are read."""
 
 import itertools
+import os
+import subprocess
+import sys
 
+import pytest
+
+from exporters import export_saved_model
+from figr_tf import (
+    classify,
+    evaluate,
+    evaluate_classifier,
+    generate,
+    gradient_sums,
+    package,
+    train,
+    train_classifier,
+    train_warp,
+)
 from figr_tf.core import console
+from figr_tf.sine import __main__ as sine
+from serving import demo, server
+from tests.conftest import ROOT
+
+COMMANDS = [
+    *(train, train_classifier, train_warp, sine, gradient_sums, generate, classify, package),
+    *(evaluate, evaluate_classifier, export_saved_model, demo, server),
+]
+# Flags that name a file or a folder, whichever command has them.
+PATHS = (
+    *("run", "runs_dir", "data_dir", "cache_dir", "out", "images", "query", "npz", "gif", "json"),
+    *("markdown", "picture", "samples", "episodes", "write_episodes", "saved_model", "write_deck"),
+    *("export_dir", "evaluation", "model_base_path"),
+)
+# Taken apart, and expanded, where they are used.
+LISTED = {(classify, "images"), (evaluate_classifier, "run")}
 
 
 def test_without_a_terminal_there_is_a_plain_line_a_minute_with_the_time_left(capsys, monkeypatch):
@@ -28,3 +61,50 @@ def test_progress_leaves_the_first_step_out_of_the_rate(capsys, monkeypatch):
     assert (
         capsys.readouterr().out == "meta-step 3/10  D 1  skipped 2  0.5 meta-steps/s  ETA 0:00:14\n"
     )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda module: module.__name__)
+def test_a_tilde_is_the_home_folder_in_every_path_flag(command, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    own = command.flags.FLAGS
+    given = [name for name in PATHS if name in own and (command, name) not in LISTED]
+    assert given
+    for name in given:
+        assert own[name].parser.parse("~/x") == "/home/somebody/x", name
+
+
+def test_without_a_home_folder_a_tilde_is_refused_and_other_paths_are_taken(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    parser = train.flags.FLAGS["cache_dir"].parser
+    assert parser.parse("cache") == "cache"
+    with pytest.raises(ValueError, match="give the path in full"):
+        parser.parse("~/cache")
+
+
+def _read(folder, text: bytes):
+    """What a command makes of a flagfile; prints its one flag."""
+    (folder / "own.flags").write_bytes(text)
+    script = (
+        "from absl import flags; from figr_tf.core import console;"
+        "hidden = flags.DEFINE_integer('hidden', 1, 'h');"
+        "console.run(lambda: print(hidden.value))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, f"--flagfile={folder / 'own.flags'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("first", ["--hidden=7", "# A comment.\n--hidden=7", "\n--hidden=7"])
+def test_a_flagfile_may_begin_with_a_byte_order_mark(first, tmp_path):
+    result = _read(tmp_path, first.encode("utf-8-sig"))
+    assert (result.stdout, result.stderr) == ("7\n", "")
+
+
+def test_a_flagfile_in_another_encoding_is_one_line(tmp_path):
+    result = _read(tmp_path, "--hidden=7".encode("utf-16"))
+    assert result.returncode == 1
+    assert result.stderr == "error: --flagfile: not UTF-8. Save the file in that encoding.\n"

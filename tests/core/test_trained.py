@@ -1,6 +1,8 @@
 """A packaged model of a run of no training, of weights of two shapes and one carried number."""
 
+import errno
 import json
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -186,3 +188,13 @@ def test_a_packaged_model_can_be_packaged_again(packaged, tmp_path):
     again = runs.RunFolder(tmp_path / "again")
     for a, b in zip(_restored(again), _restored(packaged), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_of_a_model(run, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trained, "write", full)
+    with pytest.raises(RunError, match=r"out: cannot be written \(No space left on device\)"):
+        _package(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import io
 import json
+import os
 import pathlib
 import shutil
 import struct
@@ -366,3 +367,23 @@ def test_paper_split_of_the_real_list_sizes(settings, monkeypatch):
         load_dataset(dataclasses.replace(chosen, split_seed=1), 4).split.digest() != split.digest()
     )
     assert json.loads(split.to_json())["sha256"] == split.digest()
+
+
+def test_another_spelling_of_the_folder_takes_the_same_cache(tmp_path, settings, monkeypatch):
+    root = _folder_data(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for spelling in (root, "own", "./own/../own/", "~/own", "link"):
+        load_dataset(dataclasses.replace(settings, dataset="folder", data_dir=spelling), 2)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_without_a_home_folder_the_cache_is_where_it_is_told_to_be(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    own = dataclasses.replace(
+        settings, dataset="folder", data_dir=_folder_data(tmp_path, {"cat": 3, "dog": 3})
+    )
+    assert load_dataset(own, 2).data.counts == {"cat": 3, "dog": 3}
+    with pytest.raises(DataError, match="no home folder to keep decoded images in"):
+        load_dataset(dataclasses.replace(own, cache_dir=None), 2)

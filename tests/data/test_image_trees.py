@@ -5,7 +5,10 @@ from the cache.
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 
 import numpy as np
@@ -16,6 +19,7 @@ from figr_tf.core.errors import DataError
 from figr_tf.data import class_images
 from figr_tf.data.class_images import ImageFormat
 from figr_tf.data.image_trees import files_in_folder, files_in_zip
+from tests.conftest import ROOT
 
 FORMAT = ImageFormat(16, 1, "dark")
 
@@ -257,3 +261,63 @@ def test_images_of_a_kind_that_cannot_be_read_are_named_and_unusual_suffixes_of_
     assert _load(lambda: files_in_folder(tree), tmp_path).counts["B/one"] == 3
     assert "8 of 9 images used; left out" in caplog.text
     assert "IMG_1.HEIC: not an image of a kind that can be read here" in caplog.text
+
+
+def test_whoever_fills_a_cold_cache_second_takes_what_is_there(tree, tmp_path, monkeypatch):
+    """The other one comes first at the worst moment: when this one has decoded everything."""
+    decoded = class_images._decoded
+    winners = []
+
+    def second(*arguments):
+        yield from decoded(*arguments)
+        monkeypatch.setattr(class_images, "_decoded", decoded)
+        winners.append(_load(lambda: files_in_folder(tree), tmp_path))
+
+    monkeypatch.setattr(class_images, "_decoded", second)
+    loser = _load(lambda: files_in_folder(tree), tmp_path)
+    np.testing.assert_array_equal(loser.images, winners[0].images)
+    assert loser.counts == winners[0].counts
+    assert [path.name[:10] for path in (tmp_path / "cache").iterdir()] != ["unfinished"]
+
+
+def test_four_processes_on_one_cold_cache_all_get_the_images(tree, tmp_path):
+    script = """
+import pathlib, sys, time
+from figr_tf.data import class_images, image_trees
+tree, cache, start = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), float(sys.argv[3])
+time.sleep(max(0.0, start - time.time()))
+for i in range(40):
+    load = class_images.load_images
+    images = load(lambda: image_trees.files_in_folder(tree), (16, 1, "dark"), cache / str(i))
+    assert len(images.images) == 6
+"""
+    start = str(time.time() + 1.5)  # When all of them have been imported, if the machine is quiet.
+    command = [sys.executable, "-c", script, str(tree), str(tmp_path / "cache"), start]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    assert not list((tmp_path / "cache").glob("*/unfinished-*"))
+
+
+def test_caches_that_nobody_used_for_long_are_cleared(tree, tmp_path):
+    _load(lambda: files_in_folder(tree), tmp_path)
+    (old,) = (tmp_path / "cache").iterdir()
+    os.utime(old / "index.json", (0, 0))
+    other = tmp_path / "cache/somebody's notes"
+    other.mkdir()
+    os.utime(other, (0, 0))
+    Image.new("L", (20, 20), 7).save(tree / "B/one/new.png")
+    _load(lambda: files_in_folder(tree), tmp_path)
+    assert not old.exists()
+    assert other.exists()
+
+
+def test_a_cache_that_is_used_stays(tree, tmp_path):
+    _load(lambda: files_in_folder(tree), tmp_path)
+    (cache,) = (tmp_path / "cache").iterdir()
+    os.utime(cache / "index.json", (0, time.time() - 50 * 86_400))
+    for _ in range(2):  # The first use makes it new.
+        _load(lambda: files_in_folder(tree), tmp_path)
+        assert time.time() - (cache / "index.json").stat().st_mtime < 3600

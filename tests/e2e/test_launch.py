@@ -104,3 +104,27 @@ def test_the_cause_of_an_end_counts_and_not_its_consequence():
     for worker in workers:
         worker.wait()
     assert launch._wait(workers) == 4
+
+
+@pytest.mark.parametrize(
+    ("visible", "shares"),
+    [
+        *((hidden, [hidden, hidden]) for hidden in ("", "-1", "NoDevFiles", "none", "-1,0,1")),
+        ("0,1,2,3", ["0,2", "1,3"]),
+        (" 3, 1", ["3", "1"]),
+        ("0,1,-1,2", ["0", "1"]),  # CUDA reads as far as the first name of no device.
+        ("GPU-8f2a,MIG-13be", ["GPU-8f2a", "MIG-13be"]),
+    ],
+)
+def test_gpus_are_shared_out_and_names_that_hide_all_of_them_are_left(visible, shares):
+    each = launch.environments(2, [1, 2], {"CUDA_VISIBLE_DEVICES": visible})
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in each] == shares
+
+
+def test_gpus_that_cannot_be_shared_evenly_are_one_line():
+    with pytest.raises(SystemExit, match="3 GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly"):
+        launch.environments(2, [1, 2], {"CUDA_VISIBLE_DEVICES": "0,1,2"})
+
+
+def test_without_the_variable_workers_get_none():
+    assert "CUDA_VISIBLE_DEVICES" not in launch.environments(1, [1], {})[0]

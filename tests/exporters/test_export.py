@@ -1,6 +1,7 @@
 """Version folders, what lies in them, and what becomes of an export that is killed or refused."""
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ import filelock
 import pytest
 import tensorflow as tf
 
-from exporters import model_card, saved_model, signatures, verification, warmup
+from exporters import compact, model_card, saved_model, signatures, verification, warmup
 from exporters.limits import Defaults
+from figr_tf import models
 from figr_tf.core.errors import UserError
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
@@ -90,6 +92,27 @@ def test_a_failed_export_leaves_nothing(monkeypatch, run_folder, tmp_path):
     monkeypatch.setattr(saved_model, "_write", fail)
     with pytest.raises(UserError, match="differs"):
         saved_model.export(REQUEST._replace(run=run_folder), tmp_path, None)
+    assert _versions(tmp_path) == set()
+
+
+def _full_for_tensorflow(*_, **__):
+    sentence = "out/variables/part-0.tempstate1; No space left on device [Op:SaveV2]"
+    raise tf.errors.ResourceExhaustedError(None, None, sentence)
+
+
+def _full_for_python(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("save", [_full_for_tensorflow, lambda *_, **__: None])
+def test_a_full_disk_is_one_line_that_names_the_folder(monkeypatch, tmp_path, save):
+    """TensorFlow's own writing or, after it, ours."""
+    monkeypatch.setattr(tf.saved_model, "save", save)
+    monkeypatch.setattr(compact, "compact", _full_for_python)
+    request = REQUEST._replace(run=models.REDRAWING, signature_names=("generate_tensor",))
+    with pytest.raises(UserError) as caught:
+        saved_model.export(request, tmp_path, None)
+    assert str(caught.value) == f"{tmp_path}: cannot be written (No space left on device)."
     assert _versions(tmp_path) == set()
 
 

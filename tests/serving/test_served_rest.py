@@ -2,10 +2,13 @@
 
 import http.client
 import json
+import socket
 import urllib.error
 import urllib.request
 
 import pytest
+
+from serving.embedded import rest_front
 
 GOOD = {"image_bytes": [{"b64": ""}], "num_samples": 2, "num_inner_steps": 1, "seed": 0}
 
@@ -44,3 +47,22 @@ def test_an_unknown_path_is_refused(server, verb, path):
     connection.request(verb, path, b"{}" if verb == "POST" else None)
     assert connection.getresponse().status in (400, 404, 405)
     connection.close()
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
+def test_rest_is_served_at_an_ipv6_address():
+    front = rest_front.start(None, "::1", 0)  # No model is needed to refuse a path.
+    connection = http.client.HTTPConnection("::1", front.server_port, timeout=10)
+    connection.request("GET", "/v1")
+    assert connection.getresponse().status == 400
+    connection.close()
+    front.shutdown()
+    front.server_close()
