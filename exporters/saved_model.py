@@ -162,9 +162,7 @@ def _write(
         tf.saved_model.save(
             package.module, str(folder), signatures=package.functions, options=without_gradients
         )
-    except (
-        tf.errors.OpError
-    ) as error:  # Such as a full disk, after the file's name.
+    except tf.errors.OpError as error:  # Such as a full disk, after the file's name.
         raise OSError(re.sub(r".*; | \[Op:.*", "", error.message or "")) from error
     compact.compact(folder)
     described = contract.describe(folder, request.kind, package.facts)
@@ -172,7 +170,7 @@ def _write(
     extra = folder / "assets.extra"
     extra.mkdir()
     (extra / "contract.json").write_text(json.dumps(described, indent=1))
-    (extra / "MODEL_CARD.md").write_text(model_card.write(described, report))
+    (extra / "MODEL_CARD.md").write_text(model_card.write(described, report), encoding="utf-8")
     warmup.write(extra / warmup.FILE_NAME, package.warm_up)
     return described, package.difference(folder)
 

@@ -106,7 +106,9 @@ def main() -> None:
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
     if _MARKDOWN.value:
-        pathlib.Path(_MARKDOWN.value).write_text(report.table.to_markdown() + "\n")
+        pathlib.Path(_MARKDOWN.value).write_text(
+            report.table.to_markdown() + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

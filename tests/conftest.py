@@ -2,6 +2,7 @@
 session.
 """
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -21,6 +22,15 @@ from figr_tf.data.class_images import ClassImages
 from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Counts what was skipped by reason, so that a browser that is missing is seen."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(report.longrepr[2] for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+
 
 TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
 ROOT = pathlib.Path(__file__).parent.parent

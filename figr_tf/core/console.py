@@ -96,11 +96,12 @@ def run(main: Callable[[], None]) -> None:
             streams.say(f"{stop}; the same command continues from there")
             sys.exit(stop.exit_status)
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            package = (error.name or "").partition(".")[0]
+            extra = _EXTRAS.get(package)
             if extra is None:
                 raise
             place = f"pip install 'figr_tf[{extra}]', or in a checkout pip install -e '.[{extra}]'"
-            sys.exit(f"error: {error.name} is not installed; the extra {extra!r} has it: {place}")
+            sys.exit(f"error: {package} is not installed; the extra {extra!r} has it: {place}")
         except BrokenPipeError:  # An OSError, but no file's: `streams.tolerated` deals with it.
             raise
         except OSError as error:  # A folder that cannot be written, a full disk.

@@ -156,8 +156,9 @@ def checkpointed_meta_steps(folder: pathlib.Path) -> list[int]:
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Replaces a file in one go: a kill or a full disk leaves the old one."""
     scratch = path.with_name(f".{path.name}.new")
+    # Names of folders may hold what an ASCII locale does not know.
+    scratch.write_text(text, encoding="utf-8", errors="surrogateescape")
     # Renaming is one act for the file system, writing is not.
-    scratch.write_text(text)
     os.replace(scratch, path)
 
 

@@ -34,7 +34,7 @@ def run(
         flush=True,
     )
     if outputs["markdown"]:
-        pathlib.Path(outputs["markdown"]).write_text(text + "\n")
+        pathlib.Path(outputs["markdown"]).write_text(text + "\n", encoding="utf-8")
     if outputs["json"]:
         pathlib.Path(outputs["json"]).write_text(
             json.dumps(_numbers(judged, dataset, plan, result), indent=1)

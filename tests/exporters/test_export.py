@@ -219,12 +219,14 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     process.communicate()
     assert _versions(models) == {"unfinished-1"}
 
-    process = _export(*arguments)
+    # In the plainest of locales: the card is UTF-8 all the same.
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = _export(*arguments, env=os.environ | plain)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert _versions(models) == {"1"}
     assert f"{models / '1'}: sample; saved_model.pb" in output
-    card = (models / "1/assets.extra/MODEL_CARD.md").read_text()
+    card = (models / "1/assets.extra/MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| model, K = 2 | 0.50 [0.25, 0.75] |" in card
     assert isinstance(serve(saved_model.Export(models / "1", {}, 0.0)), Server)
 
