@@ -180,7 +180,9 @@ _RUN = flags.DEFINE_path(
     "run", None, "This very run folder, made if need be, instead of a numbered one."
 )
 _DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Load the data (into --cache_dir), print the plan, train nothing."
+    "dry_run",
+    False,
+    "Load the data (into --cache_dir), print the plan and its cost, train nothing.",
 )
 
 
@@ -294,7 +296,7 @@ def main() -> None:
         )
         place = command.Place(_RUN.value, _RUNS_DIR.value)
         if _DRY_RUN.value:
-            command.show_plan(training, devices)
+            command.rehearse(training, devices)
         else:
             command.run(training, place, devices)
 

@@ -116,7 +116,9 @@ _START_TIMEOUT = flags.DEFINE_float(
 )
 _RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
 _RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Load the data, print the plan, train nothing.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Load the data, print the plan and its cost, train nothing."
+)
 
 
 def _data() -> datasets.DataSettings:
@@ -187,7 +189,7 @@ def main() -> None:
             raise UserError(str(error)) from error
         training = prepare(settings)
         if _DRY_RUN.value:
-            command.show_plan(training, devices)
+            command.rehearse(training, devices)
         else:
             command.run(training, command.Place(_RUN.value, _RUNS_DIR.value), devices)
 

@@ -1,6 +1,7 @@
 """What every training command does between its flags and the loop of meta-steps."""
 
 import contextlib
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -96,6 +97,19 @@ def show_plan(training: Training, devices: Devices) -> None:
     if devices.replicas.is_chief:
         count = devices.replicas.num_replicas
         print(f"{training.plan}; device: {count} × {devices.name}", flush=True)
+
+
+def rehearse(training: Training, devices: Devices) -> None:
+    """Prints the plan and what it would cost; leaves nothing on disk."""
+    from figr_tf.core import cost
+
+    settings, replicas = training.settings, devices.replicas
+    show_plan(training, devices)
+    compiled = settings.is_compiled(devices.name)
+    build_system = functools.partial(training.build_system, compiled)
+    for line in cost.describe(build_system, settings, compiled, replicas):
+        if replicas.is_chief:
+            print(line, flush=True)
 
 
 def run(training: Training, place: Place, devices: Devices) -> "System":

@@ -64,6 +64,14 @@ def test_training_leaves_a_run_with_finite_metrics_a_picture_and_its_flags(run):
     assert "--num_classes=3" in (run / "flags.txt").read_text()
 
 
+def test_a_dry_run_tells_the_cost_and_leaves_nothing(tmp_path, capsys):
+    _run(train_classifier, *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
+    output = capsys.readouterr().out
+    assert "weights: network " in output
+    assert " per meta-step, measured over " in output
+    assert list(tmp_path.iterdir()) == []
+
+
 def _evaluate(run, *arguments):
     _run(evaluate_classifier, f"--run={run}", "--num_tasks=6", "--shots=1,2", *arguments)
 

@@ -406,7 +406,7 @@ def _after(meta_step, act, monkeypatch):
 
 def test_a_terminal_that_closes_ends_a_run_saved(tmp_path, monkeypatch):
     train, folder = _sine_run(tmp_path / "run", 20)
-    _after(3, lambda: os.kill(os.getpid(), signal.SIGHUP), monkeypatch)
+    _after(3, lambda: signal.raise_signal(signal.SIGHUP), monkeypatch)
     with pytest.raises(interruption.Interrupted, match="by SIGHUP at meta-step 3") as caught:
         train()
     assert caught.value.exit_status == 128 + signal.SIGHUP

@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 import figr_tf
+from figr_tf.gan.networks import NetworkSpec, build_networks
 from tests.conftest import ROOT
 
 # Checkpoints after every meta-step, so that a kill often lands in the middle of a save.
@@ -274,6 +275,12 @@ def test_dry_run_prints_the_plan_and_changes_nothing(tmp_path):
     result = _run("train", *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
     assert result.returncode == 0
     assert "dcgan h=2, 16×16×1; n=3, K=2, 60 meta-steps" in result.stdout
+    pair = build_networks(NetworkSpec("dcgan", 16, 1, 2, 8), seed=0)
+    generator, discriminator = (network.count_params() for network in pair)
+    listed = f"weights: generator {generator:,}, discriminator {discriminator:,}; "
+    assert listed in result.stdout
+    assert " per meta-step, measured over " in result.stdout
+    assert " for all 60, " in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
