@@ -410,7 +410,7 @@ def test_a_terminal_that_closes_ends_a_run_saved(tmp_path, monkeypatch):
     with pytest.raises(interruption.Interrupted, match="by SIGHUP at meta-step 3") as caught:
         train()
     assert caught.value.exit_status == 128 + signal.SIGHUP
-    assert folder.num_checkpointed_steps() == 3
+    assert folder.num_checkpointed_meta_steps() == 3
 
 
 def test_under_nohup_a_terminal_that_closes_ends_nothing(monkeypatch):
@@ -433,4 +433,4 @@ def test_output_that_nobody_reads_any_more_ends_a_run_saved(tmp_path, monkeypatc
         sys.stdout.close()
     assert str(caught.value) == "stopped at meta-step 4, since nothing takes its output any more"
     assert caught.value.exit_status == 128 + signal.SIGPIPE
-    assert folder.num_checkpointed_steps() == 4
+    assert folder.num_checkpointed_meta_steps() == 4
