@@ -18,14 +18,8 @@ from figr_tf.core import runs, trained
 from figr_tf.core.errors import UserError
 from figr_tf.core.random import standard_normal, stateless_seed
 from figr_tf.data import support_sets
-from figr_tf.gan.adaptation import (
-    InnerState,
-    Weights,
-    adapt,
-    generate_images,
-    start,
-    weights_of,
-)
+from figr_tf.gan import adaptation
+from figr_tf.gan.adaptation import InnerState, Weights, generate_images, start, weights_of
 from figr_tf.gan.augmentation import Augmentation
 from figr_tf.gan.networks import Networks, build_networks, meta_weights
 from figr_tf.gan.settings import Settings
@@ -101,7 +95,7 @@ class FewShotModel:
         settings: of the training run.
         meta_step: meta-steps behind Φ.
         augmentation: what the support is replaced by, if anything.
-        inner_steps: `adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1],
+        inner_steps: `adaptation.adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1],
             number of inner steps, user seed).
         draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
 
@@ -146,7 +140,7 @@ class FewShotModel:
         num_inner_steps: int | tf.Tensor,
         seed: int | tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        """The first half of `algorithm_2`.
+        """The first half of `algorithm_2`: W ← Φ, then K inner steps.
 
         Args:
             meta_weights: Φ.
@@ -172,13 +166,13 @@ class FewShotModel:
         Returns:
             [num_samples, H, W, C] in (−1, 1), with NaN where the adaptation diverged.
         """
-        adapt = functools.partial(self.adapt, weights_of(self.networks))
+        adapt_phi = functools.partial(self.adapt, weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
-        return algorithm_2(adapt, self.draw, support_images, num_inner_steps, latents, seed)
+        return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
 
     def _inner_steps(self, state, support_images, count, seed):
         images = images_to_adapt_to(support_images, self.augmentation, seed)
-        return adapt(
+        return adaptation.adapt(
             self.networks, state, images, count, self.settings.inner, adaptation_seed(seed)
         )
 

@@ -49,6 +49,21 @@ def test_generating_leaves_the_meta_weights_as_they_are(model, support):
         np.testing.assert_array_equal(a, b)
 
 
+def test_algorithm_2_adapts_to_the_support_and_draws_with_what_came_out():
+    tape = []
+
+    def adapt(*arguments):
+        tape.append(("adapt", *arguments))
+        return "adapted"
+
+    def draw(*arguments):
+        tape.append(("draw", *arguments))
+        return "images"
+
+    assert generation.algorithm_2(adapt, draw, "support", 10, "latents", 7) == "images"
+    assert tape == [("adapt", "support", 10, 7), ("draw", "adapted", "latents")]
+
+
 def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
     weights = adaptation.weights_of(model.networks)
     unit = tf.constant(scaling.uint8_to_signed(support))
