@@ -95,8 +95,8 @@ class FewShotModel:
         settings: of the training run.
         meta_step: meta-steps behind Φ.
         augmentation: what the support is replaced by, if anything.
-        inner_steps: `adaptation.adapt` as a tf.function of (state, support_images [n, S, S, C] in [−1, 1],
-            number of inner steps, user seed).
+        inner_steps: `adaptation.adapt` as a tf.function of (state, support_images [n, S, S, C] in
+            [−1, 1], number of inner steps, user seed).
         draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
 
     TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an
