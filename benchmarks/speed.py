@@ -101,9 +101,9 @@ def _time(name: str, work: Work, rates: floor.Rates) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    peer, ratio = (
-        (f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}") if "peer" in row else ("–", "–")
-    )
+    peer, ratio = "–", "–"
+    if "peer" in row:
+        peer, ratio = f"{row['peer']['median_s']:.3f}", f"{row['ratio']:.2f}"
     least = f"{row['median_s'] / row['floor_s']:.1f}" if "floor_s" in row else "–"
     peak = f"{row['peak_mib']:.0f}" if row["peak_mib"] else "–"
     return (
