@@ -1,5 +1,6 @@
 # make quickstart   adapt the FIGR pair that ships to four drawings: a picture and an animation
 # make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model; PORT=8080
+# make judge        the page on which people tell generated drawings from real ones; DECK=, ANSWERS=, STAND_IN=FILE, PORT=8081
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
 # make test-all     the slow tests too
@@ -12,7 +13,7 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SHIPPED := models/omniglot-32
 
-.PHONY: quickstart demo train test test-all lint format bench bench-growth bench-scaling bench-serving
+.PHONY: quickstart demo judge train test test-all lint format bench bench-growth bench-scaling bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -26,6 +27,9 @@ quickstart: $(INSTALLED)
 
 demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
 	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) $(if $(PORT),--port $(PORT))
+
+judge: $(INSTALLED)
+	$(PYTHON) -m serving.judge $(if $(DECK),--deck $(DECK)) $(if $(ANSWERS),--answers $(ANSWERS)) $(if $(STAND_IN),--stand_in $(STAND_IN)) $(if $(PORT),--port $(PORT))
 
 $(SHIPPED)/1: | $(INSTALLED)
 	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)

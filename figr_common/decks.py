@@ -1,6 +1,6 @@
 """Decks: files of trials in which people tell real drawings from generated ones.
 
-Evaluation writes them and the referee's page reads them; NumPy is all that either needs for it.
+Evaluation writes them and the judge's page reads them; NumPy is all that either needs for it.
 """
 
 import dataclasses

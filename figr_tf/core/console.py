@@ -78,16 +78,25 @@ def run(main: Callable[[], None]) -> None:
     An Interrupted becomes its own status.
     """
 
+    def without_names(names: list[str]) -> None:
+        if names:
+            raise UserError(
+                f"unexpected argument {names[0]!r}; every setting is a --flag=value, see --help"
+            )
+        main()
+
+    run_with_names(without_names)
+
+
+def run_with_names(main: Callable[[list[str]], None]) -> None:
+    """As `run`, for a command that takes names besides its flags: what they are, `main` says."""
+
     def guarded(argv: list[str]) -> None:
         logging.use_absl_handler()
         logging.get_absl_handler().setFormatter(PlainFormatter())
         logging.set_verbosity(logging.WARNING)
         try:
-            if len(argv) > 1:
-                raise UserError(
-                    f"unexpected argument {argv[1]!r}; every setting is a --flag=value, see --help"
-                )
-            main()
+            main(argv[1:])
             sys.stdout.flush()  # Here, where a full disk behind it is still an error to report.
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)

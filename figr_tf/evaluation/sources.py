@@ -1,4 +1,4 @@
-"""What real drawings are to be told from: the referee's decks and the stand-in draw on the same."""
+"""What real drawings are to be told from: decks for people and the stand-in draw on the same."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -54,7 +54,8 @@ def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
     about = _KINDS.get(kind, f"a model of the kind {kind}").format(k=model.num_inner_steps)
     try:
         # A trial drawing now: a model of another image size would fail after minutes.
-        _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0)
+        steps = None if model.num_inner_steps is None else 1
+        _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0, steps)
     except ValueError as error:
         raise UserError(f"{name}: cannot draw from these drawings: {error}.") from error
     return Source(draw, about)

@@ -1,74 +1,19 @@
 """A real Chromium, if there is one, on the page of a gateway whose model is a fake."""
 
 import contextlib
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from playwright import sync_api
 
 from serving.demo_app import description
 from serving.demo_app.limits import VisitorLimits
+from tests.browsing import browser, visit  # noqa: F401
 from tests.demo import fakes
 from tests.serving import processes, stub_model
 
-_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SIZE = 32
-
-_PATIENCE = 1000 * processes.START_TIMEOUT  # milliseconds for what takes one second or none
-
-sync_api.expect.set_options(timeout=_PATIENCE)
-
-
-def _executable() -> str | None:
-    """Chromium's path, or None where Playwright has one of its own."""
-    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    return os.environ.get("CHROMIUM", found)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=_executable(), timeout=_PATIENCE)
-        except sync_api.Error:
-            pytest.skip(
-                "no Chromium here: apt-get install chromium-headless-shell,"
-                " or playwright install chromium"
-            )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens pages: visit(url, **settings of the browser's context). Script errors, and what the
-    Content-Security-Policy stopped, fail the test; `page.faults` has them."""
-    contexts, faults = [], []
-
-    def opened(url: str, **settings) -> sync_api.Page:
-        contexts.append(
-            browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | settings)
-        )
-        contexts[-1].set_default_timeout(_PATIENCE)
-        contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if "Policy" in message.text else None,
-        )
-        page.faults = faults
-        page.goto(url)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert faults == []
 
 
 def fake_model(**changes) -> description.Description:
@@ -103,7 +48,7 @@ def gateway(start_gateway):
 
 
 @pytest.fixture
-def page(visit, gateway):
+def page(visit, gateway):  # noqa: F811
     """The page, open and ready."""
     opened = visit(gateway.url)
     opened.locator(".pad").nth(3).wait_for()

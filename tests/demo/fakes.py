@@ -5,7 +5,6 @@ import base64
 import contextlib
 import functools
 import io
-import threading
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from serving import remote
 from serving.demo_app import description, gateway
 from serving.demo_app.limits import VisitorLimits
+from tests.browsing import ApplicationThread
 
 SIZE = 16
 NO_STEPS = 255
@@ -94,43 +94,23 @@ class FakeLink:
 
 @contextlib.asynccontextmanager
 async def running(
-    link: FakeLink, limits: VisitorLimits = LIMITS, public: bool = False, port: int | None = None
+    link: FakeLink, limits: VisitorLimits = LIMITS, public: bool = False
 ) -> AsyncIterator[test_utils.TestClient]:
-    server = test_utils.TestServer(gateway.Gateway(link, limits, public).application(), port=port)
+    server = test_utils.TestServer(gateway.Gateway(link, limits, public).application())
     async with test_utils.TestClient(server) as client:
         yield client
 
 
-class GatewayThread:
-    """A gateway with a FakeLink in a thread of its own, for a browser in this one.
+class GatewayThread(ApplicationThread):
+    """A gateway with a FakeLink.
 
     Attributes:
-        link: what it asks. url: of its page. port: chosen at the first start.
+        link: what it asks.
     """
 
     def __init__(self, link: FakeLink, limits: VisitorLimits = LIMITS):
         self.link = link
-        self.port: int | None = None
-        self._limits = limits
-        self.start()
-
-    def start(self) -> None:
-        """At the same port as before, after `close`."""
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(
-            target=self._loop.run_until_complete, args=[self._serve()], daemon=True
-        )
-        self._thread.start()
-        self._ready.wait()
-
-    async def _serve(self) -> None:
-        self._end = asyncio.Event()
-        async with running(self.link, self._limits, port=self.port) as client:
-            self.url = str(client.make_url("/"))
-            self.port = client.port
-            self._ready.set()
-            await self._end.wait()
+        super().__init__(lambda: gateway.Gateway(link, limits, False).application())
 
     def hold(self) -> None:
         """Requests wait from now on."""
@@ -138,13 +118,12 @@ class GatewayThread:
 
     def release(self) -> None:
         event, self.link.hold = self.link.hold, None
-        self._loop.call_soon_threadsafe(event.set)
+        self.loop.call_soon_threadsafe(event.set)
 
     def close(self) -> None:
         if self.link.hold:
             self.release()
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
+        super().close()
 
 
 def body(count: int = 2, **fields) -> dict:

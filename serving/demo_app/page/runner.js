@@ -1,7 +1,7 @@
 // One request at a time, and the newest one wins; what has come for the same drawings and seed is kept.
 
 import { generate } from "./api.js";
-import { decoded } from "./sheet.js";
+import { decoded } from "./pictures.js";
 
 export class Runner {
   constructor() {

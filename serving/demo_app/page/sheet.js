@@ -7,12 +7,6 @@ const SCALE = 3; // of the saved picture
 const GAP = 4; // pixels there
 const FRAME = "#e0701a"; // neither ink nor paper
 
-/** Samples as the page keeps them: PNG files and the bitmaps in them. */
-export async function decoded(files) {
-  const bitmaps = await Promise.all(files.map((file) => createImageBitmap(new Blob([file], { type: "image/png" }))));
-  return { files, bitmaps };
-}
-
 export class Sheet {
   constructor(root, size) {
     this.mine = root.querySelector("#mine");
