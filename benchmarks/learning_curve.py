@@ -1,7 +1,6 @@
 """How skill over copying grows with meta-training: a table and a plot of one FIGR run.
 
-  python -m figr_tf.train --flagfile flags/omniglot-best.flags --split=validation \\
-    --keep_checkpoints=100 --run=RUN
+  python -m figr_tf.train --flagfile flags/omniglot-best.flags --keep_checkpoints=100 --run=RUN
   python -m benchmarks.learning_curve --run=RUN --out=curve.png --json=curve.json
 
 Every checkpoint asked for adapts to the same held-out characters with the same seeds. The JSON file
