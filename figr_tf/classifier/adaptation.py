@@ -1,6 +1,7 @@
 """The inner loop of the classifier: some steps of Adam with β1 = 0, or of SGD, on one task."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -73,6 +74,13 @@ class Learner(NamedTuple):
     shapes: Sequence[Sequence[int]]
     inner: InnerLoop
 
+    def start_spec(self) -> State:
+        """Shapes and types of a state."""
+        vector = tf.TensorSpec([sum(map(math.prod, self.shapes))], tf.float32)
+        scalar = tf.TensorSpec([], tf.float32)
+        carried = (vector, scalar) if self.inner.optimizer == "adam" else ()
+        return State(vector, carried, scalar)
+
     def logits(self, weights: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         """Weights [P] and images [B, S, S, C] → [B, classes]."""
         layers = models.unpack(weights, self.shapes)
@@ -129,4 +137,4 @@ class Learner(NamedTuple):
             batch = tf.gather(batches, k)
             return self.inner_step(state, tf.gather(images, batch), tf.gather(labels, batch))
 
-        return inner_loop.repeat(one_step, state, batches.shape[0])
+        return inner_loop.repeat(one_step, state, tf.shape(batches)[0])

@@ -107,19 +107,24 @@ def draw_images(drawings: Drawings, form: TaskForm, seed: tf.Tensor) -> tf.Tenso
     return unit_range(tf.gather(drawings.pixels, starts[:, tf.newaxis] + chosen))
 
 
-def minibatches(num_images: int, batch_size: int, num_batches: int, seed: tf.Tensor) -> tf.Tensor:
+def minibatches(
+    num_images: int | tf.Tensor,
+    batch_size: int,
+    num_batches: int | tf.Tensor,
+    seed: tf.Tensor,
+) -> tf.Tensor:
     """int32 [num_batches, batch_size]: every image once before any comes again, in random order.
 
     As in the published code a batch goes on into the next order where one is used up, and batches
     are not balanced by class.
     """
-    num_orders = math.ceil(num_batches * batch_size / num_images)
+    num_orders = -(-num_batches * batch_size // num_images)  # Rounded up.
     ranks = tf.random.stateless_uniform([num_orders, num_images], seed, alg="philox")
     orders = tf.reshape(tf.argsort(ranks), [-1])
     return tf.reshape(orders[: num_batches * batch_size], [num_batches, batch_size])
 
 
-def flat(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def flat(images: tf.Tensor | np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
     """[classes, shots, S, S, C] → all images [N, S, S, C] and their labels, int32 [N]."""
     num_classes, num_shots = images.shape[:2]
     labels = tf.constant(np.repeat(np.arange(num_classes, dtype=np.int32), num_shots))

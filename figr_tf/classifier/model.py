@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.classifier.prediction import Answers, Predictor
+from figr_tf.classifier.prediction import Answers, Predictor, among
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import initial_variables
 from figr_tf.core import runs, trained
@@ -51,7 +51,9 @@ class ClassifierModel:
         self.meta_step = trained.restore(run, meta_weights, self._variables.carried)
         self.weights_sha256 = _digest(tf.nest.flatten(self._variables))
         self._start = self._variables.read()
-        self._predictor = Predictor(self.settings.held_out_learner())
+        self._predictor = Predictor(
+            self.settings.held_out_learner(), settings.network.image_shape
+        )
 
     @property
     def age(self) -> str:
@@ -83,7 +85,7 @@ class ClassifierModel:
             ValueError: arrays of another shape or type, or a seed out of its range.
         """
         network = self.settings.network
-        image = (network.image_size, network.image_size, network.channels)
+        image = network.image_shape
         support = np.asarray(support)
         if support.ndim != 5 or not 2 <= len(support) <= network.num_classes:
             raise ValueError(
@@ -93,9 +95,8 @@ class ClassifierModel:
         support_sets.check(support.reshape(-1, *support.shape[2:]), image)
         queries = support_sets.check(queries, image)
         support_sets.check_numbers(1, seed)
-        answers = self.answer(support, queries, stateless_seed(seed)).plain.numpy()
-        given = answers[:, : len(support)]
-        return given / given.sum(-1, keepdims=True)
+        answers = self.answer(support, queries, stateless_seed(seed))
+        return among(answers.plain, len(support)).numpy()
 
 
 def _digest(variables: list[tf.Variable]) -> str:

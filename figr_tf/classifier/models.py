@@ -49,6 +49,11 @@ class NetworkSpec:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """S, S, C."""
+        return self.image_size, self.image_size, self.channels
+
     def shapes(self) -> list[list[int]]:
         """Of all weights, in the order of `Layers`."""
         shapes: list[list[int]] = []

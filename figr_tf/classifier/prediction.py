@@ -50,42 +50,45 @@ class Accuracy(NamedTuple):
         return f"{self.mean:.2f} ± {self.margin:.2f}"
 
 
-def answer(
+def adapted_weights(
     learner: Learner,
     start: State,
     support: tf.Tensor,
     labels: tf.Tensor,
-    queries: tf.Tensor,
-    batches: tf.Tensor,
-) -> Answers:
-    """Adapts to a support set and classifies the queries; the optimiser's state is not kept.
+    num_inner_steps: int | tf.Tensor,
+    seed: tf.Tensor,
+) -> tf.Tensor:
+    """Weights [P] after the inner steps on a support set; the optimiser's state is not kept.
 
     Args:
         start: Φ and the second moments as training left them.
-        support: [N, S, S, C] in [0, 1]. labels: int32 [N].
-        queries: [Q, S, S, C].
-        batches: int32 [K, B], see `Learner.adapt`.
+        support: [N, S, S, C] in [0, 1], in an order that decides the minibatches.
+        labels: int32 [N].
+        seed: int32 [2], of the minibatches.
     """
-    adapted = learner.adapt(start, support, labels, batches).weights
-    return Answers(
-        tf.nn.softmax(_one_by_one(learner, adapted, support, queries)),
-        tf.nn.softmax(learner.logits(adapted, queries)),
-        tf.nn.softmax(_one_by_one(learner, start.weights, support, queries)),
-    )
+    num_images, batch_size = tf.shape(support)[0], learner.inner.batch_size
+    batches = episodes.minibatches(num_images, batch_size, num_inner_steps, seed)
+    return learner.adapt(start, support, labels, batches).weights
 
 
-def _one_by_one(
+def probabilities(
     learner: Learner,
     weights: tf.Tensor,
     support: tf.Tensor,
     queries: tf.Tensor,
 ) -> tf.Tensor:
-    """float32 [Q, classes]: logits of [support and that one query]'s last image."""
+    """Each query in a forward pass of its own, with the support: [Q, S, S, C] → [Q, classes]."""
 
     def of_one(query: tf.Tensor) -> tf.Tensor:
         return learner.logits(weights, tf.concat([support, query[tf.newaxis]], 0))[-1]
 
-    return tf.map_fn(of_one, queries, parallel_iterations=1)
+    return tf.nn.softmax(tf.map_fn(of_one, queries, tf.float32, parallel_iterations=1))
+
+
+def among(answers: tf.Tensor, num_classes: int | tf.Tensor) -> tf.Tensor:
+    """Probabilities [Q, classes] among the first few classes alone, which add up to 1 again."""
+    given = answers[:, :num_classes]
+    return given / tf.reduce_sum(given, -1, keepdims=True)
 
 
 class Predictor:
@@ -95,11 +98,16 @@ class Predictor:
         learner: with the inner loop that it adapts with.
     """
 
-    def __init__(self, learner: Learner):
+    def __init__(self, learner: Learner, image_shape: tuple[int, int, int]):
+        """image_shape: S, S, C."""
         self.learner = learner
-        # No autograph: there is nothing for it to convert. A graph for each number of classes and
-        # shots, so that the minibatches have a shape.
-        self._answer = tf.function(self._draw_and_answer, autograph=False)
+        images = tf.TensorSpec([None, *image_shape], tf.float32)
+        labels, seed = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+        # One graph for any number of classes, shots and queries. No autograph: there is nothing
+        # for it to convert.
+        self._answer = tf.function(
+            self._answer_all, [learner.start_spec(), images, labels, images, seed], autograph=False
+        )
 
     def __call__(
         self,
@@ -111,22 +119,30 @@ class Predictor:
         """One task.
 
         Args:
-            start: see `answer`.
+            start: see `adapted_weights`.
             support: uint8 [classes, shots, S, S, C], dark ink.
             queries: uint8 [Q, S, S, C].
             seed: int32 [2], of the order in which the steps see the support.
         """
-        return self._answer(start, tf.constant(support), tf.constant(queries), seed)
+        images, labels = episodes.flat(support)
+        # Outside of the graph, where nothing turns the division into a product that rounds.
+        support, queries = episodes.unit_range(images), episodes.unit_range(queries)
+        return self._answer(start, support, labels, queries, seed)
 
-    def _draw_and_answer(
+    def _answer_all(
         self,
         start: State,
         support: tf.Tensor,
+        labels: tf.Tensor,
         queries: tf.Tensor,
         seed: tf.Tensor,
     ) -> Answers:
-        images, labels = episodes.flat(episodes.unit_range(support))
-        inner = self.learner.inner
-        batches = episodes.minibatches(labels.shape[0], inner.batch_size, inner.num_steps, seed)
-        queries = episodes.unit_range(queries)
-        return answer(self.learner, start, images, labels, queries, batches)
+        learner = self.learner
+        weights = adapted_weights(
+            learner, start, support, labels, learner.inner.num_steps, seed
+        )
+        return Answers(
+            probabilities(learner, weights, support, queries),
+            tf.nn.softmax(learner.logits(weights, queries)),
+            probabilities(learner, start.weights, support, queries),
+        )

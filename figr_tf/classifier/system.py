@@ -41,7 +41,9 @@ class ClassifierSystem:
             int(training.counts.max()),
         )
         self._learner = settings.learner()
-        self._predictor = prediction.Predictor(settings.held_out_learner())
+        self._predictor = prediction.Predictor(
+            settings.held_out_learner(), settings.network.image_shape
+        )
         self._variables = initial_variables(settings)
         self.meta_weights = {"network": self._variables.layers}
         self.carried = self._variables.carried

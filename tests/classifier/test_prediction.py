@@ -18,7 +18,7 @@ def start():
 
 @pytest.fixture(scope="module")
 def predictor():
-    return Predictor(SETTINGS.held_out_learner())
+    return Predictor(SETTINGS.held_out_learner(), SETTINGS.network.image_shape)
 
 
 @pytest.fixture(scope="module")
