@@ -52,7 +52,7 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
 
     Args:
         saved_model: folder with saved_model.pb.
-        kind: "generate", or "tasks" where the task axis leads.
+        kind: "generate", "classify", or "tasks" where the task axis leads.
         facts: what the SavedModel itself does not tell.
     """
     height, width, channels = facts.image_shape
@@ -70,8 +70,8 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
             "range": [0.0, 1.0],
             "ink": 0.0,
             "paper": 1.0,
-            "png_bytes": SAMPLES_FORM,
-        },
+        }
+        | ({} if kind == "classify" else {"png_bytes": SAMPLES_FORM}),
         "limits": {
             name: {"minimum": low, "maximum": high} for name, (low, high) in facts.ranges.items()
         },
@@ -94,16 +94,10 @@ def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
     model = {
         "fingerprint": parts.fingerprint,
         "meta_step": parts.model.meta_step,
-        "network": {
-            key.removeprefix("network."): v
-            for key, v in identity.items()
-            if key.startswith("network.")
-        },
+        "network": fields_of(identity, "network"),
         "num_generator_parameters": parameter_count(networks.generator),
         "num_discriminator_parameters": parameter_count(networks.discriminator),
-        "inner": {
-            key.removeprefix("inner."): v for key, v in identity.items() if key.startswith("inner.")
-        },
+        "inner": fields_of(identity, "inner"),
     }
     training = training_facts(run, settings.data.dataset, settings.num_shots)
     return Facts(
@@ -117,6 +111,12 @@ def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
         model,
         training | {"num_inner_steps": settings.num_inner_steps},
     )
+
+
+def fields_of(identity: dict[str, Any], part: str) -> dict[str, Any]:
+    """What an identity says of one part of the settings, such as "network"."""
+    prefix = f"{part}."
+    return {key.removeprefix(prefix): v for key, v in identity.items() if key.startswith(prefix)}
 
 
 def training_facts(run: runs.RunFolder, dataset: str, num_shots: int) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from figr_tf.core.errors import UserError
 
 flags = console.OwnFlags(__name__)
 
-_SIGNATURES = ("generate", "generate_tensor", "adapt", "sample")
+_SIGNATURES = ("generate", "generate_tensor", "adapt", "sample", "classify", "classify_tensor")
 _DEFAULT = Limits()
 
 _RUN = flags.DEFINE_path(
     "run",
     None,
-    "Run folder of figr_tf.train or train_warp, or the name of a shipped model.",
+    "Run folder of figr_tf.train, train_warp or train_classifier, or the name of a shipped model.",
     required=True,
 )
 _EXPORT_DIR = flags.DEFINE_path(
@@ -39,10 +39,11 @@ _NAMES = flags.DEFINE_list(
 _EVALUATION = flags.DEFINE_path(
     "evaluation",
     None,
-    "Report of figr_tf.evaluate --json for the model card. Default: RUN/evaluation.json if there.",
+    "Report of figr_tf.evaluate or evaluate_classifier --json for the model card. Default:"
+    " RUN/evaluation.json if there.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", 16, "Samples where a request does not say; per task for tasks.", 1
+    "num_samples", None, "Samples where a request does not say; per task for tasks. Default: 16.", 1
 )
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps",
@@ -67,6 +68,9 @@ _MAX_IMAGE_SIDE = flags.DEFINE_integer(
 )
 _MAX_PNG_BYTES = flags.DEFINE_integer(
     "max_png_bytes", _DEFAULT.max_png_bytes, "Bytes of one PNG, at most.", 100
+)
+_MAX_NUM_QUERIES = flags.DEFINE_integer(
+    "max_num_queries", _DEFAULT.max_num_queries, "Queries per request to a classifier, at most.", 1
 )
 _MAX_NUM_TASKS = flags.DEFINE_integer(
     "max_num_tasks", _DEFAULT.max_num_tasks, "Classes per request of --kind=tasks, at most.", 1
@@ -102,6 +106,7 @@ def _limits() -> Limits:
         max_num_samples=_MAX_NUM_SAMPLES.value,
         max_image_side=_MAX_IMAGE_SIDE.value,
         max_png_bytes=_MAX_PNG_BYTES.value,
+        max_num_queries=_MAX_NUM_QUERIES.value,
         max_num_tasks=_MAX_NUM_TASKS.value,
     )
 

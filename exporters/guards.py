@@ -11,7 +11,7 @@ as far as Grappler is concerned). Hence the operation without a shape before the
 and the reshape or slice behind them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -62,7 +62,7 @@ def vector(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
 
 
 def support_images(
-    images: tf.Tensor,
+    values: tf.Tensor,
     image_shape: Sequence[int],
     max_num_shots: int,
     max_num_tasks: int | None = None,
@@ -73,22 +73,55 @@ def support_images(
     leading = (
         {"n": max_num_shots} if max_num_tasks is None else {"T": max_num_tasks, "n": max_num_shots}
     )
-    form = f"support_images must be [{', '.join([*leading, *map(str, image_shape)])}]"
-    images = as_fed(images)
+    return images(values, image_shape, leading, "support_images")
+
+
+def images(
+    values: tf.Tensor, image_shape: Sequence[int], leading: Mapping[str, int], name: str
+) -> tf.Tensor:
+    """float32 [*leading, H, W, C], all values in [0, 1].
+
+    Args:
+        leading: name of each axis before those of an image → its largest size.
+        name: of the input.
+    """
+    form = f"{name} must be [{', '.join([*leading, *map(str, image_shape)])}]"
+    values = as_fed(values)
     num_axes = len(leading) + 3
-    images = require(
-        tf.equal(tf.rank(images), num_axes), _received(form + " in axes.", tf.rank(images)), images
+    values = require(
+        tf.equal(tf.rank(values), num_axes), _received(form + " in axes.", tf.rank(values)), values
     )
-    fits = tf.reduce_all(tf.equal(tf.shape(images)[-3:], tf.constant(image_shape, tf.int32)))
-    images = require(fits, form + ": height, width or channels differ.", images)
-    images = tf.reshape(images, tf.concat([tf.shape(images)[:-3], image_shape], 0))
-    for axis, (name, most) in enumerate(leading.items()):
-        count = tf.shape(images)[axis]
-        sentence = _received(f"{form} with {name} from 1 to {most}.", count)
-        images = require((count >= 1) & (count <= most), sentence, images)
-    images = require(_all_finite(images), "support_images must be finite numbers.", images)
-    in_range = tf.reduce_all((images >= 0.0) & (images <= 1.0))
-    return require(in_range, "support_images must lie in [0, 1]: ink 0, paper 1.", images)
+    fits = tf.reduce_all(tf.equal(tf.shape(values)[-3:], tf.constant(image_shape, tf.int32)))
+    values = require(fits, form + ": height, width or channels differ.", values)
+    values = tf.reshape(values, tf.concat([tf.shape(values)[:-3], image_shape], 0))
+    for axis, (letter, most) in enumerate(leading.items()):
+        count = tf.shape(values)[axis]
+        sentence = _received(f"{form} with {letter} from 1 to {most}.", count)
+        values = require((count >= 1) & (count <= most), sentence, values)
+    values = require(_all_finite(values), f"{name} must be finite numbers.", values)
+    in_range = tf.reduce_all((values >= 0.0) & (values <= 1.0))
+    return require(in_range, f"{name} must lie in [0, 1]: ink 0, paper 1.", values)
+
+
+def labels(
+    values: tf.Tensor, num_images: tf.Tensor, max_num_classes: int, max_num_shots: int
+) -> tf.Tensor:
+    """int32 [num_images]: the class of each support image, 0 … classes − 1, none left out."""
+    values = as_fed(values)
+    sentence = "labels must be a list of one number per support image."
+    fits = tf.equal(tf.rank(values), 1) & tf.equal(tf.size(values), num_images)
+    values = tf.reshape(require(fits, sentence, values), [-1])
+    known = tf.reduce_all((values >= 0) & (values < max_num_classes))
+    sentence = f"each label must be from 0 to {max_num_classes - 1}."
+    values = require(known, sentence, values)
+    counts = tf.math.bincount(values)
+    sentence = f"labels must name 2 to {max_num_classes} classes."
+    values = require(tf.size(counts) >= 2, _received(sentence, tf.size(counts)), values)
+    sentence = "labels leave a class without images: number the classes without a gap."
+    values = require(tf.reduce_all(counts > 0), sentence, values)
+    most = tf.reduce_max(counts)
+    sentence = f"a class may have 1 to {max_num_shots} support images."
+    return require(most <= max_num_shots, _received(sentence, most), values)
 
 
 def delta(

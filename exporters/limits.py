@@ -11,11 +11,12 @@ class Limits:
     """Largest values of one request.
 
     Attributes:
-        max_num_shots: support images (n); the smallest number is 1.
+        max_num_shots: support images of a class (n); the smallest number is 1.
         max_num_inner_steps: inner steps (K); the smallest is 0.
         max_num_samples: samples (m); the smallest is 1.
         max_image_side: pixels along the longer side of a PNG; the smallest is 2.
         max_png_bytes: length of one PNG.
+        max_num_queries: images that a request to a classifier asks about; the smallest is 1.
         max_num_tasks: tasks of one `generate_tasks` call (T); the smallest is 1.
 
     Raises:
@@ -27,6 +28,7 @@ class Limits:
     max_num_samples: int = 256
     max_image_side: int = 1024
     max_png_bytes: int = 2**20
+    max_num_queries: int = 64
     max_num_tasks: int = 16
 
     def __post_init__(self):

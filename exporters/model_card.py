@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from figr_tf.core.errors import UserError
@@ -19,7 +20,7 @@ _LICENCES = {
 
 
 def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
-    """A report of `figr_tf.evaluate --json`.
+    """A report of `figr_tf.evaluate --json`, or of `figr_tf.evaluate_classifier --json`.
 
     Args:
         contract: of the export that the report is to be about.
@@ -29,11 +30,12 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         report = json.loads(path.read_text())
-        judged, rows = report["judged"], report["rows"]
+        judged, rows = _judged(report, contract), report["rows"]
         if not rows:
             raise ValueError("no rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a report of figr_tf.evaluate --json ({error}).") from error
+        command = _evaluating(contract)
+        raise UserError(f"{path}: not a report of {command} --json ({error}).") from error
     for fact in ("meta_step", "weights_sha256"):
         if judged.get(fact) != (exported := contract["model"].get(fact)):
             raise UserError(
@@ -43,11 +45,23 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
+def _judged(report: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
+    """What tells the model that a report is about. A classifier's report may be about several."""
+    if contract["kind"] != "classify":
+        return report["judged"]
+    judged = list(report["runs"].values())
+    weights = contract["model"]["weights_sha256"]
+    return next((one for one in judged if one["weights_sha256"] == weights), judged[0])
+
+
+def _evaluating(contract: dict[str, Any]) -> str:
+    """The command that judges such a model."""
+    return f"figr_tf.evaluate{'_classifier' if contract['kind'] == 'classify' else ''}"
+
+
 def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
     """The card as Markdown; `report` is what `read_report` returns, or None."""
-    maximum = {name: limit["maximum"] for name, limit in contract["limits"].items()}
-    adapts = "num_inner_steps" in contract["defaults"]
-    introduction, facts, limits = (_adapting if adapts else _redrawing)(contract)
+    introduction, facts, limits = _kind(contract)(contract)
     return f"""# Model card
 
 {introduction} Nothing is kept between requests.
@@ -56,17 +70,33 @@ def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
 
 ## How good it is
 
-{_evaluation(report)}
+{_evaluation(report, contract)}
 
 ## Limits
 
-One request takes 1 to {maximum["num_shots"]} images of at most {maximum["image_side"]} pixels a side and draws 1 to
-{maximum["num_samples"]} samples. {limits} The same seed gives the same samples on the same device and version only.
+{limits}
 
 ## The data's licence
 
 {_LICENCES[contract["training"]["dataset"]]}
 """
+
+
+def _kind(contract: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[str, str, str]]:
+    if contract["kind"] == "classify":
+        return _classifying
+    return _adapting if "num_inner_steps" in contract["defaults"] else _redrawing
+
+
+def _drawing_limits(contract: dict[str, Any], sentences: str) -> str:
+    maximum = _maxima(contract)
+    return f"""One request takes 1 to {maximum["num_shots"]} images of at most
+{maximum["image_side"]} pixels a side and draws 1 to {maximum["num_samples"]} samples. {sentences}
+The same seed gives the same samples on the same device and version only."""
+
+
+def _maxima(contract: dict[str, Any]) -> dict[str, int]:
+    return {name: limit["maximum"] for name, limit in contract["limits"].items()}
 
 
 def _adapting(contract: dict[str, Any]) -> tuple[str, str, str]:
@@ -88,7 +118,7 @@ new ones. Every request starts from the same meta-weights."""
     limits = f"""It adapts by 0 to {contract["limits"]["num_inner_steps"]["maximum"]} inner steps. It draws in the
 manner of its training data; photographs are outside of it. Few inner steps give a blurred idea of the class; many may
 repeat the support images, or diverge, which is an error."""
-    return introduction, facts, limits
+    return introduction, facts, _drawing_limits(contract, limits)
 
 
 def _redrawing(contract: dict[str, Any]) -> tuple[str, str, str]:
@@ -107,6 +137,36 @@ one pass."""
     )
     limits = """It redraws line drawings; what none of the images shows, it cannot draw, and of photographs it makes
 black and white patches."""
+    return introduction, facts, _drawing_limits(contract, limits)
+
+
+def _classifying(contract: dict[str, Any]) -> tuple[str, str, str]:
+    """The same of a classifier."""
+    model, training, maximum = contract["model"], contract["training"], _maxima(contract)
+    network, inner = model["network"], model["inner"]
+    introduction = f"""A few-shot classifier of figr_tf (Reptile: Nichol, Achiam & Schulman 2018).
+It takes a few images of each of 2 to {maximum["num_classes"]} classes, adapts to them by
+{contract["defaults"]["num_inner_steps"]} inner steps where a request does not say, and tells of
+other images which class they are of. Every request starts from the same meta-weights, and from the
+same second moments of the inner optimiser."""
+    facts = _facts(
+        contract,
+        {
+            "network": f"{network['architecture']}, {network['filters']} filters,"
+            f" {_shape(contract)}, {model['num_parameters']:,} weights",
+            "inner steps": f"{inner['optimizer']}, rate {inner['learning_rate']:g},"
+            f" {inner['batch_size']} images a step",
+            "meta-training": f"{model['meta_step']:,} meta-steps of {network['num_classes']} classes"
+            f" with {training['num_shots']} images each, K = {training['num_inner_steps']}",
+            "sha256 of the weights": model["weights_sha256"],
+        },
+    )
+    limits = f"""One request takes 2 to {maximum["num_classes"]} classes, 1 to
+{maximum["num_shots"]} images of each and 1 to {maximum["num_queries"]} queries, of at most
+{maximum["image_side"]} pixels a side. It adapts by 0 to {maximum["num_inner_steps"]} inner steps.
+It always answers with one of the classes it was shown: that an image is of none of them, it cannot
+say. Its probabilities are not calibrated. Each query is answered by itself (not transductive).
+The same request gives the same answer on the same device and version only."""
     return introduction, facts, limits
 
 
@@ -130,11 +190,27 @@ def _facts(contract: dict[str, Any], rows: dict[str, Any]) -> str:
     )
 
 
-def _evaluation(report: dict[str, Any] | None) -> str:
+def _evaluation(report: dict[str, Any] | None, contract: dict[str, Any]) -> str:
     if report is None:
-        return "Not evaluated. `python -m figr_tf.evaluate --run RUN --json=FILE` does it."
+        command = _evaluating(contract)
+        return f"Not evaluated. `python -m {command} --run RUN --json=FILE` does it."
+    if contract["kind"] == "classify":
+        return _accuracies(report)
     return (
         f"{len(report['classes'])} held-out classes, n = {report['num_shots']}, {report['num_samples']} samples each,"
         f" {len(report['seeds'])} seeds. Skill: real drawings 1, copies of the support 0; see docs/evaluation.md of"
         f" figr_tf.\n\n{table.to_markdown(table.rows_of(report))}"
+    )
+
+
+def _accuracies(report: dict[str, Any]) -> str:
+    columns = list(next(iter(report["rows"].values())))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, cells in report["rows"].items():
+        values = [f"{cells[c]['mean']:.2f} ± {cells[c]['margin']:.2f}" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return (
+        f"Per cent right with 95 % intervals; {report['num_tasks']:,} tasks a column of the split"
+        f" {report['split']}. Transductive: all queries of a task in one pass.\n\n"
+        + "\n".join(lines)
     )

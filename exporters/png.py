@@ -25,7 +25,12 @@ _GREY_WEIGHTS = (19595, 38470, 7471)  # ITU-R 601 in sixteenths of a bit, Pillow
 
 
 def decode_images(
-    image_bytes: tf.Tensor, image_size: int, channels: int, limits: Limits
+    image_bytes: tf.Tensor,
+    image_size: int,
+    channels: int,
+    limits: Limits,
+    name: str = "image_bytes",
+    most: int | None = None,
 ) -> tf.Tensor:
     """string [n] of PNG files → uint8 [n, image_size, image_size, channels], dark ink on light
     paper.
@@ -33,10 +38,15 @@ def decode_images(
     16-bit values are scaled to 8, palettes expanded, transparent pixels become paper, the shorter
     side is padded with paper, and the square is resized bilinearly. Anything but a whole PNG within
     `limits` ends the request.
+
+    Args:
+        name: of the input, "…_bytes"; what stands before the _ names one of the files in errors.
+        most: files, at most. Default: `limits.max_num_shots`.
     """
-    files = guards.vector(image_bytes, "image_bytes", 1, limits.max_num_shots)
-    files = _check_bytes(files, limits)
-    files, bit_depths, colour_types = _check_header(files, limits)
+    files = guards.vector(image_bytes, name, 1, most or limits.max_num_shots)
+    one = name.removesuffix("_bytes")
+    files = _check_bytes(files, limits, one)
+    files, bit_depths, colour_types = _check_header(files, limits, one)
     image = tf.TensorSpec([image_size, image_size, channels], tf.uint8)
 
     def decode(item):
@@ -54,31 +64,33 @@ def encode_images(images: tf.Tensor) -> tf.Tensor:
     return tf.io.encode_png(tf.cast(tf.round(tf.clip_by_value(images, 0.0, 1.0) * 255.0), tf.uint8))
 
 
-def _check_each(ok: tf.Tensor, sentence: str, files: tf.Tensor) -> tf.Tensor:
-    first = tf.argmin(tf.cast(ok, tf.int32)) + 1
-    return guards.require(
-        tf.reduce_all(ok), tf.strings.join(["image ", tf.strings.as_string(first), sentence]), files
-    )
+def _check_each(ok: tf.Tensor, one: str, sentence: str, files: tf.Tensor) -> tf.Tensor:
+    first = tf.strings.as_string(tf.argmin(tf.cast(ok, tf.int32)) + 1)
+    said = tf.strings.join([f"{one} ", first, sentence])
+    return guards.require(tf.reduce_all(ok), said, files)
 
 
-def _check_bytes(files: tf.Tensor, limits: Limits) -> tf.Tensor:
-    files = _check_each(tf.strings.length(files) > 0, " is empty.", files)
+def _check_bytes(files: tf.Tensor, limits: Limits, one: str) -> tf.Tensor:
+    files = _check_each(tf.strings.length(files) > 0, one, " is empty.", files)
     files = _check_each(
         tf.strings.length(files) <= limits.max_png_bytes,
+        one,
         f" has more than {limits.max_png_bytes} bytes.",
         files,
     )
     is_png = tf.equal(tf.strings.substr(files, 0, len(_SIGNATURE)), _SIGNATURE)
-    files = _check_each(is_png, " is not a PNG file.", files)
+    files = _check_each(is_png, one, " is not a PNG file.", files)
     is_whole = (tf.strings.length(files) >= _SMALLEST_FILE) & tf.strings.regex_full_match(
         files, _LAST_CHUNK
     )
-    files = _check_each(is_whole, " is a PNG file cut short.", files)
+    files = _check_each(is_whole, one, " is a PNG file cut short.", files)
     has_header = tf.equal(tf.strings.substr(files, 0, len(_HEADER)), _HEADER)
-    return _check_each(has_header, " is a damaged PNG file.", files)
+    return _check_each(has_header, one, " is a damaged PNG file.", files)
 
 
-def _check_header(files: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _check_header(
+    files: tf.Tensor, limits: Limits, one: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The files, and bit depth and colour type of each, int32 [n]."""
     sides = tf.io.decode_raw(
         tf.strings.substr(files, len(_HEADER), 8), tf.int32, little_endian=False
@@ -86,7 +98,7 @@ def _check_header(files: tf.Tensor, limits: Limits) -> tuple[tf.Tensor, tf.Tenso
     # A length of 2³¹ or more is negative here, and no PNG.
     fits = tf.reduce_all((sides >= _MIN_SIDE) & (sides <= limits.max_image_side), 1)
     sentence = f" must be {_MIN_SIDE} to {limits.max_image_side} pixels wide and high."
-    files = _check_each(fits, sentence, files)
+    files = _check_each(fits, one, sentence, files)
     header = tf.io.decode_raw(tf.strings.substr(files, len(_HEADER) + 8, 2), tf.uint8)
     return files, tf.cast(header[:, 0], tf.int32), tf.cast(header[:, 1], tf.int32)
 

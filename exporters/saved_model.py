@@ -12,15 +12,26 @@ from typing import Any, NamedTuple
 import filelock
 import tensorflow as tf
 
-from exporters import compact, contract, model_card, redrawing, signatures, verification, warmup
+from exporters import (
+    classifying,
+    compact,
+    contract,
+    model_card,
+    redrawing,
+    signatures,
+    verification,
+    warmup,
+)
 from exporters.limits import Defaults, Limits
 from figr_tf import models
+from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core import runs
 from figr_tf.core.errors import UserError
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.warp.model import WarpModel
 
 KINDS = ("generate", "tasks")
+DEFAULT_NUM_SAMPLES = 16
 _UNFINISHED = "unfinished-"
 
 
@@ -32,15 +43,16 @@ class Request(NamedTuple):
         kind: one of `KINDS`.
         signature_names: of the kind "generate"; empty: all that the model has.
         num_samples, num_inner_steps: where a request does not say; of the kind "tasks" always.
-            None: as trained.
-        evaluation: report of `figr_tf.evaluate --json` for the model card, or None.
+            None: `DEFAULT_NUM_SAMPLES`, and as trained.
+        evaluation: report of `figr_tf.evaluate --json`, or of `figr_tf.evaluate_classifier --json`,
+            for the model card; or None.
     """
 
     run: pathlib.Path
     kind: str
     signature_names: tuple[str, ...]
     limits: Limits
-    num_samples: int
+    num_samples: int | None
     num_inner_steps: int | None
     evaluation: pathlib.Path | None
 
@@ -59,11 +71,12 @@ class Package(NamedTuple):
     """A model of one kind, ready to be written.
 
     Attributes:
-        facts: for the contract. warm_up: requests for the server to run first.
+        kind: for the contract. facts: for the contract. warm_up: requests for the server to run first.
         difference: of the SavedModel in a folder to the model in this process, in [0, 1]; raises
             UserError above 1/255.
     """
 
+    kind: str
     module: tf.Module
     functions: dict[str, Callable]
     facts: contract.Facts
@@ -78,8 +91,7 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
         UserError: the version exists, another process exports there, the disk is full, or the
             export does not draw what the model does.
     """
-    model = models.load(request.run)
-    package = _package(model, request)
+    package = _package(models.load_any(request.run), request)
     with _new_version(export_dir, version) as (scratch, target):
         try:
             described, difference = _write(scratch, package, request)
@@ -90,7 +102,9 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
     return Export(target, described, difference)
 
 
-def _package(model: models.FewShotGenerator, request: Request) -> Package:
+def _package(model: models.FewShotGenerator | ClassifierModel, request: Request) -> Package:
+    if isinstance(model, ClassifierModel):
+        return _classifying(model, request)
     if isinstance(model, WarpModel):
         return _redrawing(model, request)
     if isinstance(model, FewShotModel):
@@ -102,10 +116,10 @@ def _adapting(model: FewShotModel, request: Request) -> Package:
     num_inner_steps = (
         model.num_inner_steps if request.num_inner_steps is None else request.num_inner_steps
     )
-    defaults = Defaults(num_inner_steps, request.num_samples)
-    _check_defaults(
-        request.limits, num_inner_steps=num_inner_steps, num_samples=request.num_samples
-    )
+    num_samples = request.num_samples or DEFAULT_NUM_SAMPLES
+    defaults = Defaults(num_inner_steps, num_samples)
+    _check_names(request, signatures.NAMES)
+    _check_defaults(request.limits, num_inner_steps=num_inner_steps, num_samples=num_samples)
     parts = signatures.make_parts(model, request.limits, defaults)
     if request.kind == "tasks":
         functions = signatures.build_tasks(parts)
@@ -113,6 +127,7 @@ def _adapting(model: FewShotModel, request: Request) -> Package:
         functions = signatures.build(parts, request.signature_names or signatures.NAMES)
     logged = list(warmup.requests(parts, sorted(functions)))
     return Package(
+        request.kind,
         parts.module,
         functions,
         contract.adapting_facts(parts, runs.RunFolder(models.find(request.run))),
@@ -132,17 +147,53 @@ def _redrawing(model: WarpModel, request: Request) -> Package:
             f"{request.run}: has no inner loop, so no inner steps, no adapt, sample or tasks. Its signatures are"
             f" {', '.join(redrawing.NAMES)}."
         )
-    _check_defaults(request.limits, num_samples=request.num_samples)
-    parts = redrawing.make_parts(model, request.limits, request.num_samples)
+    num_samples = request.num_samples or DEFAULT_NUM_SAMPLES
+    _check_defaults(request.limits, num_samples=num_samples)
+    parts = redrawing.make_parts(model, request.limits, num_samples)
     functions = redrawing.build(parts, names)
     logged = list(redrawing.warm_up(parts, sorted(functions)))
     return Package(
+        request.kind,
         parts.module,
         functions,
         redrawing.facts(parts),
         logged,
         lambda folder: redrawing.largest_difference(folder, parts, logged),
     )
+
+
+def _classifying(model: ClassifierModel, request: Request) -> Package:
+    if request.kind != "generate" or request.num_samples is not None:
+        raise UserError(
+            f"{request.run}: is a classifier. Leave --kind and --num_samples away: it draws"
+            " nothing."
+        )
+    _check_names(request, classifying.NAMES)
+    num_inner_steps = (
+        model.settings.eval_inner_steps
+        if request.num_inner_steps is None
+        else request.num_inner_steps
+    )
+    _check_defaults(request.limits, num_inner_steps=num_inner_steps)
+    parts = classifying.make_parts(model, request.limits, num_inner_steps)
+    functions = classifying.build(parts, request.signature_names or classifying.NAMES)
+    logged = list(classifying.warm_up(parts, sorted(functions)))
+    return Package(
+        classifying.KIND,
+        parts.module,
+        functions,
+        classifying.facts(parts),
+        logged,
+        lambda folder: classifying.largest_difference(folder, parts, logged),
+    )
+
+
+def _check_names(request: Request, names: tuple[str, ...]) -> None:
+    if not set(request.signature_names) <= set(names):
+        raise UserError(
+            f"--signatures={','.join(request.signature_names)}: {request.run} has"
+            f" {', '.join(names)}."
+        )
 
 
 def _check_defaults(limits: Limits, **defaults: int) -> None:
@@ -165,7 +216,7 @@ def _write(
     except tf.errors.OpError as error:  # Such as a full disk, after the file's name.
         raise OSError(re.sub(r".*; | \[Op:.*", "", error.message or "")) from error
     compact.compact(folder)
-    described = contract.describe(folder, request.kind, package.facts)
+    described = contract.describe(folder, package.kind, package.facts)
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None
     extra = folder / "assets.extra"
     extra.mkdir()

@@ -9,7 +9,7 @@ that is not.
 import math
 import pathlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -55,7 +55,7 @@ def refuse_difference(differences: dict[str, float]) -> float:
 
 def answered_images(loaded, request: warmup.Request) -> np.ndarray:
     """[m, H, W, C] in [0, 1] that a loaded SavedModel answers a request with."""
-    return _images(_call(loaded, request.signature, request.inputs), request.output_filter)
+    return _images(answer(loaded, request), request.output_filter)
 
 
 def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict[str, float]:
@@ -66,17 +66,17 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
     for request in logged:
         if request.signature == "serving_default":
             continue  # the same function as another one
-        answer = _call(loaded, request.signature, request.inputs)
+        answered = answer(loaded, request)
         if "support_images" in request.inputs and "num_samples" not in request.inputs:
             drawn, right = (
-                answer["images"][0],
+                answered["images"][0],
                 _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps)),
             )
-        elif "generator_delta" in answer:
-            weights = parts.shared.generator_meta_weights() + answer["generator_delta"]
+        elif "generator_delta" in answered:
+            weights = parts.shared.generator_meta_weights() + answered["generator_delta"]
             drawn, right = _draw(parts, weights), expected.adapted
         else:
-            drawn = _images(answer, request.output_filter)
+            drawn = _images(answered, request.output_filter)
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
             if "png_bytes" in request.output_filter:
                 right = in_bytes(right)
@@ -105,12 +105,12 @@ def _draw(parts: Parts, weights: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _call(loaded, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
-    function = loaded.signatures[signature]
+def answer(loaded, request: warmup.Request) -> dict[str, tf.Tensor]:
+    """All outputs of a loaded SavedModel for a request, by name."""
+    function = loaded.signatures[request.signature]
     specs = function.structured_input_signature[1]
-    return function(
-        **{name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
-    )
+    inputs = {k: tf.constant(value, specs[k].dtype) for k, value in request.inputs.items()}
+    return function(**inputs)
 
 
 def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.ndarray:

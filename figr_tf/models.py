@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from figr_common import scaling
+from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.gan.augmentation import Augmentation, jitter
@@ -89,7 +90,8 @@ def load_figr(folder: str | pathlib.Path) -> FewShotModel:
     return load_run(folder, augmentation_of)
 
 
-_LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator]] = {
+_LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator | ClassifierModel]] = {
+    "classifier": ClassifierModel,
     "gan": load_figr,
     "warp": WarpModel,
 }
@@ -130,6 +132,18 @@ def load(name_or_folder: str | pathlib.Path) -> FewShotGenerator:
     Raises:
         RunError: neither, or nothing usable in it, or a run of a system that draws no images.
     """
+    if system_of(find(name_or_folder)) == "classifier":
+        raise RunError(
+            f"{name_or_folder}: is a run of 'classifier', which draws no images. What takes it:"
+            " figr_tf.classify, figr_tf.evaluate_classifier, exporters.export_saved_model."
+        )
+    model = load_any(name_or_folder)
+    assert not isinstance(model, ClassifierModel)
+    return model
+
+
+def load_any(name_or_folder: str | pathlib.Path) -> FewShotGenerator | ClassifierModel:
+    """As `load`, for the commands that take a classifier as well."""
     folder = find(name_or_folder)
     system = system_of(folder)
     if system not in _LOADERS:

@@ -11,7 +11,12 @@ from figr_tf.core import console
 
 flags = console.OwnFlags(__name__)
 
-_RUN = flags.DEFINE_path("run", None, "Run folder of figr_tf.train or train_warp.", required=True)
+_RUN = flags.DEFINE_path(
+    "run",
+    None,
+    "Run folder of figr_tf.train, train_warp or train_classifier.",
+    required=True,
+)
 _OUT = flags.DEFINE_path("out", None, "Folder to write; it must not exist.", required=True)
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Half the size, three digits a weight.")
 
@@ -20,13 +25,15 @@ def main() -> None:
     """Writes the packaged model."""
     console.start_tensorflow()
     from figr_tf import models
+    from figr_tf.classifier.model import ClassifierModel
     from figr_tf.core import runs, trained
 
     folder = models.find(_RUN.value)
-    model = models.load(folder)
+    model = models.load_any(folder)
+    carried = model.carried if isinstance(model, ClassifierModel) else ()
     out = pathlib.Path(_OUT.value)
     dtype = "float16" if _FLOAT16.value else "float32"
-    size = trained.package(runs.RunFolder(folder), out, model.meta_weights(), dtype=dtype)
+    size = trained.package(runs.RunFolder(folder), out, model.meta_weights(), carried, dtype)
     print(f"{out}: {model.age}, {size / 1e6:.2f} MB of weights")
 
 

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from figr_tf.classifier.adaptation import InnerLoop
+from figr_tf.classifier.models import NetworkSpec as ClassifierSpec
+from figr_tf.classifier.settings import ClassifierSettings
+from figr_tf.classifier.system import ClassifierSystem
 from figr_tf.core import checkpoints, reptile, runs
 from figr_tf.core.settings import full_identity
 from figr_tf.data import datasets, glyphs, splits
@@ -85,20 +89,22 @@ def tiny_settings():
 def record(folder, settings, dataset):
     """Makes a folder a run, as a training does at its start; returns the identity."""
     identity = identity_of(settings, dataset)
-    files = {
-        "flags.txt": "",
-        "split.json": dataset.split.to_json(),
-        "network_spec.json": settings.network.to_json(),
-    }
+    files = {"flags.txt": "", "split.json": dataset.split.to_json()}
+    if settings.system == "gan":
+        files["network_spec.json"] = settings.network.to_json()
     folder.record(settings, identity, files)
     return identity
 
 
 def untrained_run(path, settings, dataset):
     """A run of no training at all: initial weights, as a checkpoint of meta-step 12."""
+    return _saved_run(path, settings, dataset, FigrSystem(settings, dataset))
+
+
+def _saved_run(path, settings, dataset, system):
     folder = runs.RunFolder(path)
     identity = record(folder, settings, dataset)
-    state = reptile.Reptile(FigrSystem(settings, dataset))
+    state = reptile.Reptile(system)
     state.meta_step.assign(12)
     checkpoints.save(folder.checkpoints, state, identity)
     return path
@@ -114,3 +120,24 @@ def run_folder(tmp_path_factory, tiny_dataset):
         num_inner_steps=2,
     )
     return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, tiny_dataset)
+
+
+@pytest.fixture(scope="session")
+def classifier_run(tmp_path_factory, tiny_dataset):
+    """A classifier of three classes that was never trained, but has second moments."""
+    settings = ClassifierSettings(
+        data=datasets.DataSettings(image_size=16),
+        network=ClassifierSpec(image_size=16, filters=4, num_classes=3),
+        inner=InnerLoop(learning_rate=1e-2, batch_size=4, num_steps=2),
+        num_shots=2,
+        train_shots=3,
+        eval_batch_size=3,
+        eval_inner_steps=4,
+        num_meta_steps=12,
+    )
+    system = ClassifierSystem(settings, tiny_dataset)
+    moments, count = system.carried
+    moments.assign(tf.random.stateless_uniform(moments.shape, [1, 2], 0.0, 1e-2))
+    count.assign(60.0)
+    path = tmp_path_factory.mktemp("runs") / "classifier"
+    return _saved_run(path, settings, tiny_dataset, system)

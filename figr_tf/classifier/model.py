@@ -20,6 +20,8 @@ class ClassifierModel:
 
     Attributes:
         folder: that it was loaded from. settings: of its training.
+        start: Φ and the second moments, which every inner loop starts from.
+        learner: the network with the inner loop for tasks that it was not trained on.
         meta_step: meta-steps behind its weights.
         weights_sha256: of Φ and the second moments.
     """
@@ -47,18 +49,30 @@ class ClassifierModel:
             eval_inner_steps=eval_inner_steps or settings.eval_inner_steps,
         )
         self._variables = initial_variables(settings)
-        meta_weights = {"network": self._variables.layers}
-        self.meta_step = trained.restore(run, meta_weights, self._variables.carried)
+        self.meta_step = trained.restore(run, self.meta_weights(), self.carried)
         self.weights_sha256 = _digest(tf.nest.flatten(self._variables))
-        self._start = self._variables.read()
-        self._predictor = Predictor(
-            self.settings.held_out_learner(), settings.network.image_shape
-        )
+        self.start = self._variables.read()
+        self.learner = self.settings.held_out_learner()
+        self._predictor = Predictor(self.learner, settings.network.image_shape)
+
+    @property
+    def name(self) -> str:
+        """Of a packaged model, or the folder of a run."""
+        return self.folder.name if trained.is_packaged(self.folder) else str(self.folder)
 
     @property
     def age(self) -> str:
         """How long it was trained, for people."""
         return f"{self.meta_step} meta-steps"
+
+    def meta_weights(self) -> dict[str, list[tf.Variable]]:
+        """Its variables, by group."""
+        return {"network": self._variables.layers}
+
+    @property
+    def carried(self) -> list[tf.Variable]:
+        """The second moments and their count; none with SGD."""
+        return self._variables.carried
 
     def read_images(self, path: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
         """A folder of images, or one, as uint8 [n, S, S, C]; see `support_sets.read`."""
@@ -67,7 +81,7 @@ class ClassifierModel:
 
     def answer(self, support: np.ndarray, queries: np.ndarray, seed: tf.Tensor) -> Answers:
         """See `Predictor`; the next call starts from the same weights and moments."""
-        return self._predictor(self._start, support, queries, seed)
+        return self._predictor(self.start, support, queries, seed)
 
     def classify(self, support: np.ndarray, queries: np.ndarray, seed: int = 0) -> np.ndarray:
         """Probabilities of the classes for each query, each classified by itself.

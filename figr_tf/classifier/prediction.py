@@ -138,9 +138,7 @@ class Predictor:
         seed: tf.Tensor,
     ) -> Answers:
         learner = self.learner
-        weights = adapted_weights(
-            learner, start, support, labels, learner.inner.num_steps, seed
-        )
+        weights = adapted_weights(learner, start, support, labels, learner.inner.num_steps, seed)
         return Answers(
             probabilities(learner, weights, support, queries),
             tf.nn.softmax(learner.logits(weights, queries)),
