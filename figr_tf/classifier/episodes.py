@@ -1,6 +1,5 @@
 """Tasks: a few classes, some images of each, and the order in which an inner loop sees them."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np

@@ -73,7 +73,9 @@ def test_a_server_answers_to_the_bit_what_the_classifier_answers(
         np.testing.assert_array_equal(answer["probabilities"], right)
     default = server.predict("serving_default", **_request(support, queries))["probabilities"]
     np.testing.assert_array_equal(default, classifier.classify(support, queries))
-    if num_shots > 1:  # Otherwise every batch is the whole support, and the seed makes no difference.
+    if (
+        num_shots > 1
+    ):  # Otherwise every batch is the whole support, and the seed makes no difference.
         assert np.abs(default - right).max() > 1e-4
 
 
