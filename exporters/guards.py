@@ -112,8 +112,10 @@ def labels(
     fits = tf.equal(tf.rank(values), 1) & tf.equal(tf.size(values), num_images)
     values = tf.reshape(require(fits, sentence, values), [-1])
     known = tf.reduce_all((values >= 0) & (values < max_num_classes))
-    sentence = f"each label must be from 0 to {max_num_classes - 1}."
-    values = require(known, sentence, values)
+    sentence = (
+        f"labels must be from 0 to {max_num_classes - 1}, for 2 to {max_num_classes} classes."
+    )
+    values = require(known, _received(sentence, tf.reduce_max(values)), values)
     counts = tf.math.bincount(values)
     sentence = f"labels must name 2 to {max_num_classes} classes."
     values = require(tf.size(counts) >= 2, _received(sentence, tf.size(counts)), values)

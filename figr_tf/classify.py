@@ -1,5 +1,6 @@
 """Tells which of a few classes an image is of, after a few inner steps on images of each.
 
+  python -m figr_tf.classify --images a.png b.png c.png --query q.png
   python -m figr_tf.classify --run RUN --images a/ b/ c/ d/ e/ --query q.png
 
 Each of the --images is a folder with the images of one class, or one image; there may be as many as
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 flags = console.OwnFlags(__name__)
 
-_RUN = flags.DEFINE_path("run", None, "Run folder of figr_tf.train_classifier.", required=True)
+_RUN = flags.DEFINE_path(
+    "run",
+    "omniglot-3way",
+    "Name of a shipped classifier, or run folder of figr_tf.train_classifier.",
+)
 _IMAGES = flags.DEFINE_multi_string(
     "images",
     None,
@@ -29,6 +34,9 @@ _IMAGES = flags.DEFINE_multi_string(
 )
 _QUERY = flags.DEFINE_path("query", None, "An image, or a folder of them.", required=True)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the images given.")
+_NUM_INNER_STEPS = flags.DEFINE_integer(
+    "num_inner_steps", None, "Inner steps (K). Default: the run's, for held-out tasks.", 1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order in which images are seen.", 0, 2**53 - 1)
 
 
@@ -53,7 +61,10 @@ def _support(model: "ClassifierModel") -> np.ndarray:
             f"--images: give 2 to {most} classes, a folder or an image each, as this run was"
             f" trained on {most}. Received: {given}."
         )
-    classes = [model.read_images(path, _INK.value) for path in _IMAGES.value]
+    if len(set(_IMAGES.value)) < given:
+        raise UserError("--images: a class is given twice.")
+    paths = map(os.path.expanduser, _IMAGES.value)
+    classes = [model.read_images(path, _INK.value) for path in paths]
     num_shots = min(map(len, classes))
     if num_shots < max(map(len, classes)):
         print(f"taking the first {num_shots} images of each class, as many as the smallest has")
@@ -68,7 +79,7 @@ def main() -> None:
     from figr_tf.classifier.model import ClassifierModel
     from figr_tf.models import find
 
-    model = ClassifierModel(find(_RUN.value))
+    model = ClassifierModel(find(_RUN.value), eval_inner_steps=_NUM_INNER_STEPS.value)
     support = _support(model)
     queries = model.read_images(_QUERY.value, _INK.value)
     for number, row in enumerate(model.classify(support, queries, _SEED.value)):

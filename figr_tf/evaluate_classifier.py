@@ -4,7 +4,8 @@
   python -m figr_tf.evaluate_classifier --run RUN_OF_SEED_0,RUN_OF_SEED_1
 
 The same command again continues an interrupted evaluation. Below the runs stand what an unadapted Φ
-answers, and nearest prototypes and cosine matching on the same queries.
+answers, joint training if there is a run of it, and nearest prototypes and cosine matching, all on
+the same queries.
 """
 
 import json
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 flags = console.OwnFlags(__name__)
 
 _RUN = flags.DEFINE_list("run", None, "Run folders of one setting, comma-separated.", required=True)
+_JOINT = flags.DEFINE_path(
+    "joint",
+    None,
+    "Run folder of joint training, to stand beside: the same settings with --num_inner_steps=1.",
+)
 _SHOTS = flags.DEFINE_list(
     "shots",
     ["1", "5"],
@@ -101,7 +107,8 @@ def main() -> None:
     request = _request()
     sizes = _EVAL_BATCH_SIZE.value, _EVAL_INNER_STEPS.value
     models = [ClassifierModel(find(name), *sizes) for name in dict.fromkeys(_RUN.value)]
-    report = reporting.run(models, request, Embedding().embed)
+    joint = ClassifierModel(find(_JOINT.value), *sizes) if _JOINT.value else None
+    report = reporting.run(models, joint, request, Embedding().embed)
     print(report.text(), flush=True)
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))

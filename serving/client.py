@@ -1,6 +1,7 @@
-"""Few-shot generation by a server: adapts a served model to a few images and writes its samples.
+"""Few-shot learning by a server: adapts a served model to a few images, and draws or recognises.
 
 python -m serving.client generate --images my_drawings/ --target localhost:8500 --out out.png
+python -m serving.client classify --images a/ b/ c/ --query q.png --target localhost:8500
 """
 
 import argparse
@@ -47,6 +48,10 @@ class _FileError(Exception):
     """Something here, not at the server; one line."""
 
 
+class _UsageError(Exception):
+    """A command line that cannot be meant; one line."""
+
+
 def _generate(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     support = _read_support(model, options)
     samples = model.generate(support, options.num_samples, options.seed, options.num_inner_steps)
@@ -83,6 +88,29 @@ def _sample(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     return {"samples": len(samples), "out": options.out}
 
 
+def _classify(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
+    names = options.images
+    if len(names) < 2:
+        raise _UsageError(f"--images: give 2 classes or more. Received: {len(names)}")
+    if len(set(names)) < len(names):
+        raise _UsageError("--images: a class is given twice")
+    classes = [_read(model, name, options) for name in names]
+    num_shots = min(map(len, classes))
+    if num_shots < max(map(len, classes)):
+        _warn(f"taking the first {num_shots} images of each class, as many as the smallest has")
+    support = np.concatenate([images[:num_shots] for images in classes])
+    labels = np.repeat(np.arange(len(classes)), num_shots)
+    queries = _read(model, options.query, options)
+    answers = model.classify(support, labels, queries, options.seed, options.num_inner_steps)
+    return {"answers": [_answer(options.query, i, row, names) for i, row in enumerate(answers)]}
+
+
+def _answer(query: str, number: int, row: np.ndarray, names: list[str]) -> dict:
+    """The probabilities of one query, the likeliest class first."""
+    probabilities = {names[i]: float(row[i]) for i in np.argsort(-row)}
+    return {"query": query, "image": number, "probabilities": probabilities}
+
+
 def _status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     versions = model.versions()
     if not any(version.state == "AVAILABLE" for version in versions):
@@ -103,10 +131,15 @@ def _bench(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
 
 
 def _read_support(model: remote.RemoteModel, options: argparse.Namespace) -> np.ndarray:
-    def warn(sentence: str) -> None:
-        print(f"warning: {sentence}", file=sys.stderr)
+    return _read(model, options.images, options)
 
-    return model.read_support(options.images, options.ink, warn)
+
+def _read(model: remote.RemoteModel, path: str, options: argparse.Namespace) -> np.ndarray:
+    return model.read_support(path, options.ink, _warn)
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _save_picture(support: np.ndarray, samples: np.ndarray, out: str) -> None:
@@ -170,20 +203,18 @@ def _common() -> argparse.ArgumentParser:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.client",
-        description="Few-shot image generation by a server.",
+        description="Few-shot image generation, and recognition, by a server.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    support, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    support, ink, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(4))
     support.add_argument(
         "--images",
         type=os.path.expanduser,
         required=True,
         help="folder with the support set's images, or one image",
     )
-    support.add_argument(
-        "--ink", default="dark", choices=images.INKS, help="ink in the given images"
-    )
+    ink.add_argument("--ink", default="dark", choices=images.INKS, help="ink in the given images")
     inner.add_argument(
         "--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given"
     )
@@ -210,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         _generate,
         "adapt and write samples",
         support,
+        ink,
         inner,
         samples,
         seed,
@@ -220,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         _adapt,
         "adapt and keep the adapted generator",
         support,
+        ink,
         inner,
         seed,
         out="adapted.npz",
@@ -230,8 +263,23 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--adapted", type=os.path.expanduser, required=True, help=".npz file of `adapt`"
     )
+    classify = add("classify", _classify, "tell which class images are of", ink, inner, seed)
+    classify.add_argument(
+        "--images",
+        type=os.path.expanduser,
+        nargs="+",
+        action="extend",
+        required=True,
+        help="the classes: a folder with the images of each, or one image of it",
+    )
+    classify.add_argument(
+        "--query",
+        type=os.path.expanduser,
+        required=True,
+        help="an image to recognise, or a folder of them",
+    )
     add("status", _status, "state of the model's versions")
-    load = add("bench", _bench, "measure latency and rate under load", support, inner, samples)
+    load = add("bench", _bench, "measure latency and rate under load", support, ink, inner, samples)
     load.add_argument("--num_requests", type=_count, default=32, help="requests in all (32)")
     load.add_argument(
         "--concurrency", type=_count, default=1, help="requests under way at once, at most (1)"
@@ -293,6 +341,8 @@ def _main() -> None:
     except ServingError as error:
         message = error.message or error.code
         _fail(message, error.code, EXIT_STATUS.get(error.code, _OTHER_STATUS), options.json)
+    except _UsageError as error:
+        _fail(str(error), "USAGE", 2, options.json)
     except (_FileError, images.ImageError) as error:
         _fail(str(error), "FILE", 1, options.json)
     except KeyboardInterrupt:

@@ -1,5 +1,7 @@
 """The page "Draw four, get sixty-four": shows an exported model to people, in a browser.
 
+With a classifier it has a second tab: draw three shapes, and a fourth drawing is recognised.
+
 python -m serving.demo --model_base_path models/figr       # loads the model itself
 python -m serving.demo --target localhost:8500             # asks a server for it
 """
@@ -16,7 +18,7 @@ from figr_tf.core.errors import UserError
 from serving import remote
 from serving.demo_app import description, in_process
 from serving.demo_app.limits import VisitorLimits
-from serving.demo_app.link import ModelLink
+from serving.demo_app.link import ClassifierLink, ModelLink
 
 flags = console.OwnFlags(__name__)
 
@@ -27,6 +29,15 @@ _TARGET = flags.DEFINE_string(
     "target", None, "host:port of a server's gRPC; then TensorFlow is not loaded here."
 )
 _MODEL_NAME = flags.DEFINE_string("model_name", "figr", "Name of the model at --target.")
+_CLASSIFIER_BASE_PATH = flags.DEFINE_path(
+    "classifier_base_path", None, "Folder with the version folders of a classifier's export."
+)
+_CLASSIFIER_TARGET = flags.DEFINE_string(
+    "classifier_target", None, "host:port of the gRPC of a server that has a classifier."
+)
+_CLASSIFIER_NAME = flags.DEFINE_string(
+    "classifier_name", "figr", "Name of the classifier at --classifier_target."
+)
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at. There is no authentication: keep it local."
 )
@@ -67,14 +78,36 @@ def _link(limits: VisitorLimits) -> Iterator[ModelLink]:
         )
 
 
+@contextlib.contextmanager
+def _classifier_link(limits: VisitorLimits) -> Iterator[ClassifierLink | None]:
+    """As `_link`, to a classifier; None if the flags name none."""
+    if _CLASSIFIER_TARGET.value:
+        endpoint = remote.Endpoint(_CLASSIFIER_TARGET.value, _CLASSIFIER_NAME.value)
+        yield ClassifierLink(endpoint, limits, None, _DATASET.value)
+    elif _CLASSIFIER_BASE_PATH.value:
+        base_path = pathlib.Path(_CLASSIFIER_BASE_PATH.value)
+        in_process.check(base_path, classifies=True)
+        with in_process.running(base_path, limits) as address:
+            endpoint = remote.Endpoint(address, in_process.MODEL_NAME)
+            yield ClassifierLink(endpoint, limits, base_path, _DATASET.value)
+    else:
+        yield None
+
+
 def main() -> None:
-    if _TARGET.value and _MODEL_BASE_PATH.value:
-        raise UserError("--target and --model_base_path are two ways to a model; give one of them.")
+    for target, base_path in (
+        (_TARGET, _MODEL_BASE_PATH),
+        (_CLASSIFIER_TARGET, _CLASSIFIER_BASE_PATH),
+    ):
+        if target.value and base_path.value:
+            raise UserError(
+                f"--{target.name} and --{base_path.name} are two ways to a model; give one of them."
+            )
     from serving.demo_app import gateway  # Here, where an extra that is missing is one line.
 
     limits = VisitorLimits(**{name: flag.value for name, flag in _LIMITS.items()})
-    with _link(limits) as link:
-        gateway.serve(link, limits, _HOST.value, _PORT.value)
+    with _classifier_link(limits) as classifier, _link(limits) as link:
+        gateway.serve(link, limits, _HOST.value, _PORT.value, classifier)
 
 
 if __name__ == "__main__":

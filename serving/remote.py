@@ -70,17 +70,17 @@ class RemoteModel:
         return self._retrying(self._transport.versions)
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(S, S, C) of the model's images, from its `generate_tensor` signature."""
-        signature = self._retrying(self._transport.signatures).get("generate_tensor")
-        if signature is None or "support_images" not in signature.inputs:
-            raise ServingError(
-                "FAILED_PRECONDITION",
-                "the model has no generate_tensor signature that tells its size",
-            )
-        _, height, width, channels = (
-            dim.size for dim in signature.inputs["support_images"].tensor_shape.dim
+        """(S, S, C) of the model's images, from a signature of its that takes them as numbers."""
+        signatures = self._retrying(self._transport.signatures)
+        for name in ("generate_tensor", "classify_tensor"):
+            if name in signatures and "support_images" in signatures[name].inputs:
+                shape = signatures[name].inputs["support_images"].tensor_shape
+                _, height, width, channels = (dim.size for dim in shape.dim)
+                return height, width, channels
+        raise ServingError(
+            "FAILED_PRECONDITION",
+            "the model has no generate_tensor or classify_tensor signature that tells its size",
         )
-        return height, width, channels
 
     def defaults(self) -> dict[str, int]:
         """What `generate` takes for an input that a request leaves out, by name."""
@@ -155,12 +155,52 @@ class RemoteModel:
         }
         return _decode(self._predict("sample", inputs, ["png_bytes"])["png_bytes"])
 
+    def classify(
+        self,
+        support_images: np.ndarray,
+        labels: np.ndarray,
+        query_images: np.ndarray,
+        seed: int | None = None,
+        num_inner_steps: int | None = None,
+    ) -> np.ndarray:
+        """Adapts a classifier to a support set and asks which class each query is of.
+
+        Args:
+            support_images: uint8 [n, S, S, C], dark ink on light paper.
+            labels: whole numbers [n], the class of each: 0, 1, … without a gap.
+            query_images: uint8 [q, S, S, C].
+
+        Returns:
+            float32 [q, classes], probabilities.
+        """
+        inputs = {
+            "image_bytes": _encode(support_images),
+            "labels": np.asarray(labels, np.int32),
+            "query_bytes": _encode(query_images),
+            **_numbers({"num_inner_steps": num_inner_steps, "seed": seed}),
+        }
+        answers = self._predict("classify", inputs, ["probabilities"])["probabilities"]
+        return answers.astype(np.float32)
+
     def _predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str]
     ) -> dict[str, np.ndarray]:
-        return self._retrying(
-            lambda left: self._transport.predict(signature, inputs, outputs, left)
-        )
+        try:
+            return self._retrying(
+                lambda left: self._transport.predict(signature, inputs, outputs, left)
+            )
+        except ServingError as error:
+            if error.code == "FAILED_PRECONDITION":
+                self._check_signature(signature)
+            raise
+
+    def _check_signature(self, name: str) -> None:
+        known = sorted(self._retrying(self._transport.signatures))
+        if name not in known:
+            raise ServingError(
+                "FAILED_PRECONDITION",
+                f"the model has no signature {name!r}; it has {', '.join(known)}",
+            )
 
 
 def _numbers(scalars: dict[str, int | None]) -> dict[str, np.ndarray]:

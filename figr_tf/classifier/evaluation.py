@@ -63,8 +63,13 @@ def _line(entry: dict[str, int]) -> str:
     return json.dumps(entry) + "\n"
 
 
-def evaluate(model: ClassifierModel, drawings: Drawings, plan: Plan) -> dict[str, np.ndarray]:
+def evaluate(
+    model: ClassifierModel, drawings: Drawings, plan: Plan, folder: pathlib.Path
+) -> dict[str, np.ndarray]:
     """Right answers of each task, int [T] by the names in `METHODS`.
+
+    Args:
+        folder: where the answers are kept, such as the run's own.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C came; the next evaluation goes on from there.
@@ -77,7 +82,7 @@ def evaluate(model: ClassifierModel, drawings: Drawings, plan: Plan) -> dict[str
         "pixels_sha256": hashlib.sha256(drawings.pixels.tobytes()).hexdigest(),
     }
     del facts["num_tasks"]  # A longer evaluation goes on where a shorter one ended.
-    record = _Record(model.folder / "evaluation", facts)
+    record = _Record(folder / "evaluation", facts)
     todo = plan.episodes(drawings)[len(record.lines) :]
     label = f"{model.folder.name}, {plan.num_shots}-shot"
     with signals_noted() as signals:

@@ -17,6 +17,7 @@ from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.core.runs import RunFolder
 
 MAX_STEPS = 4
+HELD_OUT_STEPS = 10  # Of the whole support at once, on a held-out task.
 _STYLES = {"last": "-", "sum": "--", "average": ":"}
 
 
@@ -53,6 +54,7 @@ class Combination(NamedTuple):
             inner=dataclasses.replace(base.inner, batch_size=batch_size, num_steps=self.num_steps),
             train_shots=5 * self.num_steps,
             eval_batch_size=batch_size,
+            eval_inner_steps=HELD_OUT_STEPS,
             foml=self.kind == "last",
             meta_learning_rate=base.meta_learning_rate / share,
         )

@@ -1,6 +1,7 @@
 """One table of several runs and of what needs no training, all on the same held-out queries."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,9 @@ from figr_tf.classifier.evaluation import Plan, Table, evaluate, over_runs
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.classifier.prediction import Accuracy
 from figr_tf.classifier.settings import ClassifierSettings
-from figr_tf.core import runs
+from figr_tf.core import runs, trained
 from figr_tf.core.errors import UserError
-from figr_tf.data.datasets import Dataset, load_dataset
+from figr_tf.data.datasets import Dataset, cache_dir, load_dataset
 
 _EMBEDDED_SIZE = 32  # Height and width of the grey images that the evaluation's embedding takes.
 
@@ -58,8 +59,16 @@ class Report(NamedTuple):
         return self.facts | {"rows": values, "versions": runs.versions()}
 
 
-def run(models: Sequence[ClassifierModel], request: Request, embed: Embed) -> Report:
+def run(
+    models: Sequence[ClassifierModel],
+    joint: ClassifierModel | None,
+    request: Request,
+    embed: Embed,
+) -> Report:
     """Evaluates runs of one data set, split and number of classes.
+
+    Args:
+        joint: a run with one inner step, which is joint training (arXiv:1803.02999, section 3).
 
     Raises:
         UserError: runs that do not belong into one table, other data than they were trained on, or
@@ -68,8 +77,13 @@ def run(models: Sequence[ClassifierModel], request: Request, embed: Embed) -> Re
     """
     settings = models[0].settings
     dataset = _load(settings, request)
-    for model in models:
+    for model in [*models, *([joint] if joint else [])]:
         _check(model, models[0], dataset)
+    if joint and joint.settings.inner.num_steps != 1:
+        raise UserError(
+            f"--joint={joint.name}: was trained with {joint.settings.inner.num_steps} inner steps."
+            " Joint training has one: train a run with --num_inner_steps=1."
+        )
     num_classes = settings.network.num_classes
     held_out = dataset.split.held_out
     episodes.require(dataset, held_out, num_classes, max(request.shots) + 1)
@@ -78,10 +92,11 @@ def run(models: Sequence[ClassifierModel], request: Request, embed: Embed) -> Re
     rows: dict[str, list[Accuracy]] = {}
     for num_shots in request.shots:
         plan = Plan(num_classes, num_shots, request.num_tasks, request.seed)
-        for name, accuracy in _column(models, drawings, features, plan, request).items():
+        for name, accuracy in _column(models, joint, drawings, features, plan, request).items():
             rows.setdefault(name, []).append(accuracy)
     columns = [f"{num_classes}-way {num_shots}-shot" for num_shots in request.shots]
-    return Report(_facts(models, dataset, request), Table(columns, rows))
+    judged = [*models, *([joint] if joint else [])]
+    return Report(_facts(judged, dataset, request), Table(columns, rows))
 
 
 def _load(settings: ClassifierSettings, request: Request, **changes: Any) -> Dataset:
@@ -96,7 +111,7 @@ def _check(model: ClassifierModel, first: ClassifierModel, dataset: Dataset) -> 
     ours, theirs = model.settings.network, first.settings.network
     if ours != theirs:
         raise UserError(
-            f"{model.folder} and {first.folder} have other networks ({ours}; {theirs}). Give one"
+            f"{model.name} and {first.name} have other networks ({ours}; {theirs}). Give one"
             " table runs that differ in nothing but their seed."
         )
 
@@ -116,6 +131,7 @@ def _features(
 
 def _column(
     models: Sequence[ClassifierModel],
+    joint: ClassifierModel | None,
     drawings: Drawings,
     features: dict[str, np.ndarray],
     plan: Plan,
@@ -125,14 +141,19 @@ def _column(
     shown = ("plain", "transductive") if request.transductive else ("plain",)
     unadapted: dict[str, Accuracy] = {}
     for model in models:
-        right = evaluate(model, drawings, plan)
+        right = evaluate(model, drawings, plan, _records(model, request))
         for name in shown:
             rows[_row(model, name)] = Accuracy.of(right[name], plan.num_classes)
-        unadapted[f"{model.folder}, unadapted"] = Accuracy.of(right["unadapted"], plan.num_classes)
+        unadapted[f"{model.name}, unadapted"] = Accuracy.of(right["unadapted"], plan.num_classes)
     if len(models) > 1:
         for name in shown:
             label = f"mean of {len(models)} runs ± half their range, {name}"
             rows[label] = over_runs(rows[_row(model, name)] for model in models)
+    if joint:
+        right = evaluate(joint, drawings, plan, _records(joint, request))
+        for name in shown:
+            label = f"joint training: {_row(joint, name)}"
+            rows[label] = Accuracy.of(right[name], plan.num_classes)
     if not request.baselines:
         return rows
     rows |= unadapted
@@ -144,8 +165,15 @@ def _column(
     return rows
 
 
+def _records(model: ClassifierModel, request: Request) -> pathlib.Path:
+    """A packaged model may lie in an installed package, and that be read-only."""
+    if not trained.is_packaged(model.folder):
+        return model.folder
+    return cache_dir(dataclasses.replace(model.settings.data, cache_dir=request.cache_dir))
+
+
 def _row(model: ClassifierModel, method: str) -> str:
-    return f"{model.folder} ({model.age}), {method}"
+    return f"{model.name} ({model.age}), {method}"
 
 
 def _facts(models: Sequence[ClassifierModel], dataset: Dataset, request: Request) -> dict[str, Any]:
@@ -154,7 +182,7 @@ def _facts(models: Sequence[ClassifierModel], dataset: Dataset, request: Request
         "seed": request.seed,
         **dataset.facts(),
         "runs": {
-            str(model.folder): {
+            model.name: {
                 "meta_step": model.meta_step,
                 "weights_sha256": model.weights_sha256,
                 "settings": model.settings.identity(),

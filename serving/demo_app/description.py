@@ -5,7 +5,7 @@ signatures.
 import dataclasses
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from serving.demo_app.limits import VisitorLimits
 
@@ -34,6 +34,40 @@ _HANDS = {
     "mnist": Hand(0.73, 0.69, 0.75, 0.095),
 }
 DATASETS = tuple(_HANDS)
+
+
+class Form(Protocol):
+    """What a drawing has to be turned into for a model; see `Description`."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def hand(self) -> Hand: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierDescription:
+    """A classifier as the page and the gateway see it.
+
+    Attributes:
+        about, version, size, channels, hand: see `Description`.
+        max_classes: shapes that one drawing can be compared with, at most.
+    """
+
+    about: str
+    version: int
+    size: int
+    channels: int
+    hand: Hand
+    max_classes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page gets."""
+        return dataclasses.asdict(self) | {"hand": self.hand._asdict()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +141,27 @@ def describe(
     )
 
 
+def describe_classifier(
+    contract: dict[str, Any],
+    version: int,
+    image_shape: tuple[int, int, int],
+    limits: VisitorLimits,
+    dataset: str | None = None,
+) -> ClassifierDescription:
+    """Puts a classifier's description together; see `describe`."""
+    dataset = dataset or contract.get("training", {}).get("dataset", "")
+    return ClassifierDescription(
+        about=_about(contract, version),
+        version=version,
+        size=image_shape[0],
+        channels=image_shape[2],
+        hand=_HANDS.get(dataset, _HANDS["omniglot"]),
+        max_classes=min(
+            limits.max_images - 1, _maximum(contract, "num_classes", limits.max_images - 1)
+        ),
+    )
+
+
 def _maximum(contract: dict[str, Any], name: str, otherwise: int) -> int:
     if not contract:
         return otherwise
@@ -122,9 +177,8 @@ def _about(contract: dict[str, Any], version: int) -> str:
     parts = [f"trained on {training['dataset']}"] if "dataset" in training else []
     if classes := training.get("num_training_classes"):
         parts.append(f"{classes:,} classes")
-    if weights := model.get("num_generator_parameters", 0) + model.get(
-        "num_discriminator_parameters", 0
-    ):
+    counts = ("num_generator_parameters", "num_discriminator_parameters", "num_parameters")
+    if weights := sum(model.get(name, 0) for name in counts):
         parts.append(
             f"{weights / 1e6:.1f} million weights" if weights > 1e6 else f"{weights:,} weights"
         )

@@ -1,4 +1,4 @@
-"""The gateway: two addresses below /api, and what the model says when it fails. Nothing drawn is
+"""The gateway: the addresses below /api, and what the model says when it fails. Nothing drawn is
 logged.
 """
 
@@ -16,7 +16,7 @@ from figr_common import addresses, image_grid
 from figr_tf.core.errors import UserError
 from serving.demo_app import requests
 from serving.demo_app.limits import Rate, Turns, VisitorLimits
-from serving.demo_app.link import ModelLink
+from serving.demo_app.link import ClassifierLink, ModelLink
 from serving.errors import HTTP_STATUS, ServingError
 from serving.pages import site
 from serving.pages.refusal import Refusal
@@ -47,12 +47,20 @@ class Gateway:
     """The application's state. Methods with `request` are its handlers.
 
     Args:
+        classifier: of the second tab, if there is one.
         public: reachable from other machines, so that any name may stand in the Host header, and
             the model's address is kept from the page.
     """
 
-    def __init__(self, link: ModelLink, limits: VisitorLimits, public: bool):
+    def __init__(
+        self,
+        link: ModelLink,
+        limits: VisitorLimits,
+        public: bool,
+        classifier: ClassifierLink | None = None,
+    ):
         self._link = link
+        self._classifier = classifier
         self._limits = limits
         self._public = public
         self._rate = Rate(limits)
@@ -67,6 +75,8 @@ class Gateway:
         app.router.add_get("/api/model", self.model)
         app.router.add_post("/api/drawing", self.drawing)
         app.router.add_post("/api/generate", self.answer_generate)
+        app.router.add_get("/api/classifier", self.classifier)
+        app.router.add_post("/api/classify", self.answer_classify)
         return app
 
     async def model(self, _: web.Request) -> web.Response:
@@ -74,8 +84,22 @@ class Gateway:
         described = await self._link.describe()
         target = None if self._public else self._link.endpoint._asdict()
         return web.json_response(
-            described.as_json() | {"endpoint": target, "present": self._turns.present}
+            described.as_json()
+            | {
+                "endpoint": target,
+                "present": self._turns.present,
+                "classifies": self._classifier is not None,
+            }
         )
+
+    async def classifier(self, _: web.Request) -> web.Response:
+        """What the second tab's classifier is."""
+        return web.json_response((await self._the_classifier().describe()).as_json())
+
+    def _the_classifier(self) -> ClassifierLink:
+        if self._classifier is None:
+            raise Refusal(404, "There is no classifier here: start with --classifier_base_path.")
+        return self._classifier
 
     async def drawing(self, request: web.Request) -> web.Response:
         """A PNG file → {"gray": base64 of S·S bytes}: the drawing in it, see `requests.drawing`."""
@@ -90,11 +114,7 @@ class Gateway:
     async def answer_generate(self, request: web.Request) -> web.Response:
         """JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}, or one
         picture of them if the request accepts image/png only."""
-        self._rate.take(request.remote or "")
-        if request.content_type != "application/json":
-            raise Refusal(400, "Send JSON, with Content-Type: application/json.")
-        body = await request.read()
-        start = time.monotonic()
+        body, start = await self._json(request), time.monotonic()
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
             parsed = await asyncio.to_thread(requests.parse, body, described, self._limits)
@@ -107,11 +127,38 @@ class Gateway:
         files = [base64.b64encode(_png(_as_picture(sample))).decode() for sample in samples]
         return web.json_response({"images": files, "seconds": round(time.monotonic() - start, 3)})
 
+    async def answer_classify(self, request: web.Request) -> web.Response:
+        """JSON as `requests.parse_classify` says → {"probabilities": […], "seconds": …}."""
+        classifier = self._the_classifier()
+        body, start = await self._json(request), time.monotonic()
+        async with asyncio.timeout(self._limits.deadline), self._turns.place():
+            described = await classifier.described()
+            parsed = await asyncio.to_thread(requests.parse_classify, body, described, self._limits)
+            left = self._limits.deadline - (time.monotonic() - start)
+            probabilities = await classifier.request_probabilities(parsed, left)
+        seconds = round(time.monotonic() - start, 3)
+        return web.json_response({"probabilities": probabilities.tolist(), "seconds": seconds})
+
+    async def _json(self, request: web.Request) -> bytes:
+        """The body of a request that counts."""
+        self._rate.take(request.remote or "")
+        if request.content_type != "application/json":
+            raise Refusal(400, "Send JSON, with Content-Type: application/json.")
+        return await request.read()
+
     async def _close(self, _: web.Application) -> None:
         self._link.close()
+        if self._classifier:
+            self._classifier.close()
 
 
-def serve(link: ModelLink, limits: VisitorLimits, host: str, port: int) -> None:
+def serve(
+    link: ModelLink,
+    limits: VisitorLimits,
+    host: str,
+    port: int,
+    classifier: ClassifierLink | None = None,
+) -> None:
     """Serves until SIGINT or SIGTERM; prints where. Raises UserError for an address that cannot be
     had.
     """
@@ -120,7 +167,7 @@ def serve(link: ModelLink, limits: VisitorLimits, host: str, port: int) -> None:
     except site.AddressTakenError as error:
         raise UserError(str(error)) from error
     public = not addresses.is_loopback(host)
-    site.serve(Gateway(link, limits, public).application(), listening, host)
+    site.serve(Gateway(link, limits, public, classifier).application(), listening, host)
 
 
 def _as_picture(image: np.ndarray) -> Image.Image:

@@ -10,6 +10,7 @@ from absl import logging
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from serving.demo_app import description
 from serving.demo_app.limits import VisitorLimits
 from serving.errors import ServingError
 
@@ -18,15 +19,27 @@ _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
 
 
-def check(base_path: pathlib.Path) -> None:
-    """Raises UserError if there is no export, before TensorFlow is imported for seconds."""
-    if not any(
-        path.name.isdecimal() and (path / "saved_model.pb").exists() for path in base_path.glob("*")
-    ):
+def check(base_path: pathlib.Path, classifies: bool = False) -> None:
+    """Raises UserError if there is no export, or none of that kind; before TensorFlow is imported,
+    which takes seconds.
+    """
+    versions = [
+        int(path.name)
+        for path in base_path.glob("*")
+        if path.name.isdecimal() and (path / "saved_model.pb").exists()
+    ]
+    if not versions:
         raise UserError(
             f"{base_path}: no exported model there. Make one with"
             " python -m exporters.export_saved_model --run RUN"
             f" --export_dir {base_path}, or name a server with --target."
+        )
+    kind = description.read_contract(base_path, max(versions)).get("kind")
+    if kind is not None and (kind == "classify") != classifies:
+        raise UserError(
+            f"{base_path}: is a classifier. Give it as --classifier_base_path."
+            if kind == "classify"
+            else f"{base_path}: is no classifier, but draws. Give it as --model_base_path."
         )
 
 

@@ -7,21 +7,22 @@ import concurrent.futures
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from serving import remote
 from serving.demo_app import description
 from serving.demo_app.limits import VisitorLimits
-from serving.demo_app.requests import Generate
+from serving.demo_app.requests import Classify, Generate
 from serving.errors import ServingError
 
 T = TypeVar("T")
+D = TypeVar("D")  # what it is described by
 _STATUS_SECONDS = 3.0  # for what a server answers at once
 
 
-class ModelLink:
+class Link(Generic[D]):
     """A model on a server, for one event loop.
 
     Args:
@@ -40,23 +41,17 @@ class ModelLink:
         self._limits = limits
         self._base_path = base_path
         self._dataset = dataset
-        self._described: description.Description | None = None
+        self._described: D | None = None
         self._threads = concurrent.futures.ThreadPoolExecutor(limits.max_running + 4, "model-link")
 
-    async def describe(self) -> description.Description:
+    async def describe(self) -> D:
         """Asks the server what it serves now. Raises ServingError."""
         self._described = await self._call(self._describe, _STATUS_SECONDS)
         return self._described
 
-    async def described(self) -> description.Description:
+    async def described(self) -> D:
         """What `describe` said last; asks if it never did."""
         return self._described or await self.describe()
-
-    async def request_samples(self, request: Generate, seconds: float) -> np.ndarray:
-        """uint8 [num_samples, S, S, C]. Cancelled, it cancels the call to the server. Raises
-        ServingError.
-        """
-        return await self._call(functools.partial(_generate, request), seconds)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -73,16 +68,53 @@ class ModelLink:
         finally:
             model.close()
 
-    def _describe(self, model: remote.RemoteModel) -> description.Description:
+    def _describe(self, model: remote.RemoteModel) -> D:
         ready = [status.version for status in model.versions() if status.state == "AVAILABLE"]
         if not ready:
             raise ServingError("UNAVAILABLE", "the model is not ready yet")
         contract: dict[str, Any] = (
             description.read_contract(self._base_path, max(ready)) if self._base_path else {}
         )
-        return description.describe(
-            contract, max(ready), model.image_shape(), model.defaults(), self._limits, self._dataset
+        return self._put_together(contract, max(ready), model)
+
+    def _put_together(self, contract: dict[str, Any], version: int, model: remote.RemoteModel) -> D:
+        raise NotImplementedError
+
+
+class ModelLink(Link[description.Description]):
+    """A model that draws."""
+
+    async def request_samples(self, request: Generate, seconds: float) -> np.ndarray:
+        """uint8 [num_samples, S, S, C]. Cancelled, it cancels the call to the server. Raises
+        ServingError.
+        """
+        return await self._call(functools.partial(_generate, request), seconds)
+
+    def _put_together(
+        self, contract: dict[str, Any], version: int, model: remote.RemoteModel
+    ) -> description.Description:
+        shape, defaults = model.image_shape(), model.defaults()
+        return description.describe(contract, version, shape, defaults, self._limits, self._dataset)
+
+
+class ClassifierLink(Link[description.ClassifierDescription]):
+    """A classifier."""
+
+    async def request_probabilities(self, request: Classify, seconds: float) -> np.ndarray:
+        """float32 [classes]: probabilities of the shapes; see `ModelLink.request_samples`."""
+        return await self._call(functools.partial(_classify, request), seconds)
+
+    def _put_together(
+        self, contract: dict[str, Any], version: int, model: remote.RemoteModel
+    ) -> description.ClassifierDescription:
+        return description.describe_classifier(
+            contract, version, model.image_shape(), self._limits, self._dataset
         )
+
+
+def _classify(request: Classify, model: remote.RemoteModel) -> np.ndarray:
+    support = request.support_images
+    return model.classify(support, np.arange(len(support)), request.query_image[None])[0]
 
 
 def _generate(request: Generate, model: remote.RemoteModel) -> np.ndarray:

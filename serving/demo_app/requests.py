@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 
 from figr_common import framing, images, paper
-from serving.demo_app.description import MAX_SEED, Description
+from serving.demo_app.description import MAX_SEED, ClassifierDescription, Description, Form
 from serving.demo_app.limits import VisitorLimits
 from serving.pages.refusal import Refusal
 
 _FIELDS = ("images", "num_samples", "num_inner_steps", "seed")
+_CLASSIFY_FIELDS = ("shapes", "drawing")
 
 
 class Generate(NamedTuple):
@@ -26,6 +27,13 @@ class Generate(NamedTuple):
     seed: int
 
 
+class Classify(NamedTuple):
+    """support_images: uint8 [classes, S, S, C], one of each. query_image: uint8 [S, S, C]."""
+
+    support_images: np.ndarray
+    query_image: np.ndarray
+
+
 def parse(body: bytes, model: Description, limits: VisitorLimits) -> Generate:
     """Reads {"images": [base64 of an image file, …], "num_samples": …, "num_inner_steps": …,
     "seed": …}.
@@ -35,15 +43,7 @@ def parse(body: bytes, model: Description, limits: VisitorLimits) -> Generate:
     Raises:
         Refusal: 400 for what cannot be used, 413 for an image of too many bytes.
     """
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, "The request is not JSON.") from error
-    if not isinstance(fields, dict) or not set(fields) <= set(_FIELDS):
-        raise Refusal(
-            400,
-            f"The request must be a JSON object with no other fields than {', '.join(_FIELDS)}.",
-        )
+    fields = _fields(body, _FIELDS)
     steps = _number(fields, "num_inner_steps", model.num_inner_steps, 0, model.max_steps)
     return Generate(
         _support(fields.get("images"), model, limits),
@@ -51,6 +51,34 @@ def parse(body: bytes, model: Description, limits: VisitorLimits) -> Generate:
         steps if model.max_steps else None,
         _number(fields, "seed", 0, 0, MAX_SEED),
     )
+
+
+def parse_classify(body: bytes, model: ClassifierDescription, limits: VisitorLimits) -> Classify:
+    """Reads {"shapes": [base64 of an image file, …], "drawing": base64 of one}.
+
+    Raises:
+        Refusal: see `parse`.
+    """
+    fields = _fields(body, _CLASSIFY_FIELDS)
+    shapes = fields.get("shapes")
+    if not isinstance(shapes, list) or not 2 <= len(shapes) <= model.max_classes:
+        count = len(shapes) if isinstance(shapes, list) else "none"
+        raise Refusal(400, f"Send 2 to {model.max_classes} shapes. Received: {count}.")
+    support = [_image(f"Shape {i}", file, model, limits) for i, file in enumerate(shapes, 1)]
+    return Classify(np.stack(support), _image("The drawing", fields.get("drawing"), model, limits))
+
+
+def _fields(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "The request is not JSON.") from error
+    if not isinstance(fields, dict) or not set(fields) <= set(names):
+        raise Refusal(
+            400,
+            f"The request must be a JSON object with no other fields than {', '.join(names)}.",
+        )
+    return fields
 
 
 def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
@@ -66,28 +94,29 @@ def _support(files: Any, model: Description, limits: VisitorLimits) -> np.ndarra
     if not isinstance(files, list) or not 1 <= len(files) <= model.max_images:
         count = len(files) if isinstance(files, list) else "none"
         raise Refusal(400, f"Send 1 to {model.max_images} drawings. Received: {count}.")
-    return np.stack([_image(number, file, model, limits) for number, file in enumerate(files, 1)])
+    numbered = enumerate(files, 1)
+    return np.stack([_image(f"Drawing {number}", file, model, limits) for number, file in numbered])
 
 
-def _image(number: int, file: Any, model: Description, limits: VisitorLimits) -> np.ndarray:
+def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarray:
     if not isinstance(file, str):
-        raise Refusal(400, f"Drawing {number} must be the base64 of an image file.")
+        raise Refusal(400, f"{name} must be the base64 of an image file.")
     if len(file) > limits.max_image_bytes * 4 / 3 + 4:
-        raise Refusal(413, f"Drawing {number} is larger than {limits.max_image_bytes // 1024} KiB.")
+        raise Refusal(413, f"{name} is larger than {limits.max_image_bytes // 1024} KiB.")
     try:
         data = base64.b64decode(file, validate=True)
-        _check_side(f"Drawing {number}", data, limits.max_image_side)
+        _check_side(name, data, limits.max_image_side)
         array = images.decode_drawing(data, model.size, model.channels)
     except binascii.Error as error:
-        raise Refusal(400, f"Drawing {number} must be the base64 of an image file.") from error
+        raise Refusal(400, f"{name} must be the base64 of an image file.") from error
     except images.ImageError as error:
-        raise Refusal(400, f"Drawing {number} cannot be read: {error}.") from error
+        raise Refusal(400, f"{name} cannot be read: {error}.") from error
     if not paper.has_ink(array):
-        raise Refusal(400, f"Drawing {number} is empty. Draw something, or leave it out.")
+        raise Refusal(400, f"{name} is empty. Draw something, or leave it out.")
     return array
 
 
-def drawing(data: bytes, model: Description, limits: VisitorLimits) -> np.ndarray:
+def drawing(data: bytes, model: Form, limits: VisitorLimits) -> np.ndarray:
     """An image file → uint8 [S, S] as the model's training drawings are. Raises Refusal (400, 413)."""
     _check_side("It", data, limits.max_image_side)
     hand = model.hand

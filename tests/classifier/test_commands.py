@@ -115,7 +115,7 @@ def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset):
     plan = evaluation.Plan(3, 2, 5_000, seed=7)
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(Interrupted, match="of 5000"):
-        evaluation.evaluate(model, drawings, plan)
+        evaluation.evaluate(model, drawings, plan, run)
 
 
 @pytest.fixture(scope="module")

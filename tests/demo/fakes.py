@@ -77,6 +77,10 @@ class FakeLink:
     described = describe
 
     async def request_samples(self, request, seconds):
+        await self._asked(request)
+        return answer(request)
+
+    async def _asked(self, request):
         self.asked.append(request)
         if self.hold:
             self.started.set()
@@ -86,17 +90,37 @@ class FakeLink:
                 self.cancelled.set()
                 self.num_cancelled += 1
                 raise
-        return answer(request)
 
     def close(self):
         pass
 
 
+class FakeClassifier(FakeLink):
+    """Takes a drawing for the shape with the most equal pixels, and is nine tenths sure of it."""
+
+    def __init__(self, model: description.ClassifierDescription | None = None):
+        super().__init__()
+        self.model = model or description.describe_classifier(
+            {"limits": {"num_classes": {"maximum": 3}}}, 1, (SIZE, SIZE, 1), LIMITS
+        )
+
+    async def request_probabilities(self, request, seconds):
+        await self._asked(request)
+        different = np.abs(request.support_images.astype(int) - request.query_image).sum((1, 2, 3))
+        probabilities = np.full(len(different), 0.1 / (len(different) - 1), np.float32)
+        probabilities[different.argmin()] = 0.9
+        return probabilities
+
+
 @contextlib.asynccontextmanager
 async def running(
-    link: FakeLink, limits: VisitorLimits = LIMITS, public: bool = False
+    link: FakeLink,
+    limits: VisitorLimits = LIMITS,
+    public: bool = False,
+    classifier: FakeClassifier | None = None,
 ) -> AsyncIterator[test_utils.TestClient]:
-    server = test_utils.TestServer(gateway.Gateway(link, limits, public).application())
+    served = gateway.Gateway(link, limits, public, classifier)
+    server = test_utils.TestServer(served.application())
     async with test_utils.TestClient(server) as client:
         yield client
 
@@ -105,12 +129,18 @@ class GatewayThread(ApplicationThread):
     """A gateway with a FakeLink.
 
     Attributes:
-        link: what it asks.
+        link, classifier: what it asks.
     """
 
-    def __init__(self, link: FakeLink, limits: VisitorLimits = LIMITS):
+    def __init__(
+        self,
+        link: FakeLink,
+        limits: VisitorLimits = LIMITS,
+        classifier: FakeClassifier | None = None,
+    ):
         self.link = link
-        super().__init__(lambda: gateway.Gateway(link, limits, False).application())
+        self.classifier = classifier
+        super().__init__(lambda: gateway.Gateway(link, limits, False, classifier).application())
 
     def hold(self) -> None:
         """Requests wait from now on."""

@@ -121,8 +121,8 @@ def test_requests_leave_nothing_behind(server, drawings):
     [
         ({"labels": [0, 0, 1, 1, 2]}, "labels must be a list of one number per support image"),
         ({"labels": [[0, 0, 1, 1, 2, 2]]}, "labels must be a list of one number per support"),
-        ({"labels": [0, 0, 1, 1, 2, 3]}, "each label must be from 0 to 2"),
-        ({"labels": [-1, 0, 1, 1, 2, 2]}, "each label must be from 0 to 2"),
+        ({"labels": [0, 0, 1, 1, 2, 3]}, "labels must be from 0 to 2, for 2 to 3 classes"),
+        ({"labels": [-1, 0, 1, 1, 2, 2]}, "labels must be from 0 to 2"),
         ({"labels": [0] * 6}, "labels must name 2 to 3 classes. Received: 1"),
         ({"labels": [0, 0, 0, 2, 2, 2]}, "labels leave a class without images"),
         ({"num_inner_steps": 21}, "num_inner_steps must be from 0 to 20. Received: 21"),

@@ -3,7 +3,22 @@
 import { ask } from "./ask.js";
 import { fromBase64, toBase64 } from "./bytes.js";
 
+const RETRY = 1500; // milliseconds
+
 export const askModel = () => ask("/api/model", { cache: "no-store" });
+export const askClassifier = () => ask("/api/classifier", { cache: "no-store" });
+
+/** What `asking` answers, as soon as something is there to answer it; meanwhile `say` gets a sentence. */
+export async function waitFor(asking, say) {
+  for (;;) {
+    try {
+      return await asking();
+    } catch (error) {
+      say(`${error.message} This page goes on asking.`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY));
+    }
+  }
+}
 
 /** What the gateway makes of a PNG file (Blob): grey values, a training drawing's size and form. */
 export async function askDrawing(file) {
@@ -25,4 +40,14 @@ export async function generate(files, numbers, signal) {
     signal,
   });
   return { images: reply.images.map(fromBase64), seconds: reply.seconds };
+}
+
+/** {probabilities: one for each shape, seconds}; PNG files (Uint8Array each). `signal` as for `generate`. */
+export function classify(shapes, drawing, signal) {
+  return ask("/api/classify", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ shapes: shapes.map(toBase64), drawing: toBase64(drawing) }),
+    signal,
+  });
 }

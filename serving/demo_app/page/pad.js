@@ -7,10 +7,10 @@ const KEY_STEP = 1 / 24; // of the square; a quarter of that with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Pad {
-  /** events: {begun(), changed(), said(text)}. model: what the gateway says of it. */
-  constructor(template, number, model, events) {
+  /** name: such as "Square 1". events: {begun(), changed(), said(text)}. model: what the gateway says of it. */
+  constructor(template, name, model, events) {
     this.element = template.content.firstElementChild.cloneNode(true);
-    this.number = number;
+    this.name = name;
     this.model = model;
     this.events = events;
     this.drawing = null;
@@ -153,12 +153,13 @@ export class Pad {
 
   refresh() {
     this.image = this.drawing && prepare(this.drawing, this.model.size, this.model.hand);
+    const name = this.name[0].toLowerCase() + this.name.slice(1);
     const strokes = this.drawing?.strokes?.length;
     const holds = this.empty ? "empty" : strokes ? `${strokes} stroke${strokes > 1 ? "s" : ""}` : "an image";
-    this.ink.setAttribute("aria-label", `Square ${this.number}, ${holds}`);
-    this.mirror.setAttribute("aria-label", this.empty ? "The network sees nothing yet" : `What the network sees of ${this.number}`);
-    this.undoButton.setAttribute("aria-label", `Undo in square ${this.number}`);
-    this.clearButton.setAttribute("aria-label", `Clear square ${this.number}`);
+    this.ink.setAttribute("aria-label", `${this.name}, ${holds}`);
+    this.mirror.setAttribute("aria-label", this.empty ? "The network sees nothing yet" : `What the network sees of ${name}`);
+    this.undoButton.setAttribute("aria-label", `Undo in ${name}`);
+    this.clearButton.setAttribute("aria-label", `Clear ${name}`);
     this.undoButton.disabled = !this.history.length;
     this.clearButton.disabled = this.empty;
     this.element.classList.toggle("empty", this.empty);

@@ -57,7 +57,7 @@ export class Pads {
 
   grow(count) {
     while (this.all.length < Math.min(count, this.most)) {
-      const pad = new Pad(this.template, this.all.length + 1, this.model, this.events);
+      const pad = new Pad(this.template, `Square ${this.all.length + 1}`, this.model, this.events);
       this.all.push(pad);
       this.list.append(pad.element);
     }
