@@ -1,5 +1,6 @@
 # make quickstart   adapt the FIGR pair that ships to four drawings: a picture and an animation
-# make demo         the page in a browser: draw four, get 64; MODEL=models/figr, by default the shipped model; PORT=8080
+# make demo         the page in a browser: draw four, get 64; draw three, and a fourth is recognised;
+#                   MODEL=models/figr and CLASSIFIER=models/mine, by default the shipped models; PORT=8080
 # make judge        the page on which people tell generated drawings from real ones; DECK=, ANSWERS=, STAND_IN=FILE, PORT=8081
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint and all tests
@@ -12,6 +13,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SHIPPED := models/omniglot-32
+SHIPPED_CLASSIFIER := models/omniglot-3way
 
 .PHONY: quickstart demo judge train test test-all lint format bench bench-growth bench-scaling bench-serving
 
@@ -25,14 +27,15 @@ quickstart: $(INSTALLED)
 	$(PYTHON) -m figr_tf.generate --images examples/umbrella --out quickstart/out.png --gif quickstart/out.gif
 	@echo "Look at quickstart/out.png and out.gif: framed, four drawings of something the pair has never seen; below, its own."
 
-demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1)
-	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) $(if $(PORT),--port $(PORT))
+demo: $(INSTALLED) $(if $(MODEL),,$(SHIPPED)/1) $(if $(CLASSIFIER),,$(SHIPPED_CLASSIFIER)/1)
+	$(PYTHON) -m serving.demo --model_base_path $(or $(MODEL),$(SHIPPED)) \
+		--classifier_base_path $(or $(CLASSIFIER),$(SHIPPED_CLASSIFIER)) $(if $(PORT),--port $(PORT))
 
 judge: $(INSTALLED)
 	$(PYTHON) -m serving.judge $(if $(DECK),--deck $(DECK)) $(if $(ANSWERS),--answers $(ANSWERS)) $(if $(STAND_IN),--stand_in $(STAND_IN)) $(if $(PORT),--port $(PORT))
 
-$(SHIPPED)/1: | $(INSTALLED)
-	$(PYTHON) -m exporters.export_saved_model --run omniglot-32 --export_dir $(SHIPPED)
+$(SHIPPED)/1 $(SHIPPED_CLASSIFIER)/1: models/%/1: | $(INSTALLED)
+	$(PYTHON) -m exporters.export_saved_model --run $* --export_dir models/$*
 
 train: $(INSTALLED)
 	$(PYTHON) -m figr_tf.train --flagfile flags/quickstart.flags --run quickstart/run

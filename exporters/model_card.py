@@ -33,7 +33,7 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
         judged, rows = _judged(report, contract), report["rows"]
         if not rows:
             raise ValueError("no rows")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         command = _evaluating(contract)
         raise UserError(f"{path}: not a report of {command} --json ({error}).") from error
     for fact in ("meta_step", "weights_sha256"):

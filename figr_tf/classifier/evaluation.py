@@ -1,6 +1,5 @@
 """How often a classifier is right on held-out tasks, with intervals; interrupted ones go on."""
 
-import contextlib
 import hashlib
 import json
 import pathlib
@@ -47,11 +46,19 @@ class _Record:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines: list[dict[str, int]] = []
         if self._path.exists():
-            for number, line in enumerate(self._path.read_text().splitlines()):
-                with contextlib.suppress(ValueError):  # The last line may be torn.
-                    if (entry := json.loads(line))["task"] == number:
-                        self.lines.append(entry)
+            for line in self._path.read_text(errors="replace").splitlines():
+                if not self._is_next(line):
+                    break
+                self.lines.append(json.loads(line))
             self._path.write_text("".join(map(_line, self.lines)))
+
+    def _is_next(self, line: str) -> bool:
+        """Whether it is whole: a kill tears the last line, a bad disk any."""
+        try:
+            entry = json.loads(line)
+            return entry["task"] == len(self.lines) and set(METHODS) <= set(entry)
+        except (ValueError, KeyError, TypeError):
+            return False
 
     def add(self, num_right: dict[str, int]) -> None:
         self.lines.append({"task": len(self.lines)} | num_right)

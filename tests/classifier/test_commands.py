@@ -92,11 +92,15 @@ def test_an_evaluation_has_rows_with_intervals_and_goes_on_where_it_was(run, tmp
 
     records = sorted((run / "evaluation").glob("classifier-*.jsonl"))
     whole = [path.read_text() for path in records]
-    for path, text in zip(records, whole, strict=True):
-        path.write_text(text[: 3 * len(text) // 4])  # As a kill in the middle of a line leaves it.
-    _evaluate(run, f"--json={out}")
-    assert json.loads(out.read_text())["rows"] == numbers["rows"]
-    assert [path.read_text() for path in records] == whole
+    first = whole[0].splitlines(keepends=True)
+    for damaged in (
+        whole[0][: 3 * len(whole[0]) // 4],  # As a kill in the middle of a line leaves it.
+        "".join([*first[:2], "7\n", *first[3:]]),
+    ):
+        records[0].write_text(damaged)
+        _evaluate(run, f"--json={out}")
+        assert json.loads(out.read_text())["rows"] == numbers["rows"]
+        assert [path.read_text() for path in records] == whole
 
 
 def test_several_runs_stand_in_one_table_with_their_mean(run, tmp_path, capsys):
@@ -131,6 +135,17 @@ def drawings(tmp_path_factory):
     return folder
 
 
+def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tmp_path, capsys):
+    joint = tmp_path / "joint"
+    _run(train_classifier, *TRAIN, "--num_inner_steps=1", f"--run={joint}")
+    _evaluate(run, f"--joint={joint}", "--nobaselines", "--notransductive")
+    table = capsys.readouterr().out
+    assert f"| joint training: {joint} (20 meta-steps), plain |" in table
+    assert "mean of" not in table
+    with pytest.raises(UserError, match=r"trained with 2 inner steps.*--num_inner_steps=1"):
+        _evaluate(run, f"--joint={run}")
+
+
 def _classify(run, drawings, names):
     listed = classify.spread(["--images", *(str(drawings / name) for name in names)])
     _run(classify, f"--run={run}", *listed, f"--query={drawings / 'b.png'}")
@@ -146,9 +161,18 @@ def test_a_query_is_told_the_classes_by_their_probabilities(run, drawings, capsy
         assert shares == sorted(shares, reverse=True)
 
 
-def test_more_classes_than_the_run_knows_are_refused(run, drawings):
-    with pytest.raises(UserError, match=r"2 to 3 classes.*Received: 4"):
-        _classify(run, drawings, "abca")
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("abca", r"2 to 3 classes.*Received: 4"),
+        ("a", r"2 to 3 classes.*Received: 1"),
+        ("aa", "a class is given twice"),
+        (["a", "nowhere"], "nowhere: no such folder or image"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_are_refused(run, drawings, names, said):
+    with pytest.raises(UserError, match=said):
+        _classify(run, drawings, names)
 
 
 def test_images_of_another_size_are_refused_by_the_model(run):
@@ -190,8 +214,10 @@ def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, 
 def test_a_run_of_another_system_is_refused_by_name(run, run_folder):
     with pytest.raises(UserError, match="is a run of 'gan'; a run of 'classifier' is needed"):
         ClassifierModel(run_folder)
-    with pytest.raises(UserError, match="is a run of 'classifier', which draws no images"):
+    with pytest.raises(UserError, match=r"is a run of 'classifier', which.*figr_tf.classify"):
         models.load(run)
+    with pytest.raises(UserError, match="system"):
+        _run(train_classifier, *TRAIN, f"--run={run_folder}")
 
 
 def test_a_damaged_run_is_refused(run, tmp_path):

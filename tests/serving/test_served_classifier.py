@@ -1,0 +1,108 @@
+"""A run of a classifier, exported by the command, served, and asked by the client: over gRPC and
+REST the answers of `figr_tf.classify`, bit for bit.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporters import export_saved_model
+from figr_tf.classifier.model import ClassifierModel
+from figr_tf.data import glyphs
+from serving import remote
+from serving.errors import ServingError
+from tests.serving import processes
+
+
+@pytest.fixture(scope="module")
+def served(classifier_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "figr"
+    flags = export_saved_model.flags.FLAGS
+    flags(["command", f"--run={classifier_run}", f"--export_dir={path}"])
+    export_saved_model.main()
+    with processes.start_embedded(path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Three folders of two glyphs each, and a third drawing of each beside them."""
+    folder = tmp_path_factory.mktemp("drawings")
+    for number, name in enumerate("abc"):
+        (folder / name).mkdir()
+        *support, query = glyphs.glyph_images(number, 3, 40, seed=0)[..., 0]
+        for i, image in enumerate(support):
+            Image.fromarray(image).save(folder / name / f"{i}.png")
+        Image.fromarray(query).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(classifier_run, drawings):
+    """By folder names and seed, what the classifier answers here."""
+    model = ClassifierModel(classifier_run)
+    query = model.read_images(drawings / "b.png")
+
+    def answer(names, seed):
+        support = np.stack([model.read_images(drawings / name) for name in names])
+        return model.classify(support, query, seed)[0]
+
+    return answer
+
+
+def _client(target, drawings, names, *arguments):
+    images = ["--images", *(str(drawings / name) for name in names)]
+    query = ["--query", str(drawings / "b.png")]
+    return processes.run_client("classify", *images, *query, "--target", target, *arguments)
+
+
+@pytest.mark.parametrize("address", ["grpc", "rest"])
+@pytest.mark.parametrize("names", ["abc", "ab"])
+def test_the_client_says_what_the_classifier_says(served, drawings, expected, address, names):
+    ended = _client(getattr(served, address), drawings, names, "--seed=9", "--json")
+    assert ended.returncode == 0, ended.stderr
+    (answer,) = json.loads(ended.stdout)["answers"]
+    by_name = answer["probabilities"]
+    found = np.array([by_name[str(drawings / name)] for name in names], np.float32)
+    np.testing.assert_array_equal(found, expected(names, 9))
+    assert list(by_name.values()) == sorted(by_name.values(), reverse=True)
+
+
+def test_for_people_it_is_a_line_with_the_likeliest_class_first(served, drawings, expected):
+    ended = _client(served.grpc, drawings, "abc")
+    best = drawings / "abc"[expected("abc", 0).argmax()]
+    assert ended.stdout.startswith(f"answers: query {drawings / 'b.png'}")
+    assert f"probabilities {best} 0." in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "status", "says"),
+    [
+        ("a", [], 2, "give 2 classes or more. Received: 1"),
+        ("aa", [], 2, "a class is given twice"),
+        (["a", "b", "c", "b.png"], [], 3, "labels must be from 0 to 2, for 2 to 3 classes"),
+        ("ab", ["--num_inner_steps=201"], 3, "num_inner_steps must be from 0 to 200"),
+        (["a", "nowhere"], [], 1, "nowhere: no such folder or image"),
+        ("ab", ["--query=nowhere.png"], 1, "nowhere.png: no such folder or image"),
+        ("ab", ["--model=other"], 4, "this server has 'figr'"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_a_status(served, drawings, names, arguments, status, says):
+    ended = _client(served.grpc, drawings, names, *arguments)
+    assert (ended.returncode, ended.stderr.count("\n")) == (status, 1)
+    assert says in ended.stderr
+
+
+def test_each_kind_of_model_says_what_it_has_when_it_is_asked_for_the_other(served, server):
+    support = np.zeros([2, 16, 16, 1], np.uint8)
+    with remote.RemoteModel(remote.Endpoint(served.grpc)) as classifier:
+        assert classifier.image_shape() == (16, 16, 1)
+        with pytest.raises(ServingError, match="no signature 'generate'; it has classify, "):
+            classifier.generate(support)
+    with (
+        remote.RemoteModel(remote.Endpoint(server.grpc)) as model,
+        pytest.raises(ServingError, match=r"no signature 'classify'; it has .*generate"),
+    ):
+        model.classify(support, np.arange(2), support)
