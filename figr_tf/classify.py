@@ -1,5 +1,6 @@
 """Tells which of a few classes an image is of, after a few inner steps on images of each.
 
+  python -m figr_tf.classify --images a.png b.png c.png --query q.png
   python -m figr_tf.classify --run RUN --images a/ b/ c/ d/ e/ --query q.png
 
 Each of the --images is a folder with the images of one class, or one image; there may be as many as
@@ -22,9 +23,8 @@ flags = console.OwnFlags(__name__)
 
 _RUN = flags.DEFINE_path(
     "run",
-    None,
-    "Run folder of figr_tf.train_classifier.",
-    required=True,
+    "omniglot-3way",
+    "Name of a shipped classifier, or run folder of figr_tf.train_classifier.",
 )
 _IMAGES = flags.DEFINE_multi_string(
     "images",

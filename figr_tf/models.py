@@ -18,6 +18,7 @@ from figr_tf.gan.settings import Settings
 from figr_tf.warp.model import WarpModel, is_former_run
 
 REDRAWING = "omniglot-32-redraw"  # The shipped network that redraws a support.
+CLASSIFIER = "omniglot-3way"  # The shipped classifier, which the page recognises drawings with.
 _SHIPPED = pathlib.Path(__file__).with_name("pretrained")
 
 

@@ -196,6 +196,7 @@ class RemoteModel:
 
     def _check_signature(self, name: str) -> None:
         known = sorted(self._retrying(self._transport.signatures))
+        known = [each for each in known if not each.startswith("__")]  # TensorFlow's own.
         if name not in known:
             raise ServingError(
                 "FAILED_PRECONDITION",

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import figr_tf
 from figr_tf import models
+from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import DataError, RunError
 from figr_tf.core.random import stateless_seed
@@ -22,6 +23,7 @@ from figr_tf.gan.settings import Settings
 from figr_tf.sine.system import SineSettings
 from figr_tf.warp.model import WarpModel
 from figr_tf.warp.settings import WarpSettings
+from tests.classifier.test_flagfiles import settings_of as flags_of_classifier
 from tests.conftest import ROOT
 
 NUM_CLASSES, NUM_SHOTS, NUM_SAMPLES = 20, 4, 32
@@ -33,7 +35,7 @@ def shipped():
 
 
 def test_what_ships_is_a_model_by_default_and_the_network_that_redraws():
-    assert models.shipped_names() == ["omniglot-32", models.REDRAWING]
+    assert models.shipped_names() == ["omniglot-32", models.REDRAWING, models.CLASSIFIER]
     assert models.redraw_sha256() == figr_tf.load(models.REDRAWING).weights_sha256
 
 
@@ -41,7 +43,7 @@ def test_what_ships_is_a_model_by_default_and_the_network_that_redraws():
 def test_every_shipped_model_is_whole_and_small(name):
     folder = models.find(name)
     assert len(trained.weights_sha256(folder)) == 64
-    assert figr_tf.load(name).meta_step > 0
+    assert models.load_any(name).meta_step > 0
     assert {"MODEL_CARD.md", "evaluation.json"} <= {path.name for path in folder.iterdir()}
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < 2e6
@@ -50,10 +52,11 @@ def test_every_shipped_model_is_whole_and_small(name):
 @pytest.mark.parametrize("name", models.shipped_names())
 def test_the_evaluation_that_ships_with_a_model_is_of_its_very_weights(name):
     report = json.loads((models.find(name) / "evaluation.json").read_text())
-    model = figr_tf.load(name)
+    model = models.load_any(name)
     # It names what it judged by its weights, or by the settings and age of the run.
     own = {"weights_sha256": getattr(model, "weights_sha256", None), "meta_step": model.meta_step}
-    judged = {key: report["judged"][key] for key in own if key in report["judged"]}
+    about = report["judged"] if "judged" in report else report["runs"][name]
+    judged = {key: about[key] for key in own if key in about}
     assert judged
     assert judged == {key: own[key] for key in judged}
 
@@ -67,6 +70,24 @@ def test_its_flagfile_and_the_settings_as_they_are_today_are_those_it_was_traine
     settings = WarpSettings(data=data, num_meta_steps=int(given.pop("num_steps")))
     assert settings == shipped.settings
     assert not given
+
+
+def test_the_flagfile_of_the_classifier_is_what_it_was_trained_with():
+    trained_with = ClassifierModel(models.find(models.CLASSIFIER)).settings
+    settings = flags_of_classifier("omniglot-3way")
+    data = dataclasses.replace(settings.data, cache_dir=trained_with.data.cache_dir, data_dir=None)
+    assert dataclasses.replace(settings, data=data) == trained_with
+
+
+def test_the_shipped_classifier_tells_new_drawings_of_the_examples_apart():
+    """Drawings that are no Omniglot: three examples, one drawing of each shown, the rest asked."""
+    model = ClassifierModel(models.find(models.CLASSIFIER))
+    drawings = [model.read_images(ROOT / "examples" / name) for name in ("fish", "key", "umbrella")]
+    support = np.stack([images[:1] for images in drawings])
+    right = [
+        model.classify(support, images[1:]).argmax(-1) == i for i, images in enumerate(drawings)
+    ]
+    assert np.mean(np.concatenate(right)) > 0.6  # A third by chance.
 
 
 def test_a_folder_of_the_same_name_is_reached_by_its_path_and_the_name_stays_the_shipped_model(

@@ -82,7 +82,9 @@ def probabilities(
     def of_one(query: tf.Tensor) -> tf.Tensor:
         return learner.logits(weights, tf.concat([support, query[tf.newaxis]], 0))[-1]
 
-    return tf.nn.softmax(tf.map_fn(of_one, queries, tf.float32, parallel_iterations=1))
+    return tf.nn.softmax(
+        tf.map_fn(of_one, queries, fn_output_signature=tf.float32, parallel_iterations=1)
+    )
 
 
 def among(answers: tf.Tensor, num_classes: int | tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,7 @@ from figr_tf.core.runs import RunFolder, write_whole
 
 _WEIGHTS, _RECORD = "weights.npz", "weights.json"
 _KEPT = ("identity.json", "settings.json", "split.json", "network_spec.json", "flags.txt")
+_PATHS = {"data_dir", "cache_dir"}
 
 Groups = Mapping[str, Sequence[tf.Variable]]
 
@@ -81,11 +82,24 @@ def package(
         for name in _KEPT:
             if (run.path / name).exists():
                 shutil.copyfile(run.path / name, out / name)
+        _forget_paths(out)
         write(out, arrays, meta_step)
     except OSError as error:  # A full disk, say; half a model would be in the way of the next try.
         shutil.rmtree(out, ignore_errors=True)
         raise RunError(f"{out}: cannot be written ({error.strerror or error}).") from error
     return (out / _WEIGHTS).stat().st_size
+
+
+def _forget_paths(folder: pathlib.Path) -> None:
+    """Where the data lay on the host of the training is nobody else's business."""
+    settings = json.loads((folder / "settings.json").read_text())
+    for part in (settings, *(value for value in settings.values() if isinstance(value, dict))):
+        part.update(dict.fromkeys(_PATHS & part.keys()))
+    write_whole(folder / "settings.json", json.dumps(settings, indent=1))
+    if (folder / "flags.txt").exists():
+        lines = (folder / "flags.txt").read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line[2:].partition("=")[0] not in _PATHS]
+        write_whole(folder / "flags.txt", "".join(kept))
 
 
 def write(folder: pathlib.Path, arrays: Mapping[str, np.ndarray], meta_step: int) -> None:

@@ -6,7 +6,8 @@ from figr_tf import train_classifier
 from tests.conftest import ROOT
 
 
-def _settings(name):
+def settings_of(name):
+    """What the training command makes of a flagfile."""
     known = train_classifier.flags.FLAGS
     known.unparse_flags()
     for flag in known:
@@ -26,7 +27,7 @@ def _settings(name):
 def test_published_settings_are_in_the_flagfiles(
     name, classes, steps, batch, rate, shots, length, eval_batch
 ):
-    settings = _settings(name)
+    settings = settings_of(name)
     inner = settings.inner
     assert settings.network.num_classes == classes
     assert (inner.num_steps, inner.batch_size, inner.learning_rate) == (steps, batch, rate)
@@ -38,7 +39,7 @@ def test_published_settings_are_in_the_flagfiles(
 
 
 def test_omniglot_is_split_and_turned_as_published_and_mini_imagenet_is_not_turned():
-    omniglot, imagenet = _settings("omniglot-5way"), _settings("mini-imagenet-5way")
+    omniglot, imagenet = settings_of("omniglot-5way"), settings_of("mini-imagenet-5way")
     assert (omniglot.data.split, omniglot.class_rotations) == ("random-1200", True)
     assert (omniglot.network.architecture, omniglot.network.filters) == ("strided", 64)
     assert imagenet.class_rotations is False

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,22 @@ def test_it_keeps_the_run_s_record_and_needs_none_of_its_checkpoints(run, packag
     for name in kept:
         assert (packaged.path / name).read_bytes() == (run.path / name).read_bytes()
     assert packaged.read_settings(PairSettings) == PairSettings()
+
+
+def test_where_the_data_lay_is_not_packaged(run, tmp_path):
+    copy = runs.RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, copy.path)
+    settings = json.loads((run.path / "settings.json").read_text())
+    settings["data"] = {"dataset": "glyphs", "data_dir": "/home/me", "cache_dir": "/home/me"}
+    (copy.path / "settings.json").write_text(json.dumps(settings))
+    (copy.path / "flags.txt").write_text("--seed=7\n--data_dir=/home/me\n--cache_dir=/home/me\n")
+    _package(copy, tmp_path / "model")
+    found = json.loads((tmp_path / "model/settings.json").read_text())
+    assert found["data"] == {"dataset": "glyphs", "data_dir": None, "cache_dir": None}
+    assert {k: v for k, v in found.items() if k != "data"} == {
+        k: v for k, v in settings.items() if k != "data"
+    }
+    assert (tmp_path / "model/flags.txt").read_text() == "--seed=7\n"
 
 
 def test_the_size_returned_is_that_of_the_file_of_weights(run, tmp_path):
