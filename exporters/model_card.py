@@ -156,8 +156,8 @@ same second moments of the inner optimiser."""
             f" {_shape(contract)}, {model['num_parameters']:,} weights",
             "inner steps": f"{inner['optimizer']}, rate {inner['learning_rate']:g},"
             f" {inner['batch_size']} images a step",
-            "meta-training": f"{model['meta_step']:,} meta-steps of {network['num_classes']} classes"
-            f" with {training['num_shots']} images each, K = {training['num_inner_steps']}",
+            "meta-training": f"{model['meta_step']:,} meta-steps of"
+            f" {network['num_classes']} classes with {training['num_shots']} images each, K = {training['num_inner_steps']}",
             "sha256 of the weights": model["weights_sha256"],
         },
     )

@@ -71,7 +71,7 @@ class Package(NamedTuple):
     """A model of one kind, ready to be written.
 
     Attributes:
-        kind: for the contract. facts: for the contract. warm_up: requests for the server to run first.
+        kind, facts: for the contract. warm_up: requests for the server to run first.
         difference: of the SavedModel in a folder to the model in this process, in [0, 1]; raises
             UserError above 1/255.
     """

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -113,12 +112,19 @@ def test_several_runs_stand_in_one_table_with_their_mean(run, tmp_path, capsys):
     assert "pixels" not in table
 
 
-def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset):
+def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset, monkeypatch):
     model = ClassifierModel(run)
     drawings = evaluation.Drawings(dataset.data.images, np.arange(10) * 6, np.full(10, 6))
     plan = evaluation.Plan(3, 2, 5_000, seed=7)
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    with pytest.raises(Interrupted, match="of 5000"):
+    judge = evaluation._num_right
+
+    def signalled(*task):
+        if task[-1] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return judge(*task)
+
+    monkeypatch.setattr(evaluation, "_num_right", signalled)
+    with pytest.raises(Interrupted, match="task 3 of 5000"):
         evaluation.evaluate(model, drawings, plan, run)
 
 
