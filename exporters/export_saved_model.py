@@ -129,9 +129,9 @@ def main() -> None:
     written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value), _VERSION.value)
     megabytes = (written.path / "saved_model.pb").stat().st_size / 1e6
     print(
-        f"{written.path}: {', '.join(written.contract['signatures'])}; saved_model.pb {megabytes:.2f} MB; reloaded and"
-        f" compared with the model: within {written.difference:.2g} (1/255 is allowed);"
-        f" {time.monotonic() - start:.0f} s"
+        f"{written.path}: {', '.join(written.contract['signatures'])};"
+        f" saved_model.pb {megabytes:.2f} MB; reloaded and compared with the model:"
+        f" within {written.difference:.2g} (1/255 is allowed); {time.monotonic() - start:.0f} s"
     )
 
 

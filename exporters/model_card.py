@@ -11,9 +11,9 @@ from figr_tf.evaluation import table
 _LICENCES = {
     "omniglot": "Omniglot: MIT licence, Brenden Lake (Lake, Salakhutdinov, Tenenbaum 2015).",
     "mnist": "MNIST: CC BY-SA 3.0, Yann LeCun and Corinna Cortes.",
-    "figr8": "FIGR-8: icons from thenounproject.com, collected by Clouâtre and Demers (2019). The data set states no"
-    " licence of its own; the icons are their designers', each under the terms of The Noun Project. Clear the use of"
-    " this model with that in mind.",
+    "figr8": "FIGR-8: icons from thenounproject.com, collected by Clouâtre and Demers (2019). The"
+    " data set states no licence of its own; the icons are their designers', each under the terms"
+    " of The Noun Project. Clear the use of this model with that in mind.",
     "folder": "A folder of the trainer's own images; their licence is the trainer's to state.",
     "glyphs": "Glyphs drawn by figr_tf itself; nobody else's data.",
 }
@@ -39,8 +39,8 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
     for fact in ("meta_step", "weights_sha256"):
         if judged.get(fact) != (exported := contract["model"].get(fact)):
             raise UserError(
-                f"{path}: judges {fact} {judged.get(fact)}, this export is of {exported}. Evaluate this run, or leave"
-                " --evaluation away."
+                f"{path}: judges {fact} {judged.get(fact)}, this export is of {exported}."
+                " Evaluate this run, or leave --evaluation away."
             )
     return report
 
@@ -104,39 +104,42 @@ def _adapting(contract: dict[str, Any]) -> tuple[str, str, str]:
     model, training = contract["model"], contract["training"]
     network = model["network"]
     weights = model["num_generator_parameters"] + model["num_discriminator_parameters"]
-    introduction = f"""Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes a few images of one
-class, adapts to them by {contract["defaults"]["num_inner_steps"]} inner steps where a request does not say, and draws
-new ones. Every request starts from the same meta-weights."""
+    introduction = f"""Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes
+a few images of one class, adapts to them by {contract["defaults"]["num_inner_steps"]} inner steps
+where a request does not say, and draws new ones. Every request starts from the same
+meta-weights."""
     steps = f"n = {training['num_shots']}, K = {training['num_inner_steps']}"
     facts = _facts(
         contract,
         {
-            "network": f"{network['architecture']}, h = {network['hidden']}, {_shape(contract)}, {weights:,} weights",
+            "network": f"{network['architecture']}, h = {network['hidden']}, {_shape(contract)},"
+            f" {weights:,} weights",
             "meta-training": f"{model['meta_step']:,} meta-steps of {steps}",
         },
     )
-    limits = f"""It adapts by 0 to {contract["limits"]["num_inner_steps"]["maximum"]} inner steps. It draws in the
-manner of its training data; photographs are outside of it. Few inner steps give a blurred idea of the class; many may
-repeat the support images, or diverge, which is an error."""
+    limits = f"""It adapts by 0 to {contract["limits"]["num_inner_steps"]["maximum"]} inner steps.
+It draws in the manner of its training data; photographs are outside of it. Few inner steps give a
+blurred idea of the class; many may repeat the support images, or diverge, which is an error."""
     return introduction, facts, _drawing_limits(contract, limits)
 
 
 def _redrawing(contract: dict[str, Any]) -> tuple[str, str, str]:
     """The same of a warp generator."""
     model, training = contract["model"], contract["training"]
-    introduction = """Few-shot image generation with figr_tf: takes a few images of one class and redraws them, each
-sample one of the images in a pose, with bends and with a stroke width of its own. There is no inner loop: a request is
-one pass."""
+    introduction = """Few-shot image generation with figr_tf: takes a few images of one class and
+redraws them, each sample one of the images in a pose, with bends and with a stroke width of its
+own. There is no inner loop: a request is one pass."""
     facts = _facts(
         contract,
         {
-            "network": f"warp generator, {_shape(contract)}, {model['num_generator_parameters']:,} weights",
+            "network": f"warp generator, {_shape(contract)},"
+            f" {model['num_generator_parameters']:,} weights",
             "training": f"{model['meta_step']:,} steps of n = {training['num_shots']}",
             "sha256 of the weights": model["weights_sha256"],
         },
     )
-    limits = """It redraws line drawings; what none of the images shows, it cannot draw, and of photographs it makes
-black and white patches."""
+    limits = """It redraws line drawings; what none of the images shows, it cannot draw, and of
+photographs it makes black and white patches."""
     return introduction, facts, _drawing_limits(contract, limits)
 
 
@@ -157,7 +160,8 @@ same second moments of the inner optimiser."""
             "inner steps": f"{inner['optimizer']}, rate {inner['learning_rate']:g},"
             f" {inner['batch_size']} images a step",
             "meta-training": f"{model['meta_step']:,} meta-steps of"
-            f" {network['num_classes']} classes with {training['num_shots']} images each, K = {training['num_inner_steps']}",
+            f" {network['num_classes']} classes with {training['num_shots']} images each,"
+            f" K = {training['num_inner_steps']}",
             "sha256 of the weights": model["weights_sha256"],
         },
     )
@@ -197,9 +201,10 @@ def _evaluation(report: dict[str, Any] | None, contract: dict[str, Any]) -> str:
     if contract["kind"] == "classify":
         return _accuracies(report)
     return (
-        f"{len(report['classes'])} held-out classes, n = {report['num_shots']}, {report['num_samples']} samples each,"
-        f" {len(report['seeds'])} seeds. Skill: real drawings 1, copies of the support 0; see docs/evaluation.md of"
-        f" figr_tf.\n\n{table.to_markdown(table.rows_of(report))}"
+        f"{len(report['classes'])} held-out classes, n = {report['num_shots']},"
+        f" {report['num_samples']} samples each, {len(report['seeds'])} seeds. Skill: real drawings"
+        " 1, copies of the support 0; see docs/evaluation.md of figr_tf.\n\n"
+        + table.to_markdown(table.rows_of(report))
     )
 
 

@@ -106,7 +106,9 @@ def _check_header(
 def _prepare(
     pixels: tf.Tensor, bit_depth: tf.Tensor, colour_type: tf.Tensor, image_size: int, channels: int
 ):
-    """int32 [h, w, 4] of 16-bit red, green, blue, alpha → uint8 [image_size, image_size, channels]."""
+    """int32 [h, w, 4] of 16-bit red, green, blue, alpha → uint8 [image_size, image_size,
+    channels].
+    """
     # As figr_common: 16-bit grey is rounded and its transparent value ignored; Pillow cuts other
     # 16-bit files off.
     is_grey_16 = tf.equal(bit_depth, 16) & tf.equal(colour_type, _GREY)

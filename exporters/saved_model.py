@@ -1,4 +1,4 @@
-"""Writes an export so that a server never sees half of one, and proves it before it is seen at all."""
+"""Writes an export so that a server never sees half of one, and proves it before that."""
 
 import contextlib
 import json
@@ -144,8 +144,8 @@ def _redrawing(model: WarpModel, request: Request) -> Package:
         or not set(names) <= set(redrawing.NAMES)
     ):
         raise UserError(
-            f"{request.run}: has no inner loop, so no inner steps, no adapt, sample or tasks. Its signatures are"
-            f" {', '.join(redrawing.NAMES)}."
+            f"{request.run}: has no inner loop, so no inner steps, no adapt, sample or tasks. Its"
+            f" signatures are {', '.join(redrawing.NAMES)}."
         )
     num_samples = request.num_samples or DEFAULT_NUM_SAMPLES
     _check_defaults(request.limits, num_samples=num_samples)
@@ -201,7 +201,8 @@ def _check_defaults(limits: Limits, **defaults: int) -> None:
         most = getattr(limits, f"max_{name}")
         if value > most:
             raise UserError(
-                f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the other."
+                f"the default {name}={value} is above --max_{name}={most}. Lower one or raise the"
+                " other."
             )
 
 
@@ -248,7 +249,8 @@ def _new_version(
         number = max(existing, default=0) + 1 if version is None else version
         if number in existing:
             raise UserError(
-                f"{export_dir / str(number)}: exists already. Choose another --version, or none for the next."
+                f"{export_dir / str(number)}: exists already. Choose another --version, or none for"
+                " the next."
             )
         scratch = export_dir / f"{_UNFINISHED}{number}"
         try:

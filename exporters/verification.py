@@ -48,7 +48,8 @@ def refuse_difference(differences: dict[str, float]) -> float:
     worst = max(differences, key=lambda name: differences[name])
     if differences[worst] > TOLERANCE:
         raise UserError(
-            f"the reloaded export's {worst} differs from the model by {differences[worst]:.3g}. Nothing written."
+            f"the reloaded export's {worst} differs from the model by {differences[worst]:.3g}."
+            " Nothing written."
         )
     return differences[worst]
 

@@ -43,9 +43,12 @@ _HOST = flags.DEFINE_string(
 )
 _PORT = flags.DEFINE_integer("port", 8080, "Port of the page; 0 takes a free one.", 0, 65535)
 _DATASET = flags.DEFINE_enum(
-    "dataset", None, description.DATASETS, "Whose drawings strokes shall look like. Default: what the model's contract"
-    " says; omniglot where there is none, as at a --target."
-)  # fmt: skip
+    "dataset",
+    None,
+    description.DATASETS,
+    "Whose drawings strokes shall look like. Default: what the model's contract says; omniglot"
+    " where there is none, as at a --target.",
+)
 _LIMITS: dict[str, FlagHolder[Any]] = {
     "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
     "max_queued": flags.DEFINE_integer(

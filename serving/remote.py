@@ -59,7 +59,7 @@ class RemoteModel:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection; over gRPC, calls that other threads wait for end with CANCELLED."""
+        """Closes the connection; gRPC calls that other threads wait for end with CANCELLED."""
         self._transport.close()
 
     def _retrying(self, call: Any) -> Any:

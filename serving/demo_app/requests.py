@@ -19,7 +19,7 @@ _CLASSIFY_FIELDS = ("shapes", "drawing")
 
 
 class Generate(NamedTuple):
-    """support_images: uint8 [n, S, S, C]. num_inner_steps: None for a model without an inner loop."""
+    """support_images: uint8 [n, S, S, C]. num_inner_steps: None where there is no inner loop."""
 
     support_images: np.ndarray
     num_samples: int
@@ -117,7 +117,7 @@ def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarr
 
 
 def drawing(data: bytes, model: Form, limits: VisitorLimits) -> np.ndarray:
-    """An image file → uint8 [S, S] as the model's training drawings are. Raises Refusal (400, 413)."""
+    """An image file → uint8 [S, S] like the training drawings. Raises Refusal (400, 413)."""
     _check_side("It", data, limits.max_image_side)
     hand = model.hand
     sizes = framing.Framing(hand.extent, hand.smallest_extent, hand.largest_extent)

@@ -85,7 +85,7 @@ def test_the_newest_drawing_wins_and_breaks_off_the_request_before(tab, gateway)
     _new_drawing(tab).get_by_role("button", name="Undo").click()
     expect(tab.get_by_role("status")).to_have_text("Now draw one of them again.")
     processes.wait_for(lambda: gateway.classifier.num_cancelled == 1)
-    gateway._loop.call_soon_threadsafe(event.set)
+    gateway.loop.call_soon_threadsafe(event.set)
     expect(tab.locator("#answers .best")).to_have_count(0)
 
 
