@@ -108,3 +108,31 @@ def test_a_flagfile_in_another_encoding_is_one_line(tmp_path):
     result = _read(tmp_path, "--hidden=7".encode("utf-16"))
     assert result.returncode == 1
     assert result.stderr == "error: --flagfile: not UTF-8. Save the file in that encoding.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        *((f"figr_tf.{name}", "--seed") for name in ("train", "train_classifier", "generate")),
+        *(("figr_tf.launch", "--workers"), ("serving.client", "generate"), ("serving.demo", "--")),
+    ],
+)
+def test_help_needs_no_docstrings(command, text):
+    result = subprocess.run(
+        [sys.executable, "-OO", "-m", command, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert text in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.slow  # Python compiles all of TensorFlow anew.
+def test_a_training_needs_neither_docstrings_nor_assertions(tmp_path):
+    command = [sys.executable, "-OO", "-m", "figr_tf.sine", "--num_meta_steps=2"]
+    places = [f"--out={tmp_path / 'out.png'}", f"--run={tmp_path / 'run'}"]
+    result = subprocess.run([*command, *places], cwd=ROOT, capture_output=True, timeout=900)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert (tmp_path / "out.png").exists()
