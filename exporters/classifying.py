@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from exporters import contract, guards, png, verification, warmup
 from exporters.limits import MAX_SEED, Limits
+from figr_common import scaling
 from figr_tf.classifier import prediction
 from figr_tf.classifier.adaptation import State
 from figr_tf.classifier.model import ClassifierModel
@@ -83,7 +84,7 @@ class ClassifyingModel(tf.Module):
         )
 
 
-class Parts(NamedTuple):
+class ClassifyingParts(NamedTuple):
     """What signatures are made of. num_inner_steps: where a request does not say."""
 
     model: ClassifierModel
@@ -93,24 +94,28 @@ class Parts(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(S, S, C)."""
         return self.model.settings.network.image_shape
 
     def read(self, image_bytes: tf.Tensor, name: str, most: int) -> tf.Tensor:
-        """string [n] → [n, S, S, C] in [0, 1], bit for bit as `episodes.unit_range` divides.
+        """string [n] → [n, S, S, C] in [0, 1], bit for bit as `scaling.uint8_to_unit`.
 
         By its table: Grappler would replace the division by a product with 1 / 255, rounded.
         """
         size, _, channels = self.image_shape
         pixels = png.decode_images(image_bytes, size, channels, self.limits, name, most)
-        table = np.arange(256, dtype=np.float32) / np.float32(255)
+        table = scaling.uint8_to_unit(np.arange(256, dtype=np.uint8))
         return tf.gather(tf.constant(table), tf.cast(pixels, tf.int32))
 
 
-def make_parts(model: ClassifierModel, limits: Limits, num_inner_steps: int) -> Parts:
-    return Parts(model, ClassifyingModel(model, limits, num_inner_steps), limits, num_inner_steps)
+def make_parts(model: ClassifierModel, limits: Limits, num_inner_steps: int) -> ClassifyingParts:
+    """Puts the parts of a model together."""
+    return ClassifyingParts(
+        model, ClassifyingModel(model, limits, num_inner_steps), limits, num_inner_steps
+    )
 
 
-def _classify(parts: Parts) -> Callable:
+def _classify(parts: ClassifyingParts) -> Callable:
     def classify(
         image_bytes,
         labels,
@@ -138,7 +143,7 @@ def _classify(parts: Parts) -> Callable:
     )
 
 
-def _classify_tensor(parts: Parts) -> Callable:
+def _classify_tensor(parts: ClassifyingParts) -> Callable:
     def classify_tensor(
         support_images,
         labels,
@@ -155,13 +160,14 @@ def _classify_tensor(parts: Parts) -> Callable:
 _BUILDERS = {"classify": _classify, "classify_tensor": _classify_tensor}
 
 
-def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
+def build(parts: ClassifyingParts, names: tuple[str, ...]) -> dict[str, Callable]:
     """Signatures by name; "serving_default" is `classify`, where that is among them."""
     built = {name: _BUILDERS[name](parts) for name in names}
     return built | ({"serving_default": built["classify"]} if "classify" in built else {})
 
 
-def facts(parts: Parts) -> contract.Facts:
+def facts(parts: ClassifyingParts) -> contract.Facts:
+    """What the contract says of the model."""
     model, limits = parts.model, parts.limits
     settings = model.settings
     run = runs.RunFolder(model.folder)
@@ -191,7 +197,7 @@ def facts(parts: Parts) -> contract.Facts:
     )
 
 
-def _task(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _task(parts: ClassifyingParts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """uint8 [classes, n, S, S, C] of noise, n as trained for; labels; a query of each class."""
     network, limits = parts.model.settings.network, parts.limits
     num_shots = min(parts.model.settings.num_shots, limits.max_num_shots)
@@ -202,7 +208,7 @@ def _task(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return noise[:, :-1], labels, noise[:num_queries, -1]
 
 
-def warm_up(parts: Parts, signature_names: list[str]) -> Iterator[warmup.Request]:
+def warm_up(parts: ClassifyingParts, signature_names: list[str]) -> Iterator[warmup.Call]:
     """One request for each signature."""
     support, labels, queries = _task(parts)
     support = support.reshape(-1, *parts.image_shape)
@@ -217,7 +223,7 @@ def warm_up(parts: Parts, signature_names: list[str]) -> Iterator[warmup.Request
             images = {key: value / np.float32(255) for key, value in images.items()}
         else:
             images = {"image_bytes": _files(support), "query_bytes": _files(queries)}
-        yield warmup.Request(name, images | numbers, ("probabilities",))
+        yield warmup.Call(name, images | numbers, ("probabilities",))
 
 
 def _files(pixels: np.ndarray) -> np.ndarray:
@@ -225,7 +231,7 @@ def _files(pixels: np.ndarray) -> np.ndarray:
 
 
 def largest_difference(
-    saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
+    saved_model: pathlib.Path, parts: ClassifyingParts, logged: Iterable[warmup.Call]
 ) -> float:
     """Answers the warm-up requests with the reloaded export, and compares with the model."""
     support, _, queries = _task(parts)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from exporters.limits import MAX_SEED, Limits
-from exporters.signatures import Parts
+from exporters.signatures import AdaptingParts
 from figr_tf.core import runs
 from figr_tf.data.splits import Split
 from figr_tf.gan.networks import parameter_count
@@ -83,7 +83,7 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
     }
 
 
-def adapting_facts(parts: Parts, run: runs.RunFolder) -> Facts:
+def adapting_facts(parts: AdaptingParts, run: runs.RunFolder) -> Facts:
     """Of a meta-initialisation that was meta-trained in `run`."""
     settings, networks = parts.model.settings, parts.model.networks
     identity = run.read_identity()

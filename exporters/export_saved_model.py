@@ -1,5 +1,4 @@
-"""Packages a trained run as a SavedModel that adapts, for TensorFlow Serving and for other
-TensorFlow code.
+"""Packages a trained run as a SavedModel, for TensorFlow Serving and other TensorFlow code.
 
 python -m exporters.export_saved_model --run runs/00001-omniglot-resnet-h64 --export_dir models/figr
 """
@@ -112,12 +111,13 @@ def _limits() -> Limits:
 
 
 def main() -> None:
+    """Exports the run, proves it, and says where it lies."""
     start = time.monotonic()
     names = _signature_names()
     console.start_tensorflow()
     from exporters import saved_model
 
-    request = saved_model.Request(
+    request = saved_model.ExportRequest(
         pathlib.Path(_RUN.value),
         _KIND.value,
         names,

@@ -1,5 +1,6 @@
-"""In-graph checks. A session checks neither the shape nor the value of what it is fed, so the graph
-has to.
+"""Checks within the graph.
+
+A session checks neither the shape nor the value of what it is fed, so the graph has to.
 
 Every check is a data dependency: what it guards is only reachable through it. A control dependency
 beside the work would not stop the work. A failed check ends the request with INVALID_ARGUMENT and
@@ -17,8 +18,9 @@ import tensorflow as tf
 
 
 def require(condition: tf.Tensor, sentence: str | tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """`value`, which exists only where `condition` (bool []) holds; `sentence` is ASCII and holds
-    no user bytes.
+    """`value`, which exists only where `condition` (bool []) holds.
+
+    `sentence` is ASCII and holds no user bytes.
     """
     with tf.control_dependencies([tf.debugging.Assert(condition, [sentence])]):
         return tf.identity(value)

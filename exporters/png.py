@@ -1,5 +1,6 @@
-"""PNG bytes → images, in the graph, equal to `figr_common.images.decode_image`; sizes are checked
-before decoding.
+"""PNG bytes → images in the graph, equal to `figr_common.images.decode_image`.
+
+Sizes are checked before anything is decoded.
 
 Pillow's steps are repeated in whole numbers (its conversion to grey, alpha compositing and bilinear
 resize), so that a server's users get what users of `figr_tf.generate` get.
@@ -32,8 +33,7 @@ def decode_images(
     name: str = "image_bytes",
     most: int | None = None,
 ) -> tf.Tensor:
-    """string [n] of PNG files → uint8 [n, image_size, image_size, channels], dark ink on light
-    paper.
+    """PNG files, string [n] → uint8 [n, image_size, image_size, channels], ink dark.
 
     16-bit values are scaled to 8, palettes expanded, transparent pixels become paper, the shorter
     side is padded with paper, and the square is resized bilinearly. Anything but a whole PNG within
@@ -128,9 +128,7 @@ def _prepare(
 
 
 def _on_paper(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
-    """Composites over white with Pillow's rounding, so that a half transparent pixel gives the same
-    byte.
-    """
+    """Composites over white with Pillow's rounding: half transparent pixels come out to the byte."""
     opacity = alpha * 2**_ALPHA_BITS
     blended = colours * opacity + _PAPER * (255 * 2**_ALPHA_BITS - opacity) + (128 << _ALPHA_BITS)
     return tf.bitwise.right_shift(tf.bitwise.right_shift(blended, 8) + blended, 8 + _ALPHA_BITS)
@@ -153,8 +151,9 @@ def _pad_to_square(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
-    """int32 [side, side, c] of bytes → int32 [image_size, image_size, c]: columns first, rounded,
-    then rows.
+    """Pillow's bilinear resize: int32 [side, side, c] → int32 [image_size, image_size, c].
+
+    Columns first, rounded, then rows.
     """
     coefficients = _resize_coefficients(tf.shape(pixels)[0], image_size)
     columns = _to_bytes(tf.einsum("ox,yxc->yoc", coefficients, tf.cast(pixels, tf.float64)))
@@ -167,8 +166,9 @@ def _to_bytes(sums: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_coefficients(side: tf.Tensor, image_size: int) -> tf.Tensor:
-    """float64 [image_size, side] of whole numbers: Pillow's bilinear weights, a triangle as wide as
-    what it shrinks.
+    """Pillow's bilinear weights, float64 [image_size, side] of whole numbers.
+
+    Each row is a triangle as wide as what it shrinks.
     """
     scale = tf.cast(side, tf.float64) / image_size
     support = tf.maximum(scale, 1.0)

@@ -47,7 +47,7 @@ class RedrawingModel(tf.Module):
         self.generate = tf.function(generate, [support, _NUM_SAMPLES, _SEED], autograph=False)
 
 
-class Parts(NamedTuple):
+class RedrawingParts(NamedTuple):
     """What signatures are made of; `make_parts` makes it.
 
     Attributes:
@@ -66,12 +66,12 @@ class Parts(NamedTuple):
         return size, size, 1
 
 
-def make_parts(model: warp_model.WarpModel, limits: Limits, num_samples: int) -> Parts:
+def make_parts(model: warp_model.WarpModel, limits: Limits, num_samples: int) -> RedrawingParts:
     """Puts the parts of a model together."""
-    return Parts(model, RedrawingModel(model, limits, num_samples), limits, num_samples)
+    return RedrawingParts(model, RedrawingModel(model, limits, num_samples), limits, num_samples)
 
 
-def _generate(parts: Parts) -> Callable:
+def _generate(parts: RedrawingParts) -> Callable:
     def generate(image_bytes, num_samples=tf.constant(parts.num_samples), seed=_SEED_0):
         size, _, channels = parts.image_shape
         pixels = png.decode_images(image_bytes, size, channels, parts.limits)
@@ -86,7 +86,7 @@ def _generate(parts: Parts) -> Callable:
     )
 
 
-def _generate_tensor(parts: Parts) -> Callable:
+def _generate_tensor(parts: RedrawingParts) -> Callable:
     def generate_tensor(support_images, num_samples=tf.constant(parts.num_samples), seed=_SEED_0):
         return {"images": parts.module.generate(support_images, num_samples, seed)}
 
@@ -97,13 +97,13 @@ def _generate_tensor(parts: Parts) -> Callable:
 _BUILDERS = {"generate": _generate, "generate_tensor": _generate_tensor}
 
 
-def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
+def build(parts: RedrawingParts, names: tuple[str, ...]) -> dict[str, Callable]:
     """Signatures by name; "serving_default" is `generate`, where that is among them."""
     built = {name: _BUILDERS[name](parts) for name in names}
     return built | ({"serving_default": built["generate"]} if "generate" in built else {})
 
 
-def facts(parts: Parts) -> contract.Facts:
+def facts(parts: RedrawingParts) -> contract.Facts:
     """What the contract says of the model."""
     model = parts.model
     settings = model.settings
@@ -123,7 +123,7 @@ def facts(parts: Parts) -> contract.Facts:
     )
 
 
-def _support_images(parts: Parts) -> np.ndarray:
+def _support_images(parts: RedrawingParts) -> np.ndarray:
     """float32 [n, S, S, 1] of whole bytes over 255, n as trained: bars, one a drawing."""
     size = parts.image_shape[0]
     support = np.ones(
@@ -135,20 +135,20 @@ def _support_images(parts: Parts) -> np.ndarray:
     return support
 
 
-def warm_up(parts: Parts, signature_names: list[str]) -> Iterator[warmup.Request]:
+def warm_up(parts: RedrawingParts, signature_names: list[str]) -> Iterator[warmup.Call]:
     """One request for each signature and each output filter that clients use."""
     support = _support_images(parts)
     files = np.array(png.encode_images(tf.constant(support)).numpy(), dtype=object)
     numbers = {"num_samples": np.int32(parts.num_samples), "seed": np.int64(0)}
     for name in signature_names:
         if name == "generate_tensor":
-            yield warmup.Request(name, {"support_images": support} | numbers, ("images",))
+            yield warmup.Call(name, {"support_images": support} | numbers, ("images",))
         else:
-            yield warmup.Request(name, {"image_bytes": files} | numbers, ("png_bytes",))
+            yield warmup.Call(name, {"image_bytes": files} | numbers, ("png_bytes",))
 
 
 def largest_difference(
-    saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
+    saved_model: pathlib.Path, parts: RedrawingParts, logged: Iterable[warmup.Call]
 ) -> float:
     """Of the reloaded export, in [0, 1]; see `verification.largest_difference`."""
     support = scaling.unit_to_uint8(_support_images(parts))

@@ -35,7 +35,7 @@ DEFAULT_NUM_SAMPLES = 16
 _UNFINISHED = "unfinished-"
 
 
-class Request(NamedTuple):
+class ExportRequest(NamedTuple):
     """What to export.
 
     Attributes:
@@ -58,8 +58,12 @@ class Request(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What came out: where, the contract, and the largest difference to the model in this process,
-    in [0, 1].
+    """What came out.
+
+    Attributes:
+        path: the version folder.
+        contract: what stands in its contract.json.
+        difference: the largest to the model in this process, in [0, 1].
     """
 
     path: pathlib.Path
@@ -80,11 +84,11 @@ class Package(NamedTuple):
     module: tf.Module
     functions: dict[str, Callable]
     facts: contract.Facts
-    warm_up: list[warmup.Request]
+    warm_up: list[warmup.Call]
     difference: Callable[[pathlib.Path], float]
 
 
-def export(request: Request, export_dir: pathlib.Path, version: int | None) -> Export:
+def export(request: ExportRequest, export_dir: pathlib.Path, version: int | None) -> Export:
     """Writes `export_dir`/<version>, by default one more than the highest there is.
 
     Raises:
@@ -102,7 +106,7 @@ def export(request: Request, export_dir: pathlib.Path, version: int | None) -> E
     return Export(target, described, difference)
 
 
-def _package(model: models.FewShotGenerator | ClassifierModel, request: Request) -> Package:
+def _package(model: models.FewShotGenerator | ClassifierModel, request: ExportRequest) -> Package:
     if isinstance(model, ClassifierModel):
         return _classifying(model, request)
     if isinstance(model, WarpModel):
@@ -112,7 +116,7 @@ def _package(model: models.FewShotGenerator | ClassifierModel, request: Request)
     raise UserError(f"{request.run}: is a run of a kind that has no export.")
 
 
-def _adapting(model: FewShotModel, request: Request) -> Package:
+def _adapting(model: FewShotModel, request: ExportRequest) -> Package:
     num_inner_steps = (
         model.num_inner_steps if request.num_inner_steps is None else request.num_inner_steps
     )
@@ -136,7 +140,7 @@ def _adapting(model: FewShotModel, request: Request) -> Package:
     )
 
 
-def _redrawing(model: WarpModel, request: Request) -> Package:
+def _redrawing(model: WarpModel, request: ExportRequest) -> Package:
     names = request.signature_names or redrawing.NAMES
     if (
         request.kind != "generate"
@@ -162,7 +166,7 @@ def _redrawing(model: WarpModel, request: Request) -> Package:
     )
 
 
-def _classifying(model: ClassifierModel, request: Request) -> Package:
+def _classifying(model: ClassifierModel, request: ExportRequest) -> Package:
     if request.kind != "generate" or request.num_samples is not None:
         raise UserError(
             f"{request.run}: is a classifier. Leave --kind and --num_samples away: it draws"
@@ -188,7 +192,7 @@ def _classifying(model: ClassifierModel, request: Request) -> Package:
     )
 
 
-def _check_names(request: Request, names: tuple[str, ...]) -> None:
+def _check_names(request: ExportRequest, names: tuple[str, ...]) -> None:
     if not set(request.signature_names) <= set(names):
         raise UserError(
             f"--signatures={','.join(request.signature_names)}: {request.run} has"
@@ -207,7 +211,7 @@ def _check_defaults(limits: Limits, **defaults: int) -> None:
 
 
 def _write(
-    folder: pathlib.Path, package: Package, request: Request
+    folder: pathlib.Path, package: Package, request: ExportRequest
 ) -> tuple[dict[str, Any], float]:
     without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     try:
@@ -231,8 +235,9 @@ def _write(
 def _new_version(
     export_dir: pathlib.Path, version: int | None
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """A scratch folder and the version folder that it shall become; leftovers of killed exports are
-    removed.
+    """A scratch folder, and the version folder that it shall become.
+
+    What killed exports left is removed.
     """
     export_dir.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(export_dir / ".lock", blocking=False)

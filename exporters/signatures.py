@@ -24,7 +24,7 @@ _SEED = tf.TensorSpec([], tf.int64, "seed")
 _SEED_0 = tf.constant(0, tf.int64)
 
 
-class Parts(NamedTuple):
+class AdaptingParts(NamedTuple):
     """What signatures are made of; `make_parts` makes it."""
 
     model: FewShotModel
@@ -78,17 +78,17 @@ class Parts(NamedTuple):
         return guards.scalar(num_samples, "num_samples", 1, self.limits.max_num_samples)
 
 
-def make_parts(model: FewShotModel, limits: Limits, defaults: Defaults) -> Parts:
+def make_parts(model: FewShotModel, limits: Limits, defaults: Defaults) -> AdaptingParts:
     """Puts the parts of a model together.
 
     limits, defaults: of a request; both go into the contract.
     """
     shared = SharedFunctions(model)
     module = AdaptingModel(shared, model, limits, defaults)
-    return Parts(model, shared, module, limits, defaults, fingerprint(model))
+    return AdaptingParts(model, shared, module, limits, defaults, fingerprint(model))
 
 
-def _generate(parts: Parts) -> Callable:
+def _generate(parts: AdaptingParts) -> Callable:
     def generate(
         image_bytes,
         num_samples=tf.constant(parts.defaults.num_samples),
@@ -106,7 +106,7 @@ def _generate(parts: Parts) -> Callable:
     )
 
 
-def _generate_tensor(parts: Parts) -> Callable:
+def _generate_tensor(parts: AdaptingParts) -> Callable:
     def generate_tensor(
         support_images,
         num_samples=tf.constant(parts.defaults.num_samples),
@@ -127,7 +127,7 @@ def _generate_tensor(parts: Parts) -> Callable:
     )
 
 
-def _adapt(parts: Parts) -> Callable:
+def _adapt(parts: AdaptingParts) -> Callable:
     def adapt(
         image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0
     ):
@@ -142,7 +142,7 @@ def _adapt(parts: Parts) -> Callable:
     return tf.function(adapt, [_IMAGE_BYTES, _NUM_INNER_STEPS, _SEED], autograph=False)
 
 
-def _sample(parts: Parts) -> Callable:
+def _sample(parts: AdaptingParts) -> Callable:
     size = parts.shared.generator_size
 
     def sample(
@@ -165,7 +165,7 @@ def _sample(parts: Parts) -> Callable:
     )
 
 
-def _generate_tasks(parts: Parts) -> Callable:
+def _generate_tasks(parts: AdaptingParts) -> Callable:
     """Several tasks in one request.
 
     A server may batch this one: all inputs and outputs have the leading task axis. So K and m are
@@ -194,7 +194,9 @@ def _generate_tasks(parts: Parts) -> Callable:
     )
 
 
-def _samples_of_tasks(parts: Parts, support_images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+def _samples_of_tasks(
+    parts: AdaptingParts, support_images: tf.Tensor, seeds: tf.Tensor
+) -> tf.Tensor:
     """[T, n, H, W, C] in [−1, 1], int64 [T] → [T, m, H, W, C] in [0, 1], task after task."""
     num_inner_steps, num_samples = parts.defaults.num_inner_steps, parts.defaults.num_samples
 
@@ -216,7 +218,7 @@ _BUILDERS = {
 }
 
 
-def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
+def build(parts: AdaptingParts, names: tuple[str, ...]) -> dict[str, Callable]:
     """Signatures of the kind "generate" by name.
 
     "serving_default" is `generate`, where that is among them.
@@ -225,7 +227,7 @@ def build(parts: Parts, names: tuple[str, ...]) -> dict[str, Callable]:
     return built | ({"serving_default": built["generate"]} if "generate" in built else {})
 
 
-def build_tasks(parts: Parts) -> dict[str, Callable]:
+def build_tasks(parts: AdaptingParts) -> dict[str, Callable]:
     """Signatures of the kind "tasks"."""
     generate_tasks = _generate_tasks(parts)
     return {"generate_tasks": generate_tasks, "serving_default": generate_tasks}

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from exporters import warmup
-from exporters.signatures import Parts
+from exporters.signatures import AdaptingParts
+from figr_common import scaling
 from figr_tf.core.errors import UserError
 from figr_tf.gan.generation import sample_latents
 
@@ -23,8 +24,11 @@ TOLERANCE = 1 / 255
 
 
 class _Expected(NamedTuple):
-    """Samples [m, H, W, C] in [0, 1] of the warm-up requests' support set, and of the meta-weights
-    as they are.
+    """Samples of the warm-up requests' support set, [m, H, W, C] in [0, 1].
+
+    Attributes:
+        adapted: after the inner steps of the requests.
+        unadapted: from the meta-weights as they are.
     """
 
     adapted: np.ndarray
@@ -32,10 +36,9 @@ class _Expected(NamedTuple):
 
 
 def largest_difference(
-    saved_model: pathlib.Path, parts: Parts, logged: Iterable[warmup.Request]
+    saved_model: pathlib.Path, parts: AdaptingParts, logged: Iterable[warmup.Call]
 ) -> float:
-    """Answers the warm-up requests with the reloaded export; the largest difference of any pixel,
-    in [0, 1].
+    """The largest difference of a pixel, in [0, 1], in the reloaded export's answers.
 
     Raises:
         UserError: it is above `TOLERANCE`.
@@ -54,12 +57,12 @@ def refuse_difference(differences: dict[str, float]) -> float:
     return differences[worst]
 
 
-def answered_images(loaded, request: warmup.Request) -> np.ndarray:
+def answered_images(loaded, request: warmup.Call) -> np.ndarray:
     """[m, H, W, C] in [0, 1] that a loaded SavedModel answers a request with."""
     return _images(answer(loaded, request), request.output_filter)
 
 
-def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict[str, float]:
+def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) -> dict[str, float]:
     """By signature."""
     expected = _expected(parts)
     drawn = _typed(loaded, parts, tf.constant(warmup.NUM_INNER_STEPS))
@@ -87,12 +90,12 @@ def _differences(loaded, parts: Parts, logged: Iterable[warmup.Request]) -> dict
     return differences
 
 
-def _expected(parts: Parts) -> _Expected:
+def _expected(parts: AdaptingParts) -> _Expected:
     adapted = _typed(parts.module, parts, tf.constant(warmup.NUM_INNER_STEPS))
     return _Expected(adapted.numpy(), _draw(parts, parts.shared.generator_meta_weights()).numpy())
 
 
-def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
+def _typed(module, parts: AdaptingParts, num_inner_steps: tf.Tensor) -> tf.Tensor:
     """By the typed methods of a module, loaded or not."""
     weights = module.adapt(tf.constant(warmup.support_images(parts)), num_inner_steps)
     return module.generate(
@@ -100,13 +103,13 @@ def _typed(module, parts: Parts, num_inner_steps: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _draw(parts: Parts, weights: tf.Tensor) -> tf.Tensor:
+def _draw(parts: AdaptingParts, weights: tf.Tensor) -> tf.Tensor:
     return parts.shared.generate(
         weights, sample_latents(parts.model.networks, parts.defaults.num_samples, 0)
     )
 
 
-def answer(loaded, request: warmup.Request) -> dict[str, tf.Tensor]:
+def answer(loaded, request: warmup.Call) -> dict[str, tf.Tensor]:
     """All outputs of a loaded SavedModel for a request, by name."""
     function = loaded.signatures[request.signature]
     specs = function.structured_input_signature[1]
@@ -117,14 +120,13 @@ def answer(loaded, request: warmup.Request) -> dict[str, tf.Tensor]:
 def _images(answer: dict[str, tf.Tensor], output_filter: tuple[str, ...]) -> np.ndarray:
     if "images" in output_filter:
         return answer["images"].numpy()
-    return np.stack(
-        [tf.io.decode_png(data).numpy() / 255.0 for data in answer["png_bytes"].numpy()]
-    )
+    files = answer["png_bytes"].numpy()
+    return np.stack([scaling.uint8_to_unit(tf.io.decode_png(data).numpy()) for data in files])
 
 
 def in_bytes(images: np.ndarray) -> np.ndarray:
     """Images in [0, 1] as a PNG file of theirs holds them, likewise."""
-    return np.rint(255.0 * images).astype(np.uint8) / 255.0
+    return scaling.uint8_to_unit(scaling.unit_to_uint8(images))
 
 
 def difference(drawn, right) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from exporters import png
-from exporters.signatures import Parts
+from exporters.signatures import AdaptingParts
 from figr_common import scaling
 from figr_tf.gan.networks import parameter_count
 
@@ -28,7 +28,7 @@ _SIGNATURE_NAME = 3
 _KEY, _VALUE = 1, 2
 
 
-class Request(NamedTuple):
+class Call(NamedTuple):
     """One call of a signature.
 
     Attributes:
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     output_filter: tuple[str, ...] = ()
 
 
-def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
+def requests(parts: AdaptingParts, signature_names: list[str]) -> Iterator[Call]:
     """One request for each signature and each output filter that clients use."""
     support = support_images(parts)
     files = np.array(png.encode_images(tf.constant(support)).numpy(), dtype=object)
@@ -52,11 +52,11 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
     length = parameter_count(parts.model.networks.generator)
     for name in signature_names:
         if name in ("generate", "serving_default") and "generate" in signature_names:
-            yield Request(name, {"image_bytes": files} | samples | steps | seed, ("png_bytes",))
+            yield Call(name, {"image_bytes": files} | samples | steps | seed, ("png_bytes",))
         elif name == "generate_tensor":
-            yield Request(name, {"support_images": support} | samples | steps | seed, ("images",))
+            yield Call(name, {"support_images": support} | samples | steps | seed, ("images",))
         elif name == "adapt":
-            yield Request(
+            yield Call(
                 name,
                 {"image_bytes": files} | steps | seed,
                 ("generator_delta", "fingerprint"),
@@ -66,17 +66,17 @@ def requests(parts: Parts, signature_names: list[str]) -> Iterator[Request]:
                 "generator_delta": np.zeros(length, np.float32),
                 "fingerprint": np.int64(parts.fingerprint),
             }
-            yield Request(name, delta | samples | seed, ("png_bytes",))
-            yield Request(name, delta | samples | seed, ("images",))
+            yield Call(name, delta | samples | seed, ("png_bytes",))
+            yield Call(name, delta | samples | seed, ("images",))
         else:
-            yield Request(
+            yield Call(
                 name,
                 {"support_images": support[None], "seed": np.zeros(1, np.int64)},
                 ("images",),
             )
 
 
-def support_images(parts: Parts) -> np.ndarray:
+def support_images(parts: AdaptingParts) -> np.ndarray:
     """float32 [n, H, W, C] of whole bytes over 255, n as trained: noise.
 
     Drawings would not do for a comparison. On plain paper many activations are 0 but for rounding,
@@ -87,7 +87,7 @@ def support_images(parts: Parts) -> np.ndarray:
     return scaling.uint8_to_unit(noise)
 
 
-def write(path: pathlib.Path, logged: Iterable[Request]) -> None:
+def write(path: pathlib.Path, logged: Iterable[Call]) -> None:
     """Writes the requests where TensorFlow Serving looks for them: assets.extra/`FILE_NAME`."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in logged:
@@ -103,7 +103,7 @@ def _varint(value: int) -> bytes:
     return bytes([low]) if not rest else bytes([low | 0x80]) + _varint(rest)
 
 
-def _prediction_log(request: Request) -> bytes:
+def _prediction_log(request: Call) -> bytes:
     message = _field(_MODEL_SPEC, _field(_SIGNATURE_NAME, request.signature.encode()))
     for name, value in request.inputs.items():
         message += _field(

@@ -40,6 +40,7 @@ class Answer:
 
     @property
     def is_right(self) -> bool:
+        """Whether the generated group was named."""
         return self.answer == self.generated
 
     def line(self) -> str:

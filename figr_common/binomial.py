@@ -23,8 +23,10 @@ def interval(successes: int, count: int, coverage: float = COVERAGE) -> tuple[fl
 
 
 def power(count: int, share: float, chance: float = 0.5, coverage: float = COVERAGE) -> float:
-    """Probability that the `interval` of `count` answers leaves out `chance` when `share` of them
-    succeed in the long run.
+    """Probability that the `interval` of `count` answers leaves `chance` out.
+
+    Args:
+        share: of the answers that are right in the long run.
     """
     tail = (1.0 - coverage) / 2.0
     under_chance = np.exp(_log_probabilities(count, chance))

@@ -48,6 +48,7 @@ class Deck:
 
     @property
     def num_rounds(self) -> int:
+        """Rounds of `ROUND` trials each."""
         return len(self.support) // ROUND
 
     def write(self, path: pathlib.Path) -> None:

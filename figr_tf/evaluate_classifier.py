@@ -17,7 +17,7 @@ from figr_tf.core import console
 from figr_tf.core.errors import UserError
 
 if TYPE_CHECKING:
-    from figr_tf.classifier.reporting import Request
+    from figr_tf.classifier.reporting import ReportRequest
 
 flags = console.OwnFlags(__name__)
 
@@ -77,13 +77,13 @@ def _shots() -> list[int]:
     return shots
 
 
-def _request() -> "Request":
-    from figr_tf.classifier.reporting import Request
+def _request() -> "ReportRequest":
+    from figr_tf.classifier.reporting import ReportRequest
 
     for path, suffix in ((_JSON.value, ".json"), (_MARKDOWN.value, ".md")):
         if path:
             console.check_output(path, [suffix])
-    return Request(
+    return ReportRequest(
         _shots(),
         _NUM_TASKS.value,
         _SEED.value,

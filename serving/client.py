@@ -330,6 +330,7 @@ def _fail(message: str, code: str, status: int, as_json: bool) -> NoReturn:
 
 
 def main() -> None:
+    """Runs a subcommand; every failure is one line and a status of its own."""
     with streams.tolerated():
         _main()
 

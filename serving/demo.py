@@ -98,6 +98,7 @@ def _classifier_link(limits: VisitorLimits) -> Iterator[ClassifierLink | None]:
 
 
 def main() -> None:
+    """Serves the page until SIGINT or SIGTERM."""
     for target, base_path in (
         (_TARGET, _MODEL_BASE_PATH),
         (_CLASSIFIER_TARGET, _CLASSIFIER_BASE_PATH),

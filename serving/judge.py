@@ -95,6 +95,7 @@ def _serve(deck: decks.Deck) -> None:
 
 
 def main(names: list[str]) -> None:
+    """Serves the judge's page, or reports on its answers."""
     if names and not _REPORT.value:
         raise UserError(f"unexpected argument {names[0]!r}; files of answers go with --report")
     if _PLOT.value and not _REPORT.value:

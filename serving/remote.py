@@ -1,5 +1,4 @@
-"""A model on a server, with the methods of `figr_tf.gan.generation.FewShotModel` and no TensorFlow
-here.
+"""A model on a server, with the methods of a model here and without TensorFlow.
 
 from serving import remote
 with remote.RemoteModel(remote.Endpoint("localhost:8500")) as model:
@@ -38,8 +37,9 @@ class Adapted(NamedTuple):
 
 
 class RemoteModel:
-    """A model behind an endpoint. Every method raises `ServingError`; UNAVAILABLE is tried again
-    first.
+    """A model behind an endpoint.
+
+    Every method raises `ServingError`. UNAVAILABLE is tried again first.
 
     Args:
         timeout: seconds for one call with all its tries. retry_for: seconds within which another
@@ -113,8 +113,7 @@ class RemoteModel:
         seed: int | None = None,
         num_inner_steps: int | None = None,
     ) -> np.ndarray:
-        """Adapts to a support set and draws samples of its class; what is None is the export's
-        default.
+        """Adapts to a support set and draws; what is None is the export's default.
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.

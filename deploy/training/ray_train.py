@@ -32,6 +32,7 @@ def _train(config: dict[str, list[str]]) -> int:
 
 
 def main() -> None:
+    """Starts the workers and waits for them."""
     num_workers, *train_flags = sys.argv[1:]
     ray.init()
     result = TensorflowTrainer(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from figr_common import scaling
 from figr_tf.core.errors import DataError
 from figr_tf.core.random import split
 from figr_tf.data.datasets import Dataset
@@ -68,7 +69,7 @@ def require(
 
 def unit_range(pixels: tf.Tensor | np.ndarray) -> tf.Tensor:
     """uint8 → float32 in [0, 1]: paper 1, ink 0, as the published networks see them."""
-    return tf.cast(pixels, tf.float32) / 255.0
+    return scaling.bytes_to_unit(tf.cast(pixels, tf.float32))
 
 
 def _draw_different(count: int, shape: list[int], seed: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,7 @@ _EMBEDDED_SIZE = 32  # Height and width of the grey images that the evaluation's
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [N, 32, 32, 1] → float32 [N, d]
 
 
-class Request(NamedTuple):
+class ReportRequest(NamedTuple):
     """What to report; see the flags of `figr_tf.evaluate_classifier`."""
 
     shots: list[int]
@@ -62,7 +62,7 @@ class Report(NamedTuple):
 def run(
     models: Sequence[ClassifierModel],
     joint: ClassifierModel | None,
-    request: Request,
+    request: ReportRequest,
     embed: Embed,
 ) -> Report:
     """Evaluates runs of one data set, split and number of classes.
@@ -99,7 +99,7 @@ def run(
     return Report(_facts(judged, dataset, request), Table(columns, rows))
 
 
-def _load(settings: ClassifierSettings, request: Request, **changes: Any) -> Dataset:
+def _load(settings: ClassifierSettings, request: ReportRequest, **changes: Any) -> Dataset:
     changes |= {"data_dir": request.data_dir, "cache_dir": request.cache_dir}
     data = dataclasses.replace(settings.data, **changes)
     return load_dataset(data, settings.images_per_class)
@@ -117,7 +117,7 @@ def _check(model: ClassifierModel, first: ClassifierModel, dataset: Dataset) -> 
 
 
 def _features(
-    drawings: Drawings, settings: ClassifierSettings, request: Request, embed: Embed
+    drawings: Drawings, settings: ClassifierSettings, request: ReportRequest, embed: Embed
 ) -> dict[str, np.ndarray]:
     """float32 [N, d] of all held-out images, by the name of the space."""
     flat = drawings.pixels.reshape(len(drawings.pixels), -1)
@@ -135,7 +135,7 @@ def _column(
     drawings: Drawings,
     features: dict[str, np.ndarray],
     plan: Plan,
-    request: Request,
+    request: ReportRequest,
 ) -> dict[str, Accuracy]:
     rows: dict[str, Accuracy] = {}
     shown = ("plain", "transductive") if request.transductive else ("plain",)
@@ -165,7 +165,7 @@ def _column(
     return rows
 
 
-def _records(model: ClassifierModel, request: Request) -> pathlib.Path:
+def _records(model: ClassifierModel, request: ReportRequest) -> pathlib.Path:
     """A packaged model may lie in an installed package, and that be read-only."""
     if not trained.is_packaged(model.folder):
         return model.folder
@@ -176,7 +176,9 @@ def _row(model: ClassifierModel, method: str) -> str:
     return f"{model.name} ({model.age}), {method}"
 
 
-def _facts(models: Sequence[ClassifierModel], dataset: Dataset, request: Request) -> dict[str, Any]:
+def _facts(
+    models: Sequence[ClassifierModel], dataset: Dataset, request: ReportRequest
+) -> dict[str, Any]:
     return {
         "num_tasks": request.num_tasks,
         "seed": request.seed,

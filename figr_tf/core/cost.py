@@ -67,8 +67,10 @@ def measure(trainer: Trainer) -> tuple[int, float]:
 
 
 def peak_memory() -> str:
-    """Most that this process ever held, "3.1 GB", on the first GPU where there is one; empty if the
-    system does not tell."""
+    """Most memory that this process ever held, such as "3.1 GB", on the first GPU if there is one.
+
+    Empty if the system does not tell.
+    """
     if tf.config.list_physical_devices("GPU"):
         peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
         return f"{peak / 1e9:.2g} GB of the GPU's"

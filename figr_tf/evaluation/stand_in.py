@@ -149,6 +149,7 @@ def _background(deck: decks.Deck) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    """Judges the deck and prints what came out."""
     deck = _read_deck()
     console.start_tensorflow()
     from figr_tf.evaluation import sources

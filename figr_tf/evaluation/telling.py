@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from figr_common import rendering
+from figr_common import rendering, scaling
 from figr_common.blur import blur_features
 
 FILTERS = (16, 32, 64)
@@ -39,7 +39,7 @@ def _shown(drawings: np.ndarray) -> np.ndarray:
     side = drawings.shape[-1]
     shown = np.stack([rendering.outlined(drawing) for drawing in drawings])
     means = shown.reshape(-1, side, scale, side, scale).mean((2, 4))
-    return (1.0 - means / 255.0).astype(np.float32)
+    return (1.0 - scaling.bytes_to_unit(means)).astype(np.float32)
 
 
 def learn(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], seed: int) -> Teller:

@@ -1,5 +1,6 @@
-"""What the page has to know of a model, from its contract file where that is at hand, else from its
-signatures.
+"""What the page has to know of a model.
+
+It comes from the model's contract file where that is at hand, else from its signatures.
 """
 
 import dataclasses
@@ -40,13 +41,16 @@ class Form(Protocol):
     """What a drawing has to be turned into for a model; see `Description`."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """S of its images."""
 
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """C of its images."""
 
     @property
-    def hand(self) -> Hand: ...
+    def hand(self) -> Hand:
+        """How its training drawings look."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,9 +67,7 @@ class Gateway:
         self._turns = Turns(limits)
 
     def application(self) -> web.Application:
-        """To be run with `handler_cancellation`: a visitor who goes away cancels what runs for
-        them.
-        """
+        """To be run with `handler_cancellation`: whoever goes away cancels what runs for them."""
         app = site.application(PAGE, self._public, self._limits.max_body_bytes, _explain)
         app.on_cleanup.append(self._close)
         app.router.add_get("/api/model", self.model)
@@ -112,8 +110,10 @@ class Gateway:
         return web.json_response({"gray": base64.b64encode(gray.tobytes()).decode()})
 
     async def answer_generate(self, request: web.Request) -> web.Response:
-        """JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}, or one
-        picture of them if the request accepts image/png only."""
+        """Draws: JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}.
+
+        A request that accepts image/png alone gets one picture of all samples.
+        """
         body, start = await self._json(request), time.monotonic()
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
@@ -159,8 +159,9 @@ def serve(
     port: int,
     classifier: ClassifierLink | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; prints where. Raises UserError for an address that cannot be
-    had.
+    """Serves until SIGINT or SIGTERM; prints where.
+
+    Raises UserError for an address that cannot be had.
     """
     try:
         listening = site.listen(host, port)

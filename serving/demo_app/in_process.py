@@ -20,9 +20,7 @@ _GRACE_SECONDS = 1.0
 
 
 def check(base_path: pathlib.Path, classifies: bool = False) -> None:
-    """Raises UserError if there is no export, or none of that kind; before TensorFlow is imported,
-    which takes seconds.
-    """
+    """Raises UserError if there is no export of that kind, before TensorFlow is imported."""
     versions = [
         int(path.name)
         for path in base_path.glob("*")
@@ -45,8 +43,7 @@ def check(base_path: pathlib.Path, classifies: bool = False) -> None:
 
 @contextlib.contextmanager
 def running(base_path: pathlib.Path, limits: VisitorLimits) -> Iterator[str]:
-    """Loads and warms up the newest version, then gives the "host:port" at which it answers until
-    the end of the block.
+    """Serves the newest version until the end of the block, at the "host:port" that it gives.
 
     Requests that still run then are given a second; after that the process ends, since nothing
     interrupts TensorFlow.

@@ -67,9 +67,7 @@ class Rate:
 
 
 class Turns:
-    """So many requests run, so many wait in order, the rest is turned away at once. For one event
-    loop.
-    """
+    """So many requests run, so many wait in order, the rest is turned away. For one event loop."""
 
     def __init__(self, limits: VisitorLimits):
         self._limits = limits

@@ -1,5 +1,6 @@
-"""The way from the gateway to the model: the client library, in threads, with an end to what nobody
-waits for.
+"""The gateway's way to the model: the client library, in threads.
+
+A call that nobody waits for any more is ended.
 """
 
 import asyncio
@@ -54,11 +55,13 @@ class Link(Generic[D]):
         return self._described or await self.describe()
 
     def close(self) -> None:
+        """Lets go of the threads; calls that wait are cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, call: Callable[[remote.RemoteModel], T], seconds: float) -> T:
-        """Runs a call on a connection of its own: closing it cancels the call. Sockets are shared
-        all the same.
+        """Runs a call on a connection of its own, since closing it cancels the call.
+
+        Sockets are shared all the same.
         """
         model = remote.RemoteModel(self.endpoint, timeout=seconds, retry_for=0)
         try:

@@ -19,7 +19,14 @@ _CLASSIFY_FIELDS = ("shapes", "drawing")
 
 
 class Generate(NamedTuple):
-    """support_images: uint8 [n, S, S, C]. num_inner_steps: None where there is no inner loop."""
+    """What a visitor asks to be drawn.
+
+    Attributes:
+        support_images: uint8 [n, S, S, C].
+        num_samples: m.
+        num_inner_steps: K; None where there is no inner loop.
+        seed: 0 ≤ seed < 2**53.
+    """
 
     support_images: np.ndarray
     num_samples: int
@@ -128,8 +135,9 @@ def drawing(data: bytes, model: Form, limits: VisitorLimits) -> np.ndarray:
 
 
 def _check_side(what: str, data: bytes, longest: int) -> None:
-    """Before a pixel is decoded: a small file can hold a huge image. What is no image is left to
-    the decoder.
+    """Refuses a huge image before a pixel of it is decoded: a small file can hold one.
+
+    What is no image is left to the decoder.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -24,6 +24,7 @@ class Game:
 
     @property
     def is_finished(self) -> bool:
+        """Whether every trial of it has an answer."""
         return len(self.answers) == len(self.order)
 
 
@@ -44,8 +45,9 @@ class Games:
                 self._take_up(answer)
 
     def begin(self) -> Game:
-        """A new game, of the round that was played least. Raises Refusal (503) if there are too
-        many.
+        """A new game, of the round that was played least.
+
+        Raises Refusal (503) if there are too many.
         """
         if len(self._games) >= _MOST:
             raise Refusal(503, "Too many games were begun here. Start serving.judge anew.")

@@ -14,8 +14,13 @@ _COLUMNS = {PERSON: "people", STAND_IN: "stand-in: a network, no people"}
 
 
 class Score(NamedTuple):
-    """Of `total` answers, `right` named the generated group; `low` and `high` are the exact 95 %
-    interval of that share. seconds: the median, None where no time was taken.
+    """How often the generated group was named.
+
+    Attributes:
+        right: answers that named it.
+        total: answers in all.
+        low, high: the exact 95 % interval of the share.
+        seconds: the median; None where no time was taken.
     """
 
     right: int
@@ -26,6 +31,7 @@ class Score(NamedTuple):
 
     @property
     def share(self) -> float:
+        """Of right answers, from 0 to 1."""
         return self.right / self.total
 
 

@@ -37,6 +37,7 @@ class Judge:
         self._pictures = functools.lru_cache(_KEPT_ROUNDS)(self._drawn)
 
     def application(self) -> web.Application:
+        """The page and the addresses below /api."""
         app = site.application(PAGE, self._public, _MAX_BODY)
         app.router.add_get("/api/deck", self.deck)
         app.router.add_post("/api/games", self.begin)

@@ -24,7 +24,7 @@ from tests.conftest import TINY, untrained_run
 LIMITS = Limits(
     max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3
 )
-REQUEST = saved_model.Request(
+REQUEST = saved_model.ExportRequest(
     run=pathlib.Path(),
     kind="generate",
     signature_names=signatures.NAMES,
