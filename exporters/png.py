@@ -128,7 +128,7 @@ def _prepare(
 
 
 def _on_paper(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
-    """Composites over white with Pillow's rounding: half transparent pixels come out to the byte."""
+    """Composites over white with Pillow's rounding, so that half transparent pixels agree."""
     opacity = alpha * 2**_ALPHA_BITS
     blended = colours * opacity + _PAPER * (255 * 2**_ALPHA_BITS - opacity) + (128 << _ALPHA_BITS)
     return tf.bitwise.right_shift(tf.bitwise.right_shift(blended, 8) + blended, 8 + _ALPHA_BITS)
