@@ -133,14 +133,19 @@ def load(name_or_folder: str | pathlib.Path) -> FewShotGenerator:
     Raises:
         RunError: neither, or nothing usable in it, or a run of a system that draws no images.
     """
+    refuse_classifier(name_or_folder)
+    model = load_any(name_or_folder)
+    assert not isinstance(model, ClassifierModel)
+    return model
+
+
+def refuse_classifier(name_or_folder: str | pathlib.Path) -> None:
+    """Raises RunError for a classifier, where something that draws is needed."""
     if system_of(find(name_or_folder)) == "classifier":
         raise RunError(
             f"{name_or_folder}: is a run of 'classifier', which draws no images. What takes it:"
             " figr_tf.classify, figr_tf.evaluate_classifier, exporters.export_saved_model."
         )
-    model = load_any(name_or_folder)
-    assert not isinstance(model, ClassifierModel)
-    return model
 
 
 def load_any(name_or_folder: str | pathlib.Path) -> FewShotGenerator | ClassifierModel:

@@ -68,6 +68,7 @@ def choose(
     """
     if run:
         folder = models.find(run)
+        models.refuse_classifier(run)
         if models.system_of(folder) == "warp":
             return _warp_run(folder, num_samples)
         return _run(folder, num_samples, steps, cache_dir)
