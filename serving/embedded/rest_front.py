@@ -15,7 +15,8 @@ from serving.embedded.core import Core
 from serving.errors import HTTP_STATUS, ServingError
 
 _PATH = re.compile(
-    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<method>:predict|/metadata)?"
+    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?"
+    r"(?P<method>:predict|/metadata)?"
 )
 _MAX_BODY_BYTES = 64 * 2**20
 _SOCKET_TIMEOUT = 30.0  # Seconds that a silent connection may hold a thread.
