@@ -159,6 +159,8 @@ def banner_held_back() -> Iterator[None]:
         raise UserError(
             f"figr_tf needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}; unset it."
         )
+    if os.path.expanduser("~") == "~":  # No home: Keras would make a folder of that name here.
+        os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), ".keras"))
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # TensorFlow's C++ log would bury the one line that a user needs to read; what matters in it is
     # raised as well.

@@ -81,6 +81,15 @@ def test_without_a_home_folder_a_tilde_is_refused_and_other_paths_are_taken(monk
         parser.parse("~/cache")
 
 
+def test_without_a_home_folder_keras_makes_none_in_the_working_folder(monkeypatch):
+    """It would write ./~/.keras/keras.json."""
+    monkeypatch.setenv("KERAS_HOME", "")  # So that what comes is taken back afterwards.
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with console.banner_held_back():
+        assert os.path.isabs(os.environ["KERAS_HOME"])
+
+
 def _read(folder, text: bytes):
     """What a command makes of a flagfile; prints its one flag."""
     (folder / "own.flags").write_bytes(text)
