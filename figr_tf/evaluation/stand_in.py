@@ -2,9 +2,9 @@
 
   python -m figr_tf.evaluation.stand_in --deck=deck.npz --data_dir=DIR --out=stand-in.jsonl
 
-For each source, five small networks learn on background characters, each without a fifth of them.
-On its fifth each is tested, then all five play the deck together. The answers go into the table of
-serving.judge --report beside those of people.
+For each source, small networks learn on background characters five times, each time without a fifth
+of them. On that fifth they are tested, then all of them play the deck together. The answers go into
+the table of serving.judge --report beside those of people.
 """
 
 import pathlib
@@ -32,7 +32,7 @@ _CACHE_DIR = flags.DEFINE_path(
 _MODELS = flags.DEFINE_list(
     "models", ["omniglot-32", "omniglot-32-redraw"], "The deck's models, as --deck_models."
 )
-_NUM_CLASSES = flags.DEFINE_integer("num_classes", 80, "Background characters to learn from.", 5)
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", 60, "Background characters to learn from.", 5)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of drawings, samples and networks.", 0)
 _OUT = flags.DEFINE_path("out", None, "Write the answers here, one JSON line each.")
 
@@ -77,7 +77,7 @@ def examples_of(
 
 
 def cross_validated(examples: list[Examples], seed: int) -> tuple[list, list[bool]]:
-    """A network for each fold, and for each class whether the one that has not seen it is right."""
+    """What each fold learned, and for each class whether the fold that has not seen it is right."""
     from figr_tf.evaluation.deck import GROUP
     from figr_tf.evaluation.telling import learn
 

@@ -1,4 +1,4 @@
-"""A small network that learns to tell generated drawings from real ones, seeing what people see."""
+"""Small networks that learn to tell generated drawings from real ones, seeing what people see."""
 
 from collections.abc import Callable, Sequence
 
@@ -43,13 +43,29 @@ def _shown(drawings: np.ndarray) -> np.ndarray:
 
 
 def learn(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], seed: int) -> Teller:
-    """Trains a network anew.
+    """Trains two networks anew, whose answers are added up.
+
+    One sees a drawing alone, for what is wrong with its strokes; the other beside the nearest given
+    one, for what is too near. A single network for both learned the second and missed the first.
 
     Args:
         real, generated: `views` of one class each.
     """
     sides = [np.concatenate(views_) for views_ in (real, generated)]
-    network = _network(sides[0].shape[1], seed)
+    networks = [_trained([side[..., :seen] for side in sides], seed) for seen in (1, 2)]
+    signature = [tf.TensorSpec([None, *sides[0].shape[1:]])]
+
+    @tf.function(input_signature=signature)
+    def answer(x):
+        alone, beside = networks
+        return (alone(x[..., :1], training=False) + beside(x, training=False))[:, 0]
+
+    return lambda views_: answer(views_).numpy()
+
+
+def _trained(sides: list[np.ndarray], seed: int):
+    """A network that has seen real and generated drawings, [count, S, S, channels] each."""
+    network = _network(sides[0].shape[1:], seed)
     step = _training_step(network)
     rng = np.random.default_rng(seed)
     labels = np.repeat([0.0, 1.0], _BATCH // 2).astype(np.float32)
@@ -57,17 +73,14 @@ def learn(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], seed: int
         halves = [side[rng.integers(0, len(side), _BATCH // 2)] for side in sides]
         batch = np.rot90(np.concatenate(halves), int(rng.integers(4)), axes=(1, 2))
         step(tf.constant(batch[:, :: rng.choice([-1, 1])]), labels)
-    answer = tf.function(
-        lambda x: network(x, training=False)[:, 0], [tf.TensorSpec([None, *sides[0].shape[1:]])]
-    )
-    return lambda views_: answer(views_).numpy()
+    return network
 
 
-def _network(side: int, seed: int):
+def _network(shape: tuple[int, ...], seed: int):
     import keras
 
     kernels = keras.initializers.GlorotUniform
-    layers = [keras.Input((side, side, 2))]
+    layers = [keras.Input(shape)]
     for i, filters in enumerate(FILTERS):
         layers += [
             keras.layers.Conv2D(

@@ -72,7 +72,7 @@ def table(answers: Sequence[Answer]) -> str:
     games = {(a.deck, a.game) for a in answers if a.player == PERSON}
     lines += [
         "",
-        f"{len(games)} games of people. Percentages with exact 95 % intervals (Clopper–Pearson);"
+        f"Games that people played: {len(games)}. Percentages with exact 95 % intervals (Clopper–Pearson);"
         " 50 % is not told apart.",
     ]
     return "\n".join(lines)
@@ -98,12 +98,13 @@ def plot(answers: Sequence[Answer], path: pathlib.Path) -> None:
     for player, (colour, marker, shift) in looks.items():
         for i, (source, result) in enumerate(columns[player].items()):
             y = sources.index(source) + shift
-            axes.plot([100 * result.low, 100 * result.high], [y, y], colour, linewidth=2)
+            ends = [100 * result.low, 100 * result.high]
+            axes.plot(ends, [y, y], colour, linewidth=2, clip_on=False)
             label = _COLUMNS[player] if not i else None
-            axes.plot(100 * result.share, y, marker, color=colour, label=label)
+            axes.plot(100 * result.share, y, marker, color=colour, label=label, clip_on=False)
     axes.set(xlim=(0, 100), xlabel="told apart from real drawings, % (50: not told apart)")
     axes.set_yticks(range(len(sources)), sources)
-    axes.invert_yaxis()
+    axes.set_ylim(len(sources) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=120)

@@ -13,7 +13,7 @@ from tests.judge import made
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(telling, "_STEPS", 80)
+    monkeypatch.setattr(telling, "_STEPS", 60)
 
 
 def _bold(drawings, episode, m, seed):
@@ -50,7 +50,8 @@ def test_real_drawings_on_both_sides_are_different_ones(examples):
         assert between.sum((2, 3)).min() > 0.5
 
 
-def test_what_can_be_seen_is_told_on_classes_that_were_not_learned_from(examples):
+def test_what_can_be_seen_is_told_on_classes_that_were_not_learned_from(examples, monkeypatch):
+    monkeypatch.setattr(stand_in, "FOLDS", 2)
     _, is_right = stand_in.cross_validated(examples["bold"], 0)
     assert len(is_right) == 20
     assert np.mean(is_right) > 0.8

@@ -53,7 +53,7 @@ def test_people_and_stand_in_stand_side_by_side_with_exact_intervals():
     assert lines[2] == "| real held-out | 50 % [19, 81] of 10 | 4.5 s | – |"
     assert lines[3] == "| copies | 100 % [69, 100] of 10 | 4.5 s | 0 % [0, 31] of 10 |"
     assert "no people" in lines[0]
-    assert "1 games of people" in lines[-1]
+    assert "people played: 1." in lines[-1]
 
 
 def test_a_file_given_twice_counts_once_and_files_of_several_people_add_up(tmp_path):
@@ -61,7 +61,7 @@ def test_a_file_given_twice_counts_once_and_files_of_several_people_add_up(tmp_p
     second = _file(tmp_path / "2.jsonl", _given("copies", 4, 4, game="h"))
     table = report.table(answers.merged(map(answers.read, (first, second, first))))
     assert "| copies | 88 % [47, 100] of 8 |" in table
-    assert "2 games of people" in table
+    assert "people played: 2." in table
 
 
 def test_a_demonstration_is_not_merged_with_characters_that_people_drew():
