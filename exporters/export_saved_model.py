@@ -47,7 +47,7 @@ _NUM_SAMPLES = flags.DEFINE_integer(
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps",
     None,
-    "Inner-loop SGD steps (K) where a request does not say. Default: as trained.",
+    "Inner-loop steps (K) where a request does not say. Default: as trained.",
     0,
 )
 _MAX_NUM_SHOTS = flags.DEFINE_integer(
@@ -56,7 +56,7 @@ _MAX_NUM_SHOTS = flags.DEFINE_integer(
 _MAX_NUM_INNER_STEPS = flags.DEFINE_integer(
     "max_num_inner_steps",
     _DEFAULT.max_num_inner_steps,
-    "Inner-loop SGD steps per request, at most.",
+    "Inner-loop steps per request, at most.",
     1,
 )
 _MAX_NUM_SAMPLES = flags.DEFINE_integer(

@@ -3,7 +3,8 @@
 Sizes are checked before anything is decoded.
 
 Pillow's steps are repeated in whole numbers (its conversion to grey, alpha compositing and bilinear
-resize), so that a server's users get what users of `figr_tf.generate` get.
+resize), so that a server's users get what users of `figr_tf.generate` get;
+but grey paper stays grey.
 """
 
 import tensorflow as tf

@@ -37,7 +37,8 @@ class ImageError(ValueError):
 def decode_drawing(data: bytes, image_size: int, channels: int, ink: str = "dark") -> np.ndarray:
     """`decode_image` with the paper of a grey drawing made white, see `paper.whitened`.
 
-    It is the one way in for what models are trained on and adapt to.
+    Files of a folder or zip and the support sets of users come in by it. MNIST and the images in a
+    request to an export are white already, or stay as they are.
     """
     return _decoded(data, image_size, channels, ink, white_paper=True)
 

@@ -1,4 +1,4 @@
-"""Drawings on paper that is not white, without ink, or light on dark: for every way in."""
+"""Drawings on paper that is not white, without ink, or light on dark."""
 
 import numpy as np
 from PIL import Image

@@ -30,7 +30,7 @@ _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps",
     None,
-    "Inner-loop SGD steps (K) of a figr_tf.train run. Default: as trained.",
+    "Inner-loop steps (K) of a figr_tf.train run. Default: as trained.",
     0,
 )
 _SEED = flags.DEFINE_integer(

@@ -91,10 +91,10 @@ _AUGMENT_COUNT = flags.DEFINE_integer(
     "augment_count", 64, "Variations of a support set, made once per task.", 1
 )
 _NUM_INNER_STEPS = flags.DEFINE_integer(
-    "num_inner_steps", 10, "Inner-loop SGD steps per task (K).", lower_bound=1
+    "num_inner_steps", 10, "Inner-loop steps per task (K).", lower_bound=1
 )
 _INNER_LEARNING_RATE = flags.DEFINE_float(
-    "inner_learning_rate", 1e-4, "SGD rate of the inner loop.", lower_bound=0
+    "inner_learning_rate", 1e-4, "Learning rate of the inner loop.", lower_bound=0
 )
 _INNER_OPTIMIZER = flags.DEFINE_enum(
     "inner_optimizer", "sgd", ["sgd", "adam"], "Of the inner loop."

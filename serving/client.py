@@ -216,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     ink.add_argument("--ink", default="dark", choices=images.INKS, help="ink in the given images")
     inner.add_argument(
-        "--num_inner_steps", type=int, help="inner-loop SGD steps (K); the export's unless given"
+        "--num_inner_steps", type=int, help="inner-loop steps (K); the export's unless given"
     )
     samples.add_argument(
         "--num_samples", type=int, help="images to draw; the export's default unless given"

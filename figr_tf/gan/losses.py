@@ -4,7 +4,7 @@ All are pure functions of scores [B, 1] and gradients to one number. Signs are a
 discriminator scores real images high. The released code of 2018 scores them low. Both give the same
 training up to the sign of the scores; tests/gan/test_losses.py shows it.
 
-To add a loss, add its name to `LOSSES` and a branch to both functions.
+To add a loss, add its name to `LOSSES`, a branch to both functions, and what CONTRIBUTING.md lists.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,18 @@ def discriminator_loss(loss: str, real_scores: tf.Tensor, generated_scores: tf.T
     "wasserstein": mean D(generated) − mean D(real) (Arjovsky et al. 2017, eq. 2, negated to a
     loss). "bce": −log σ(D(real)) − log(1 − σ(D(generated))), means over the batch (Goodfellow et
     al. 2014, eq. 1).
+
+    Raises:
+        ValueError: another name.
     """
     if loss == "wasserstein":
         return tf.reduce_mean(generated_scores) - tf.reduce_mean(real_scores)
-    # −log σ(s) is softplus(−s), which does not overflow.
-    of_real = tf.reduce_mean(tf.nn.softplus(-real_scores))
-    of_generated = tf.reduce_mean(tf.nn.softplus(generated_scores))
-    return of_real + of_generated
+    if loss == "bce":
+        # −log σ(s) is softplus(−s), which does not overflow.
+        of_real = tf.reduce_mean(tf.nn.softplus(-real_scores))
+        of_generated = tf.reduce_mean(tf.nn.softplus(generated_scores))
+        return of_real + of_generated
+    raise ValueError(f"loss must be one of {LOSSES}. Received: {loss!r}")
 
 
 def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
@@ -38,10 +43,15 @@ def generator_loss(loss: str, generated_scores: tf.Tensor) -> tf.Tensor:
 
     "wasserstein": −mean D(generated).
     "bce": −log σ(D(generated)), the non-saturating form (Goodfellow et al. 2014, section 3).
+
+    Raises:
+        ValueError: another name.
     """
     if loss == "wasserstein":
         return -tf.reduce_mean(generated_scores)
-    return tf.reduce_mean(tf.nn.softplus(-generated_scores))
+    if loss == "bce":
+        return tf.reduce_mean(tf.nn.softplus(-generated_scores))
+    raise ValueError(f"loss must be one of {LOSSES}. Received: {loss!r}")
 
 
 def gradient_penalty(

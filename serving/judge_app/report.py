@@ -72,8 +72,8 @@ def table(answers: Sequence[Answer]) -> str:
     games = {(a.deck, a.game) for a in answers if a.player == PERSON}
     lines += [
         "",
-        f"Games that people played: {len(games)}. Percentages with exact 95 % intervals (Clopper–Pearson);"
-        " 50 % is not told apart.",
+        f"Games that people played: {len(games)}. Percentages with exact 95 % intervals"
+        " (Clopper–Pearson); 50 % is not told apart.",
     ]
     return "\n".join(lines)
 

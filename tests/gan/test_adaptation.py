@@ -294,7 +294,7 @@ def test_adaptation_draws_the_scores_of_real_and_generated_images_apart(
     assert gap(adapted) > gap(tiny_weights)
 
 
-@pytest.mark.parametrize("field", [{"loss": "hinge"}, {"gradient_penalty_norm": "batch"}])
+@pytest.mark.parametrize("field", [{"loss": "no such loss"}, {"gradient_penalty_norm": "batch"}])
 def test_unknown_objectives_are_refused(field):
     with pytest.raises(ValueError, match=r"must be one of .*Received"):
         InnerSettings(**field)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from figr_tf import train
 from figr_tf.gan import losses
 
 REAL, GENERATED = tf.constant([1.0, 3.0]), tf.constant([-2.0, 0.0])
@@ -110,3 +111,14 @@ def test_the_update_is_that_of_the_2018_code_with_twice_the_penalty_and_half_the
         ours = _our_loss(w, real, generated, interpolates)
         theirs = _loss_of_2018(-w, real, generated, interpolates)
     np.testing.assert_allclose(tape.gradient(ours, w), 2 * tape.gradient(theirs, w), rtol=1e-5)
+
+
+def test_an_unknown_loss_is_refused_rather_than_taken_for_another():
+    with pytest.raises(ValueError, match="Received: 'no such loss'"):
+        losses.discriminator_loss("no such loss", tf.zeros([2, 1]), tf.zeros([2, 1]))
+    with pytest.raises(ValueError, match="Received: 'no such loss'"):
+        losses.generator_loss("no such loss", tf.zeros([2, 1]))
+
+
+def test_the_flag_offers_every_loss_that_there_is():
+    assert tuple(train.flags.FLAGS["loss"].parser.enum_values) == losses.LOSSES
