@@ -53,14 +53,13 @@ def learn(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], seed: int
     """
     sides = [np.concatenate(views_) for views_ in (real, generated)]
     networks = [_trained([side[..., :seen] for side in sides], seed) for seen in (1, 2)]
-    signature = [tf.TensorSpec([None, *sides[0].shape[1:]])]
 
-    @tf.function(input_signature=signature)
-    def answer(x):
+    def answer(views_: np.ndarray) -> np.ndarray:
         alone, beside = networks
-        return (alone(x[..., :1], training=False) + beside(x, training=False))[:, 0]
+        sum_ = alone(views_[..., :1], training=False) + beside(views_, training=False)
+        return sum_.numpy()[:, 0]
 
-    return lambda views_: answer(views_).numpy()
+    return answer
 
 
 def _trained(sides: list[np.ndarray], seed: int):
