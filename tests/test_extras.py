@@ -33,6 +33,7 @@ def _without(package: str, *command: str) -> subprocess.CompletedProcess:
     ("package", "command"),
     [
         ("aiohttp", ["serving.demo", "--target=localhost:1"]),
+        ("aiohttp", ["serving.judge"]),
         ("tensorflow_serving", ["serving.server", f"--model_base_path={EXPORT}"]),
     ],
 )

@@ -21,18 +21,18 @@ from figr_tf import (
 )
 from figr_tf.core import console
 from figr_tf.sine import __main__ as sine
-from serving import demo, server
+from serving import demo, judge, server
 from tests.conftest import ROOT
 
 COMMANDS = [
     *(train, train_classifier, train_warp, sine, gradient_sums, generate, classify, package),
-    *(evaluate, evaluate_classifier, export_saved_model, demo, server),
+    *(evaluate, evaluate_classifier, export_saved_model, demo, judge, server),
 ]
 # Flags that name a file or a folder, whichever command has them.
 PATHS = (
     *("run", "runs_dir", "data_dir", "cache_dir", "out", "images", "query", "npz", "gif", "json"),
     *("markdown", "picture", "samples", "episodes", "write_episodes", "saved_model", "write_deck"),
-    *("export_dir", "evaluation", "model_base_path"),
+    *("export_dir", "evaluation", "model_base_path", "deck"),
 )
 # Taken apart, and expanded, where they are used.
 LISTED = {(classify, "images"), (evaluate_classifier, "run")}
