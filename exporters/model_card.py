@@ -14,6 +14,9 @@ _LICENCES = {
     "figr8": "FIGR-8: icons from thenounproject.com, collected by Clouâtre and Demers (2019). The"
     " data set states no licence of its own; the icons are their designers', each under the terms"
     " of The Noun Project. Clear the use of this model with that in mind.",
+    "icons": "Icons of many open sets, each under its own licence (MIT, Apache-2.0, CC BY, OFL and"
+    " the like). SOURCES.txt in the data names sets, licences and authors, and CC BY asks that they"
+    " be named.",
     "folder": "A folder of the trainer's own images; their licence is the trainer's to state.",
     "glyphs": "Glyphs drawn by figr_tf itself; nobody else's data.",
 }

@@ -1,12 +1,17 @@
 """Judges few-shot samples by skill over copying (docs/evaluation.md).
 
-It judges a run, a SavedModel or anyone's images:
+It judges a run on its own data, a SavedModel or anyone's images:
 
   python -m figr_tf.evaluate --run RUN --data_dir=DIR --json=out.json --picture=out.png
   python -m figr_tf.evaluate --saved_model models/figr/1 --data_dir=DIR
   python -m figr_tf.evaluate --samples=FOLDER --episodes=episodes.json --data_dir=DIR
 
-Without any of them it prints the reference rows alone. Two other uses:
+Without any of them it prints the reference rows alone. Data other than Omniglot, your own say:
+
+  python -m figr_tf.evaluate --dataset=icons --data_dir=icons.zip
+  python -m figr_tf.evaluate --run omniglot-32 --dataset=folder --data_dir=my_sketches --split=all
+
+Two other uses:
 
   python -m figr_tf.evaluate --write_episodes=episodes.json --data_dir=DIR
                              what another generator adapts to
@@ -16,12 +21,19 @@ Without any of them it prints the reference rows alone. Two other uses:
 
 import dataclasses
 import pathlib
+from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
 from figr_tf.data import datasets
+from figr_tf.data.data_flags import DataFlags
+from figr_tf.data.splits import Split
+
+if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
+    from figr_tf.evaluation.samplers import Judged
 
 flags = console.OwnFlags(__name__)
+_ALL = "all"  # A split that trains on nothing.
 
 _RUN = flags.DEFINE_path(
     "run",
@@ -59,24 +71,42 @@ _DECK_GLYPHS = flags.DEFINE_bool(
     False,
     "A deck of drawn glyphs in place of Omniglot's characters: a demonstration.",
 )
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder of Omniglot's files. Default: through tensorflow-datasets."
+_DATA = DataFlags(
+    flags,
+    "Data to judge on. Default: what the --run was trained on, otherwise omniglot.",
+    more_splits=[_ALL],
 )
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Height and width in pixels. Default: what is judged says, or 32.", 32
+)
+_CHANNELS = flags.DEFINE_integer(
+    "channels", None, "1: grey, 3: colour. Default: what is judged says, or 1."
+)
+_FEATURES = flags.DEFINE_path(
+    "features",
+    None,
+    "Feature network: a file of figr_tf.evaluation.train_features, or omniglot for the one that"
+    " ships. Default: that one for omniglot and for data of few classes, otherwise one that is"
+    " trained on the training classes (minutes, once).",
 )
 _NUM_CLASSES = flags.DEFINE_integer(
     "num_classes", 200, "Held-out classes, a fixed choice of them.", lower_bound=2
 )
-_NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per class (n).", lower_bound=1)
+_NUM_SHOTS = flags.DEFINE_integer(
+    "num_shots", None, "Support images per class (n). Default: the run's, or 4.", lower_bound=1
+)
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", 64, "Samples per class (M), at least 16·n.", lower_bound=2
+    "num_samples", None, "Samples per class (M), at least 16·n, which is the default.", 2
 )
 _NUM_INNER_STEPS = flags.DEFINE_list(
     "num_inner_steps", ["1", "5", "10", "20", "50"], "Inner steps (K), one row each."
 )
 _SEEDS = flags.DEFINE_integer(
-    "seeds", 3, "Number of seeds, each with episodes and adaptations of its own.", 1
+    "seeds",
+    None,
+    "Seeds, each with episodes and adaptations of its own. Default: 3, or 20 for fewer than four"
+    " classes.",
+    1,
 )
 _JSON = flags.DEFINE_path(
     "json", None, "Write all numbers here, with versions, hashes and timings."
@@ -109,32 +139,48 @@ def _check_flags() -> None:
         raise UserError(
             "--samples and --episodes go together: the file says which drawings were the support."
         )
-    if _NUM_SAMPLES.value < 16 * _NUM_SHOTS.value:
-        raise UserError(
-            f"--num_samples={_NUM_SAMPLES.value} is less than 16·n = {16 * _NUM_SHOTS.value}: with"
-            " so few, copies of the support look like real drawings."
-        )
+    if _CHANNELS.value not in (None, 1, 3):
+        raise UserError(f"--channels={_CHANNELS.value}: give 1 (grey) or 3 (colour).")
     outputs = (_JSON, _MARKDOWN, _PICTURE, _WRITE_EPISODES, _WRITE_DECK)
     for path in (flag.value for flag in outputs):
         if path and not pathlib.Path(path).resolve().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist. Make it first.")
 
 
-def _plan(data_settings: datasets.DataSettings):
-    from figr_tf.evaluation import features, protocol
-    from figr_tf.evaluation.episodes import choose_classes
+def _data_settings(judged: "Judged") -> datasets.DataSettings:
+    if judged.data_settings and not _DATA.dataset.value:
+        if given := _DATA.given_beside_dataset():
+            raise UserError(
+                f"{given[0]}: a run is judged on the data and split that it was trained on. Give"
+                " --dataset too to judge it on other data."
+            )
+        own = judged.data_settings
+        data_dir = _DATA.data_dir.value or own.data_dir
+        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.cache_dir.value)
+    size, channels = judged.image_form or (32, 1)
+    for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
+        if judged.image_form and flag.value not in (None, value):
+            raise UserError(f"--{flag.name}={flag.value}: {judged.name} has {value}.")
+    return _DATA.settings(_IMAGE_SIZE.value or size, _CHANNELS.value or channels)
 
-    if (data_settings.image_size, data_settings.channels) != (features.IMAGE_SIZE, 1):
+
+def _is_on_own_data(judged: "Judged") -> bool:
+    return bool(judged.data_settings and not _DATA.dataset.value)
+
+
+def _load(judged: "Judged", settings: datasets.DataSettings) -> datasets.Dataset:
+    from figr_tf.evaluation import features
+
+    if settings.image_size < features.IMAGE_SIZE:
         raise UserError(
-            f"the embedding sees {features.IMAGE_SIZE}×{features.IMAGE_SIZE} grey images; this run"
-            f" has image_size={data_settings.image_size}, channels={data_settings.channels}."
+            f"images are judged at {features.IMAGE_SIZE}×{features.IMAGE_SIZE} pixels; those of"
+            f" {judged.name} are smaller: image_size={settings.image_size}."
         )
-    dataset = datasets.load_dataset(data_settings, num_shots=_NUM_SHOTS.value)
-    names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
-    classes = dataset.images_of(names)
-    return dataset, protocol.Plan(
-        classes, _NUM_SHOTS.value, _NUM_SAMPLES.value, tuple(range(_SEEDS.value))
-    )
+    own = _is_on_own_data(judged)
+    dataset = datasets.load_dataset(settings, judged.class_size if own else 1)
+    if _DATA.split.value != _ALL:
+        return dataset
+    return dataset._replace(split=Split(_ALL, (), tuple(sorted(dataset.data.counts))))
 
 
 def _deck_data() -> tuple[datasets.DataSettings, dict]:
@@ -143,7 +189,9 @@ def _deck_data() -> tuple[datasets.DataSettings, dict]:
             "data": "Drawings: glyphs that the program draws, each class another few strokes.",
             "demonstration": True,
         }
-    settings = datasets.DataSettings("omniglot", _DATA_DIR.value, cache_dir=_CACHE_DIR.value)
+    settings = datasets.DataSettings(
+        "omniglot", _DATA.data_dir.value, cache_dir=_DATA.cache_dir.value
+    )
     return settings, {
         "data": "Drawings: Omniglot (Lake, Salakhutdinov, Tenenbaum 2015), characters of its"
         " evaluation set, which no model here has seen.",
@@ -172,7 +220,7 @@ def main() -> None:
     if _WRITE_DECK.value:
         _make_deck(pathlib.Path(_WRITE_DECK.value))
         return
-    from figr_tf.evaluation import report, samplers
+    from figr_tf.evaluation import feature_training, planning, report, samplers
 
     judged = samplers.choose(
         _RUN.value,
@@ -181,23 +229,22 @@ def main() -> None:
         _EPISODES.value,
         _NUM_SAMPLES.value,
         steps,
-        _CACHE_DIR.value,
+        _DATA.cache_dir.value,
+        _NUM_SHOTS.value,
     )
-    dataset, plan = _plan(
-        dataclasses.replace(
-            judged.data_settings, data_dir=_DATA_DIR.value, cache_dir=_CACHE_DIR.value
-        )
-    )
-    if not judged.all_seeds:
-        plan = plan._replace(seeds=plan.seeds[:1])
-    judged.check(dataset, plan)
+    settings = _data_settings(judged)
+    dataset = _load(judged, settings)
+    plan = planning.plan(judged, dataset, _NUM_CLASSES.value, _SEEDS.value)
+    if _is_on_own_data(judged) or not judged.data_settings:
+        judged.check(dataset, plan)
     if _WRITE_EPISODES.value:
         pathlib.Path(_WRITE_EPISODES.value).write_text(report.episode_file(dataset, plan))
         print(f"{_WRITE_EPISODES.value}: {len(plan.classes)} episodes")
         return
+    embedding = feature_training.choose(_FEATURES.value, settings, dataset)
     report.run(
         judged,
-        dataset,
+        report.Data(settings, dataset, embedding),
         plan,
         {"json": _JSON.value, "markdown": _MARKDOWN.value, "picture": _PICTURE.value},
     )

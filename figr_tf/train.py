@@ -31,7 +31,7 @@ _SPLIT = flags.DEFINE_enum(
     None,
     datasets.SPLITS,
     "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist, figr8), random"
-    " tenth (folder, glyphs).",
+    " tenth (icons, folder, glyphs).",
 )
 _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
 _HELD_OUT = flags.DEFINE_list(

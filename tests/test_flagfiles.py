@@ -1,9 +1,12 @@
 """The flagfiles: those of the paper say what its Table 1 says."""
 
+import dataclasses
+
 import pytest
 from absl.testing import flagsaver
 
 from figr_tf import train
+from figr_tf.data import datasets
 from tests.conftest import ROOT
 
 
@@ -38,6 +41,12 @@ def test_paper_flagfiles_hold_table_1(name, num_shots):
     )
     assert settings.num_meta_steps == {"mnist": 50_000, "omniglot": 250_000, "figr8": 250_000}[name]
     assert settings.eval_every == 10_000
+
+
+def test_the_flags_for_icons_are_the_best_recipe_with_eight_drawings():
+    best, icons = (_settings_of_file(f"flags/{n}.flags") for n in ("omniglot-best", "icons"))
+    assert icons.data == datasets.DataSettings(dataset="icons")
+    assert dataclasses.replace(best, data=icons.data, num_shots=8, task_pool=16) == icons
 
 
 def test_quickstart_trains_on_embedded_data():

@@ -67,7 +67,7 @@ class _PathParser(flags.ArgumentParser):
 
 
 # Packages that some commands need and requirements.txt does not have → the extra that has them.
-_EXTRAS = {"aiohttp": "serving", "tensorflow_serving": "serving"}
+_EXTRAS = {"aiohttp": "serving", "tensorflow_serving": "serving", "resvg_py": "icons"}
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # Of malloc.h.
 _PLAIN_INTERVAL = 60.0  # Seconds between plain lines when one meta-step takes long.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from figr_tf.core.errors import DataError
+from figr_tf.core.errors import DataError, listing
 from figr_tf.data import loaders, splits
 from figr_tf.data.class_images import ClassImages
 from figr_tf.data.settings import DATASETS, SPLITS, SPLITS_OF, DataSettings, cache_dir, files_root
@@ -57,6 +57,7 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
         "omniglot": loaders.omniglot,
         "mnist": loaders.mnist,
         "figr8": loaders.figr8,
+        "icons": loaders.icons,
         "folder": loaders.folder,
         "glyphs": loaders.glyph_alphabet,
     }[settings.dataset]
@@ -68,9 +69,11 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
     background, data = load(settings)
     small = [name for name, count in data.counts.items() if count < num_shots]
     if small:
-        shown = ", ".join(small[:5]) + (", …" if len(small) > 5 else "")
         logging.warning(
-            "left out %d classes with fewer than %d images: %s", len(small), num_shots, shown
+            "left out %d classes with fewer than %d images: %s",
+            len(small),
+            num_shots,
+            listing(small),
         )
     names = [name for name, count in data.counts.items() if count >= num_shots]
     if len(names) < 2:
@@ -79,7 +82,21 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
             f" have {num_shots} images or more; at least 2 are needed. A class is a folder of its"
             " own; a lower --num_shots needs fewer."
         )
-    return Dataset(data, _split(settings, names, background))
+    return Dataset(data, _split_of(settings, data, names, background))
+
+
+def _split_of(
+    settings: DataSettings, data: ClassImages, names: list[str], background: set[str]
+) -> splits.Split:
+    """The split of all classes, without those that are too small.
+
+    So a class that is held out of a task of few drawings is held out of one of many as well. Of a
+    handful of classes that may leave a side empty; then the large ones are split.
+    """
+    if len(names) == len(data.counts):
+        return _split(settings, names, background)
+    kept = _split(settings, list(data.counts), background).only(names)
+    return kept if kept.training and kept.held_out else _split(settings, names, background)
 
 
 def _split(settings: DataSettings, names: list[str], background: set[str]) -> splits.Split:

@@ -94,6 +94,31 @@ def figr8(settings: DataSettings) -> tuple[set[str], ClassImages]:
     return folder(dataclasses.replace(settings, data_dir=str(root)))
 
 
+def icons(settings: DataSettings) -> tuple[set[str], ClassImages]:
+    """What `figr_tf.icons` makes: FIGR-8's layout, in a zip or unpacked.
+
+    Raises:
+        DataError: there is none of both; it says how to make one.
+    """
+    make = "Make the file with python -m figr_tf.icons (docs/data.md) and give it as --data_dir."
+    if not settings.data_dir:
+        raise DataError(f"--dataset=icons needs --data_dir. {make}")
+    root = files_root(settings)
+    path = root / "icons.zip" if (root / "icons.zip").is_file() else root
+    if path.is_dir() and not (path / "Data").is_dir():
+        raise DataError(f"{path}: neither icons.zip nor the folder Data is in it. {make}")
+
+    def list_files() -> Iterator[ImageFile]:
+        if path.is_dir():
+            return image_trees.files_in_folder(path / "Data")
+        return image_trees.files_in_zip(path, root="Data")
+
+    try:
+        return set(), _cached(settings, list_files)
+    except DataError as error:
+        raise DataError(f"{path}: {error} {make}") from error
+
+
 def glyph_alphabet(settings: DataSettings) -> tuple[set[str], ClassImages]:
     """400 classes of 20 procedurally drawn glyphs; nothing is read."""
     arrays = [

@@ -8,13 +8,14 @@ from typing import Any
 from figr_tf.core.errors import DataError
 from figr_tf.data.class_images import ImageFormat
 
-DATASETS = ("omniglot", "mnist", "figr8", "folder", "glyphs")
+DATASETS = ("omniglot", "mnist", "figr8", "icons", "folder", "glyphs")
 SPLITS = ("unseen-alphabets", "validation", "paper", "boutin", "random", "random-1200")
 # The first is the default.
 SPLITS_OF = {
     "omniglot": ("unseen-alphabets", "validation", "paper", "boutin", "random", "random-1200"),
     "mnist": ("paper", "random"),
     "figr8": ("paper", "random"),
+    "icons": ("random",),
     "folder": ("random",),
     "glyphs": ("random",),
 }
@@ -27,8 +28,8 @@ class DataSettings:
 
     Attributes:
         dataset: one of `DATASETS`.
-        data_dir: folder (or zip, for "folder") with the files; None for TensorFlow Datasets' own
-            folder.
+        data_dir: folder (or zip, for "folder" and "icons") with the files; None for TensorFlow
+            Datasets' own folder.
         image_size, channels, ink: see `images.decode_drawing`.
         split: one of `SPLITS`, or None for the data set's default.
         split_seed: of the random splits.

@@ -41,6 +41,12 @@ class Split:
         sizes = f"{len(self.training)} + {len(self.held_out)} classes"
         return f"{self.name} ({sizes}, sha256 {self.digest()[:12]})"
 
+    def only(self, names: Iterable[str]) -> "Split":
+        """Without the classes that are not among `names`; either side may come out empty."""
+        kept = set(names)
+        sides = ([n for n in side if n in kept] for side in (self.training, self.held_out))
+        return Split(self.name, *map(tuple, sides))
+
     def to_json(self) -> str:
         """Both lists and their sha256, as `read` takes them."""
         return json.dumps(dataclasses.asdict(self) | {"sha256": self.digest()}, indent=1)

@@ -32,6 +32,11 @@ def choose_classes(class_names, num_classes: int) -> list[str]:
     return sorted(np.random.default_rng(0).choice(names, num_classes, replace=False).tolist())
 
 
+def least_drawings(num_shots: int) -> int:
+    """What a class must have to be judged: twice the support, and two each for R and H."""
+    return max(2 * num_shots, num_shots + 4)
+
+
 def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Episode:
     """Draws n support drawings and halves the rest into R and H.
 

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from figr_common import image_grid
-from figr_common.blur import blur_features
 from figr_tf.core import console
 from figr_tf.core.errors import DataError
 from figr_tf.evaluation import features, reference_rows, table
 from figr_tf.evaluation.episodes import Episode, draw_episode
 
+SAMPLES_PER_SHOT = 16  # At the least: with so few as n, a model that copies looks perfect.
 _SHOWN_CLASSES = 6
 _SHOWN_SAMPLES = 12
 _LABEL_WIDTH = 90  # pixels
@@ -31,7 +31,7 @@ REFERENCE_ROWS = {
 }
 _COPIES = "copies of the support"
 
-# Support images, uint8 [n, S, S, 1], and the episode → row name → samples, uint8 [m, S, S, 1].
+# Support images, uint8 [n, S, S, C], and the episode → row name → samples, uint8 [m, S, S, C].
 Sampler = Callable[[np.ndarray, Episode, int], dict[str, np.ndarray]]
 
 
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     """What is evaluated on.
 
     Attributes:
-        classes: class name → all of its drawings, uint8 [count, 32, 32, 1], dark ink.
+        classes: class name → all of its drawings, uint8 [count, S, S, C], S ≥ 32, dark ink.
         num_shots: n. num_samples: M, at least 16·n. seeds: of the episodes and of the adaptation.
     """
 
@@ -118,13 +118,19 @@ def _model_samples(
     return rows
 
 
-def evaluate(plan: Plan, sampler: Sampler | None) -> Result:
+def evaluate(
+    plan: Plan, sampler: Sampler | None, embedding: features.Embedding | None = None
+) -> Result:
     """Scores all rows; without a sampler the reference rows alone.
+
+    Args:
+        embedding: the feature network; None for the one that ships.
 
     Raises:
         DataError: a class with too few drawings or samples.
     """
-    spaces: table.Spaces = {"embedding": features.Embedding().embed, "blur": blur_features}
+    embed = (embedding or features.Embedding()).embed
+    spaces: table.Spaces = {"embedding": embed, "blur": features.blur}
     per_seed: dict[str, list] = {}
     seconds = {"adaptation": 0.0, "everything else": 0.0}
     start = time.monotonic()

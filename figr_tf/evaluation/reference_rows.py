@@ -29,20 +29,25 @@ def blended(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray
 
 
 def small_affine(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """Copies rotated by up to 10°, scaled and sheared by up to 10 %, shifted by up to a pixel."""
+    """Copies rotated by up to 10°, scaled and sheared by up to 10 %, shifted by up to 1/32."""
     return _affine(copies(support, m, rng), 10, 0.1, 1, rng)
 
 
 def large_affine(support: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """As `small_affine`, by up to 20°, 20 % and 3 pixels."""
+    """As `small_affine`, by up to 20°, 20 % and 3/32 of a side."""
     return _affine(copies(support, m, rng), 20, 0.2, 3, rng)
 
 
 def _affine(
     images: np.ndarray, degrees: float, share: float, pixels: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Each image under its own random affine map about its centre, bilinear, paper outside."""
+    """Each image under its own random affine map about its centre, bilinear, paper outside.
+
+    Args:
+        pixels: of a 32×32 image; larger ones are shifted by as many more.
+    """
     count, size = images.shape[:2]
+    pixels *= size / 32
     angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
     scale_x, scale_y = 1 + rng.uniform(-share, share, (2, count))
     shear = rng.uniform(-share, share, count)

@@ -15,14 +15,13 @@ from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import datasets
 from figr_tf.data.splits import Split
 from figr_tf.evaluation.episodes import Episode, from_json
-from figr_tf.evaluation.protocol import Plan, Sampler, cached
+from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT, Plan, Sampler, cached
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
 from figr_tf.warp.model import WarpModel
 
 _LEAST_CONTROL = 50  # Inner steps: below them an untrained pair has drawn nothing yet.
 _ONLY_ROW = "model"  # Of one that has no inner steps to choose.
-_OMNIGLOT = datasets.DataSettings(dataset="omniglot", split="unseen-alphabets")
 
 
 class Judged(NamedTuple):
@@ -31,19 +30,26 @@ class Judged(NamedTuple):
     Attributes:
         name: for the report.
         facts: what is worth recording about it.
-        data_settings: what it is judged on, where nobody says.
         sampler: None for the reference rows alone.
         row: the one that pictures show.
+        num_shots, num_samples: n and M, as asked for or as fits it.
+        data_settings: the data that it was trained on, None if that is not known.
+        class_size: how many drawings a class of that had at the least.
+        image_form: S and C, None if it takes any.
         check: raises UserError if it does not fit the data or the plan.
         all_seeds: whether it can be sampled for other episodes than those of the first seed.
     """
 
     name: str
     facts: dict[str, Any]
-    data_settings: datasets.DataSettings
     sampler: Sampler | None
     row: str
     check: Callable[[datasets.Dataset, Plan], None]
+    num_shots: int
+    num_samples: int
+    data_settings: datasets.DataSettings | None = None
+    class_size: int = 1
+    image_form: tuple[int, int] | None = None
     all_seeds: bool = True
 
 
@@ -52,40 +58,57 @@ def choose(
     saved_model: str | None,
     samples: str | None,
     episodes: str | None,
-    num_samples: int,
+    num_samples: int | None,
     steps: list[int],
     cache_dir: str | None = None,
+    num_shots: int | None = None,
 ) -> Judged:
     """What the command's flags name.
 
     Args:
         run, saved_model, samples: one of them at most.
+        num_samples: M, None for 16·n.
         steps: rising numbers of inner steps, ≥ 1.
+        num_shots: n, None for that of the run's training, or 4.
         cache_dir: where the samples of a packaged model are kept; those of a run are kept with it.
 
     Raises:
         UserError: it cannot be loaded; the text says why.
     """
+    sizes = _Sizes(num_shots, num_samples)
     if run:
         folder = models.find(run)
         models.refuse_classifier(run)
         if models.system_of(folder) == "warp":
-            return _warp_run(folder, num_samples)
-        return _run(folder, num_samples, steps, cache_dir)
+            return _warp_run(folder, sizes)
+        return _run(folder, sizes, steps, cache_dir)
     if saved_model:
-        return _saved_model(pathlib.Path(saved_model), num_samples, steps)
+        return _saved_model(pathlib.Path(saved_model), sizes, steps)
     if samples and episodes:
-        return _folder(pathlib.Path(samples), pathlib.Path(episodes))
-    return Judged("reference rows", {}, _OMNIGLOT, None, "", lambda dataset, plan: None)
+        return _folder(pathlib.Path(samples), pathlib.Path(episodes), sizes)
+    return Judged("reference rows", {}, None, "", lambda dataset, plan: None, *sizes.of())
+
+
+class _Sizes(NamedTuple):
+    """n and M as asked for; None where the judged decides."""
+
+    num_shots: int | None
+    num_samples: int | None
+
+    def of(self, trained_shots: int = 4) -> tuple[int, int]:
+        """n and M for something that was trained with so many shots."""
+        num_shots = self.num_shots or trained_shots
+        return num_shots, self.num_samples or SAMPLES_PER_SHOT * num_shots
 
 
 def _row(k: int) -> str:
     return f"model, K = {k}"
 
 
-def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str | None) -> Judged:
+def _run(path: pathlib.Path, sizes: _Sizes, steps: list[int], cache_dir: str | None) -> Judged:
     model = models.load_figr(path)
     settings = model.settings
+    num_shots, num_samples = sizes.of(settings.num_shots)
     # The control: the same pair at its initial weights tells what meta-training brings.
     untrained = FewShotModel(
         build_networks(settings.network, settings.seed), settings, 0, model.augmentation
@@ -109,8 +132,18 @@ def _run(path: pathlib.Path, num_samples: int, steps: list[int], cache_dir: str 
         data = dataclasses.replace(settings.data, cache_dir=cache_dir)
         folder = datasets.cache_dir(data) / "evaluation"
         key["weights_sha256"] = trained.weights_sha256(path)
-    sampler = cached(sample, folder, key)
-    return Judged(path.name, facts, settings.data, sampler, _row(steps[-1]), _check_split(path))
+    return Judged(
+        path.name,
+        facts,
+        cached(sample, folder, key),
+        _row(steps[-1]),
+        _check_split(path),
+        num_shots,
+        num_samples,
+        settings.data,
+        max(settings.num_shots, settings.task_pool or 0),
+        (settings.data.image_size, settings.data.channels),
+    )
 
 
 def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
@@ -123,17 +156,30 @@ def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]
     return check
 
 
-def _warp_run(path: pathlib.Path, num_samples: int) -> Judged:
+def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
     model = WarpModel(path)
+    settings = model.settings
+    num_shots, num_samples = sizes.of(settings.num_shots)
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
         return {_ONLY_ROW: model.generate(support, num_samples, seed)}
 
-    facts = {"run": path.name, "weights_sha256": model.weights_sha256}
-    return Judged(path.name, facts, model.settings.data, sample, _ONLY_ROW, _check_split(path))
+    return Judged(
+        path.name,
+        {"run": path.name, "weights_sha256": model.weights_sha256},
+        sample,
+        _ONLY_ROW,
+        _check_split(path),
+        num_shots,
+        num_samples,
+        settings.data,
+        settings.num_shots + 2,
+        (settings.data.image_size, settings.data.channels),
+    )
 
 
-def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judged:
+def _saved_model(path: pathlib.Path, sizes: _Sizes, steps: list[int]) -> Judged:
+    num_shots, num_samples = sizes.of()
     try:
         signature = tf.saved_model.load(str(path)).signatures["generate_tensor"]
     except (OSError, ValueError, KeyError) as error:
@@ -141,7 +187,9 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
             f"{path}: not a SavedModel with a generate_tensor signature ({error})."
         ) from error
 
-    adapts = "num_inner_steps" in signature.structured_input_signature[1]
+    takes = signature.structured_input_signature[1]
+    adapts = "num_inner_steps" in takes
+    size, channels = takes["support_images"].shape[2:]
 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
         unit, m = tf.constant(scaling.uint8_to_unit(support)), tf.constant(num_samples)
@@ -157,11 +205,18 @@ def _saved_model(path: pathlib.Path, num_samples: int, steps: list[int]) -> Judg
 
     row = _row(steps[-1]) if adapts else _ONLY_ROW
     return Judged(
-        path.name, {"saved_model": path.name}, _OMNIGLOT, sample, row, lambda dataset, plan: None
+        path.name,
+        {"saved_model": path.name},
+        sample,
+        row,
+        lambda dataset, plan: None,
+        num_shots,
+        num_samples,
+        image_form=(size, channels),
     )
 
 
-def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
+def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Judged:
     recorded, facts = from_json(episode_file)
 
     def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:
@@ -197,7 +252,7 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path) -> Judged:
                 )
 
     return Judged(
-        path.name, {"samples": path.name}, _OMNIGLOT, sample, "samples", check, all_seeds=False
+        path.name, {"samples": path.name}, sample, "samples", check, *sizes.of(), all_seeds=False
     )
 
 

@@ -24,6 +24,7 @@ BLUR_NOTE = (
     " characters.\nOf it, and of what adapts to its drawings (--augment=redraw), judge by the"
     " embedding."
 )
+FEWEST_CLASSES = 4  # That an interval can be over.
 Spaces = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
@@ -85,25 +86,27 @@ def score(
 ) -> tuple[dict[str, float], dict]:
     """Columns in the embedding's space, and energy distances per class in both; one seed."""
     embedded, parts = samples["embedding"], real.parts["embedding"]
-    # Classes may have different numbers of samples; arrays over all of them may not.
-    count = min(map(len, embedded))
-    generated = np.stack([s[:count] for s in embedded])
     prototypes = np.stack([r.mean(0) for r in parts["reference"]])
     exemplars = np.stack([r[0] for r in parts["reference"]])
-    held_out = np.stack([h[: min(map(len, parts["held_out"]))] for h in parts["held_out"]])
     triples = zip(embedded, parts["held_out"], parts["support"], strict=True)
     pairs = list(zip(embedded, parts["reference"], strict=True))
+
+    def recognised(centres: np.ndarray) -> float:
+        return 100 * scores.recognised(embedded, centres, np.random.default_rng(seed)).mean()
+
     values = {
-        "rec20 %": 100
-        * scores.recognised(generated, prototypes, np.random.default_rng(seed)).mean(),
-        "1-shot %": 100
-        * scores.recognised(generated, exemplars, np.random.default_rng(seed)).mean(),
+        "rec20 %": recognised(prototypes),
+        "1-shot %": recognised(exemplars),
         "diversity": scores.diversity_ratio(embedded, parts["held_out"]),
         "copy AUC": np.mean([scores.copy_auc(g, h, s) for g, h, s in triples]),
         "1-NN %": 100 * np.mean([scores.one_nearest_neighbour_accuracy(g, r) for g, r in pairs]),
         "CAS100 %": 100
-        * scores.classification_accuracy(generated, held_out, np.random.default_rng(seed)).mean(),
+        * scores.classification_accuracy(
+            embedded, parts["held_out"], np.random.default_rng(seed)
+        ).mean(),
     }
+    if len(embedded) == 1:  # One class among one is no choice.
+        values |= dict.fromkeys(("rec20 %", "1-shot %", "CAS100 %"), np.nan)
     energy = {
         space: np.array(
             [
@@ -131,24 +134,33 @@ def score_real(real: RealImages, seed: int) -> tuple[dict[str, float], dict]:
 
 
 def combine(per_seed: list[tuple[dict[str, float], dict]], copies: list[dict]) -> Row:
-    """Means over seeds.
+    """Means over seeds; skills from the sums over classes and seeds, intervals by bootstrap.
 
-    Skills come from sums over classes and seeds, their intervals by bootstrap over classes.
+    What is drawn with replacement are the classes; of fewer than `FEWEST_CLASSES` it is the
+    episodes, and the interval says nothing about other classes.
     """
     values = {key: float(np.mean([v[key] for v, _ in per_seed])) for key in per_seed[0][0]}
     intervals, energy = {}, {}
     for space in features.SPACES:
-        energy[space] = np.mean([e[space] for _, e in per_seed], axis=0)
-        base = np.mean([e[space] for e in copies], axis=0)
+        of_episodes = [np.stack([e[space] for e in side]) for side in
+                       ([energies for _, energies in per_seed], copies)]  # fmt: skip
+        energy[space], base = (side.mean(0) for side in of_episodes)
         values[f"skill {space}"] = scores.skill(energy[space], base)
-        intervals[f"skill {space}"] = scores.bootstrap_interval(energy[space], base)
+        units = [energy[space], base]
+        if len(base) < FEWEST_CLASSES:
+            units = [side.ravel() for side in of_episodes]
+        intervals[f"skill {space}"] = scores.bootstrap_interval(*units)
     return Row(values, intervals, energy)
 
 
 def _cell(row: Row, column: str) -> str:
     value = row.values[column]
+    if _is_missing(value):
+        return "–"
     if column in row.intervals:
         low, high = row.intervals[column]
+        if _is_missing(low):
+            return f"{value:.2f} [–]"
         return f"{value:.2f} [{low:.2f}, {high:.2f}]"
     return f"{value:.1f}" if column.endswith("%") else f"{value:.2f}"
 
@@ -166,6 +178,11 @@ def rows_of(report: dict[str, Any]) -> dict[str, Row]:
         name: Row(renamed(row["values"]), renamed(row["intervals"]), {})
         for name, row in report["rows"].items()
     }
+
+
+def _is_missing(value: float | None) -> bool:
+    """NaN, or None as JSON files have it."""
+    return value is None or bool(np.isnan(value))
 
 
 def to_markdown(rows: dict[str, Row]) -> str:

@@ -100,14 +100,16 @@ class Gateway:
         return self._classifier
 
     async def drawing(self, request: web.Request) -> web.Response:
-        """A PNG file → {"gray": base64 of S·S bytes}: the drawing in it, see `requests.drawing`."""
+        """A PNG file → {"pixels": base64 of S·S·C bytes}: the drawing in it, see
+        `requests.drawing`.
+        """
         self._rate.take(request.remote or "")
         if request.content_type != "image/png":
             raise Refusal(400, "Send a PNG file, with Content-Type: image/png.")
         described = await self._link.described()
         data = await request.read()
-        gray = await asyncio.to_thread(requests.drawing, data, described, self._limits)
-        return web.json_response({"gray": base64.b64encode(gray.tobytes()).decode()})
+        pixels = await asyncio.to_thread(requests.drawing, data, described, self._limits)
+        return web.json_response({"pixels": base64.b64encode(pixels.tobytes()).decode()})
 
     async def answer_generate(self, request: web.Request) -> web.Response:
         """Draws: JSON as `requests.parse` says → {"images": [base64 of a PNG, …], "seconds": …}.

@@ -124,12 +124,20 @@ def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarr
 
 
 def drawing(data: bytes, model: Form, limits: VisitorLimits) -> np.ndarray:
-    """An image file → uint8 [S, S] like the training drawings. Raises Refusal (400, 413)."""
+    """An image file → uint8 [S, S, C] like the training drawings. Raises Refusal (400, 413).
+
+    A picture in colour stays where it is on its paper, since which colours are ink nobody knows.
+    """
     _check_side("It", data, limits.max_image_side)
     hand = model.hand
     sizes = framing.Framing(hand.extent, hand.smallest_extent, hand.largest_extent)
     try:
-        return framing.framed_drawing(data, model.size, sizes)
+        if model.channels != 1:
+            coloured = images.decode_image(data, model.size, model.channels)
+            if not paper.has_ink(coloured):
+                raise images.ImageError("it shows no drawing, being nearly all of one shade")
+            return coloured
+        return framing.framed_drawing(data, model.size, sizes)[..., None]
     except images.ImageError as error:
         raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 

@@ -276,6 +276,62 @@ def test_folder_leaves_out_small_classes_by_name(tmp_path, settings, caplog):
     assert "fewer than 4 images: newt" in caplog.text
 
 
+def test_a_class_held_out_of_tasks_of_few_drawings_is_held_out_of_those_of_many(tmp_path, settings):
+    counts = {f"c{i:02d}": 2 + (i % 4 > 0) for i in range(30)}
+    chosen = dataclasses.replace(
+        settings, dataset="folder", data_dir=_folder_data(tmp_path, counts)
+    )
+    whole, split = (load_dataset(chosen, num_shots).split for num_shots in (2, 3))
+    for side in ("training", "held_out"):
+        large = [name for name in getattr(whole, side) if counts[name] >= 3]
+        assert list(getattr(split, side)) == large
+
+
+def test_of_a_handful_of_classes_the_large_ones_are_split_if_the_small_one_was_held_out(
+    tmp_path, settings
+):
+    counts = dict.fromkeys(("ant", "bee", "cat", "dog"), 4)
+    chosen = dataclasses.replace(
+        settings, dataset="folder", data_dir=_folder_data(tmp_path, counts)
+    )
+    (held_out,) = load_dataset(chosen, 4).split.held_out
+    (tmp_path / "own" / held_out / "0.png").unlink()
+    split = load_dataset(chosen, 4).split
+    assert len(split.held_out) == 1
+    assert len(split.training) == 2
+    assert held_out not in split.held_out
+
+
+def _icons_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("SOURCES.txt", "a: A, MIT, somebody")
+        for name in ("ant", "bee", "cat"):
+            for i in range(3):
+                archive.writestr(f"Data/{name}/a-{name}-{i}.png", _png(i))
+    return path
+
+
+@pytest.mark.parametrize("form", ["file", "its folder", "unpacked"])
+def test_icons_are_the_classes_below_data_in_whatever_form(tmp_path, settings, form):
+    file = _icons_zip(tmp_path / "icons.zip")
+    if form == "unpacked":
+        zipfile.ZipFile(file).extractall(tmp_path / "out")
+    place = {"file": file, "its folder": tmp_path, "unpacked": tmp_path / "out"}[form]
+    dataset = load_dataset(dataclasses.replace(settings, dataset="icons", data_dir=str(place)), 3)
+    assert dataset.data.counts == {"ant": 3, "bee": 3, "cat": 3}
+    assert dataset.split.name == "random"
+
+
+def test_icons_that_are_not_there_say_how_they_are_made(tmp_path, settings):
+    chosen = dataclasses.replace(settings, dataset="icons")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.zip").write_bytes(b"no zip")
+    for place in (None, tmp_path / "empty", tmp_path / "other.zip"):
+        with pytest.raises(DataError, match=r"python -m figr_tf\.icons") as caught:
+            load_dataset(dataclasses.replace(chosen, data_dir=str(place) if place else None), 3)
+        assert "\n" not in str(caught.value)
+
+
 def test_a_class_below_train_and_below_val_is_refused_since_it_would_be_two(tmp_path, settings):
     classes = {"train/cat": 2, "train/dog": 2, "val/cat": 2, "val/newt": 2}
     chosen = dataclasses.replace(

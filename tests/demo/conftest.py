@@ -16,25 +16,27 @@ from tests.serving import processes, stub_model
 SIZE = 32
 
 
-def fake_model(**changes) -> description.Description:
+def fake_model(channels: int = 1, **changes) -> description.Description:
     """32×32, trained on Omniglot."""
     contract = {
         "training": {"dataset": "omniglot"},
         "limits": {"num_inner_steps": {"maximum": 200}},
     } | changes
     return description.describe(
-        contract, 1, (SIZE, SIZE, 1), {"num_inner_steps": 10}, VisitorLimits()
+        contract, 1, (SIZE, SIZE, channels), {"num_inner_steps": 10}, VisitorLimits()
     )
 
 
 @pytest.fixture
 def start_gateway():
-    """Starts gateways in front of a fake model: start_gateway(**changes of its contract)."""
+    """Starts gateways in front of a fake model: start_gateway(channels, **contract's changes)."""
     started = []
 
-    def start(**changes) -> fakes.GatewayThread:
+    def start(channels: int = 1, **changes) -> fakes.GatewayThread:
         patient = VisitorLimits(burst=1000, deadline=10 * processes.START_TIMEOUT)
-        started.append(fakes.GatewayThread(fakes.FakeLink(fake_model(**changes)), patient))
+        started.append(
+            fakes.GatewayThread(fakes.FakeLink(fake_model(channels, **changes)), patient)
+        )
         return started[-1]
 
     yield start

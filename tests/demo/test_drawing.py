@@ -247,9 +247,10 @@ def test_pillows_resizing_is_repeated_to_one_grey_level(page):
     rng = np.random.default_rng(0)
     for size, target in ((105, 32), (64, 32), (20, 32), (105, 64)):
         image = rng.integers(0, 256, (size, size), np.uint8)
-        script = """async ([size, gray, target]) => {
+        script = """async ([size, pixels, target]) => {
             const { resized } = await import("/page/prepare.js");
-            return Array.from(resized({ size, gray: Uint8Array.from(gray) }, target).gray);
+            const image = { size, pixels: Uint8Array.from(pixels) };
+            return Array.from(resized(image, target).pixels);
         }"""
         found = np.array(page.evaluate(script, [size, image.ravel().tolist(), target])).reshape(
             target, target

@@ -117,9 +117,9 @@ async def test_a_file_becomes_the_drawing_in_it_and_other_sites_cannot_send_one_
         async with client.post(
             "/api/drawing", data=fakes.png(), headers={"Content-Type": "image/png"}
         ) as response:
-            gray = np.frombuffer(base64.b64decode((await response.json())["gray"]), np.uint8)
-        assert gray.reshape(fakes.SIZE, fakes.SIZE)[0].min() == 255
-        assert gray.min() < 200
+            pixels = np.frombuffer(base64.b64decode((await response.json())["pixels"]), np.uint8)
+        assert pixels.reshape(fakes.SIZE, fakes.SIZE)[0].min() == 255
+        assert pixels.min() < 200
         says = await refused(
             client, 400, "/api/drawing", data=fakes.png(), headers={"Content-Type": "text/plain"}
         )

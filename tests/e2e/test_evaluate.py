@@ -181,6 +181,8 @@ def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_p
         (["--run=x", "--saved_model=y"], "judge one at a time"),
         (["--num_samples=32"], "less than 16·n = 64"),
         (["--num_inner_steps=1,few"], "give whole numbers"),
+        (["--channels=2"], "give 1 (grey) or 3 (colour)"),
+        (["--features=/nonexistent.npz"], "nonexistent.json: no record"),
         (["--saved_model=/nonexistent"], "not a SavedModel"),
         (["--run=/nonexistent"], "no such run folder"),
     ],
@@ -196,8 +198,40 @@ def test_a_run_of_another_image_size_is_refused(where, tmp_path):
     run = _train(where, tmp_path, "--image_size=16")
     result = _run("evaluate", f"--run={run}", *where)
     assert result.returncode == 1
-    assert "sees 32×32 grey images; this run has image_size=16" in result.stderr
+    assert "judged at 32×32 pixels; those of run are smaller: image_size=16" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_run_is_judged_on_the_data_of_its_training_unless_other_data_is_named(trained, where):
+    result = _run("evaluate", f"--run={trained}", "--split=random", *where)
+    assert result.returncode == 1
+    assert "--split: a run is judged on the data and split that it was trained on" in result.stderr
+
+
+def test_own_sketches_of_unequal_classes_are_judged_and_a_class_too_small_is_named(tmp_path, where):
+    """By a model of other data: all classes are new to it. n is that of its training."""
+    for c in range(5):
+        folder = tmp_path / "sketches" / f"glyph{c}"
+        folder.mkdir(parents=True)
+        for i, image in enumerate(glyphs.glyph_images(c, 7 + c, 32, seed=0)):
+            Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+    result = _run(
+        "evaluate", "--run=omniglot-32-redraw", "--dataset=folder", "--split=all", "--seeds=1",
+        f"--data_dir={tmp_path / 'sketches'}", where[1], f"--json={tmp_path / 'out.json'}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "fewer than the 8 drawings that n = 4 asks for: glyph0\n" in result.stderr
+    for note in (
+        "4 classes of folder, n = 4, M = 64",
+        "choose among 4 classes",
+        "feature network: Omniglot's background characters",
+        "4 classes: intervals are stretched",
+    ):
+        assert note in result.stdout
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["classes"] == ["glyph1", "glyph2", "glyph3", "glyph4"]
+    low, high = report["rows"]["model"]["intervals"]["skill blur"]
+    assert high - low > 0.1
 
 
 def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path):

@@ -148,3 +148,32 @@ def test_classes_are_ordered_from_best_to_worst_and_drawn(plan, result):
     assert (
         image.height == 3 * (4 * 68) + 2 * 8
     )  # three strips of a support row and three rows of samples
+
+
+def test_classes_of_unequal_size_colour_and_64_pixels_are_judged(plan):
+    """A perfect model stays perfect, and copying stays at 0."""
+    classes = {
+        f"glyph{c}": glyphs.glyph_images(c, 12 + c % 9, 64, seed=0).repeat(3, axis=-1)
+        for c in range(12)
+    }
+
+    def fresh(support, episode, seed):
+        index = int(episode.class_name.removeprefix("glyph"))
+        return {"perfect": glyphs.glyph_images(index, 85, 64, seed=0)[21:].repeat(3, axis=-1)}
+
+    rows = protocol.evaluate(Plan(classes, 4, 64, (0,)), fresh).rows
+    for column in ("skill embedding", "skill blur"):
+        assert rows["perfect"].values[column] == pytest.approx(1, abs=0.25)
+        assert rows["copies of the support"].values[column] == 0
+    assert rows["perfect"].values["CAS100 %"] > 90
+
+
+def test_one_class_has_intervals_over_its_supports_and_nothing_to_be_recognised_among(plan):
+    one = plan._replace(classes={"glyph0": plan.classes["glyph0"]}, seeds=tuple(range(6)))
+    rows = protocol.evaluate(one, _fresh_drawings).rows
+    row = rows["perfect"]
+    low, high = row.intervals["skill blur"]
+    assert low < row.values["skill blur"] < high
+    (line,) = (line for line in table.to_markdown(rows).splitlines() if "| perfect" in line)
+    assert line.split("|").count(" – ") == 3
+    assert np.isnan([row.values[c] for c in ("rec20 %", "1-shot %", "CAS100 %")]).all()

@@ -1,11 +1,11 @@
 // What the address holds after its #, which a browser sends to nobody: numbers and drawings.
 // #steps=10&samples=64&seed=7&d=DRAWING.DRAWING…, a DRAWING being base64 of "s" and strokes (their number of points, then
-// x and y of each), or of "g" and compressed grey values.
+// x and y of each), or of "g" and compressed pixels.
 
 import { deflated, fromBase64Url, inflated, toBase64Url } from "./bytes.js";
 
 const LONGEST = 16000; // characters of drawings; most programs still pass such a link on
-const [STROKES, GRAY] = [..."sg"].map((letter) => letter.charCodeAt(0));
+const [STROKES, PIXELS] = [..."sg"].map((letter) => letter.charCodeAt(0));
 const MOST_POINTS = 255;
 
 /** The part after the #. Drawings are left out, and `complete` is false, where they would make it too long. */
@@ -18,11 +18,11 @@ export async function toAddress(numbers, drawings) {
 }
 
 /** {numbers: {steps, samples, seed}, drawings}; what is not there, or makes no sense, is undefined or null. */
-export async function fromAddress(hash, size) {
+export async function fromAddress(hash, { size, channels }) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const number = (name) => (/^\d{1,16}$/.test(fields.get(name) ?? "") ? Number(fields.get(name)) : undefined);
   const coded = (fields.get("d") ?? "").split(".").slice(0, 8);
-  const drawings = await Promise.all(coded.map((text) => decode(text, size).catch(() => null)));
+  const drawings = await Promise.all(coded.map((text) => decode(text, size * size * channels).catch(() => null)));
   const numbers = { steps: number("steps"), samples: number("samples"), seed: number("seed") };
   return { numbers, drawings };
 }
@@ -31,8 +31,8 @@ async function encode(drawing) {
   if (!drawing) {
     return "";
   }
-  if (drawing.gray) {
-    return toBase64Url(Uint8Array.of(GRAY, ...(await deflated(drawing.gray, "deflate-raw"))));
+  if (drawing.pixels) {
+    return toBase64Url(Uint8Array.of(PIXELS, ...(await deflated(drawing.pixels, "deflate-raw"))));
   }
   const pieces = drawing.strokes.flatMap(inPieces);
   return toBase64Url(Uint8Array.of(STROKES, ...pieces.flatMap((piece) => [piece.length / 2, ...piece])));
@@ -47,11 +47,11 @@ function inPieces(stroke) {
   return pieces.filter((piece, i) => i === 0 || piece.length > 2);
 }
 
-async function decode(text, size) {
+async function decode(text, length) {
   const bytes = fromBase64Url(text);
-  if (bytes[0] === GRAY) {
-    const gray = await inflated(bytes.slice(1), "deflate-raw");
-    return gray.length === size * size ? { gray } : null;
+  if (bytes[0] === PIXELS) {
+    const pixels = await inflated(bytes.slice(1), "deflate-raw");
+    return pixels.length === length ? { pixels } : null;
   }
   if (bytes[0] !== STROKES) {
     return null;

@@ -20,10 +20,10 @@ export async function waitFor(asking, say) {
   }
 }
 
-/** What the gateway makes of a PNG file (Blob): grey values, a training drawing's size and form. */
+/** What the gateway makes of a PNG file (Blob): pixels in the form of a training drawing. */
 export async function askDrawing(file) {
   const options = { method: "POST", headers: { "Content-Type": "image/png" }, body: file };
-  return fromBase64((await ask("/api/drawing", options)).gray);
+  return fromBase64((await ask("/api/drawing", options)).pixels);
 }
 
 /** What to send for PNG files (Uint8Array each) and numbers; steps are undefined for a model without an inner loop. */

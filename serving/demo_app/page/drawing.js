@@ -1,5 +1,5 @@
-// A drawing is {strokes: [[x, y, x, y, …], …]}, whole numbers from 0 to GRID, or {gray: Uint8Array}, an image of
-// size × size × 1 as the network gets it. Both are never changed, only replaced.
+// A drawing is {strokes: [[x, y, x, y, …], …]}, whole numbers from 0 to GRID, or {pixels: Uint8Array}, an image
+// as the network gets it, size × size × its channels. Both are never changed, only replaced.
 
 export const GRID = 255;
 const TOLERANCE = 0.6; // of GRID; half a pixel of Omniglot's drawings

@@ -5,11 +5,11 @@ import { askDrawing } from "./api.js";
 const LARGEST_SENT = 840; // pixels along the longer side
 const LARGEST_SIDE = 12000;
 
-/** A drawing {gray} from an image file. Throws an Error with a sentence that names it. */
+/** A drawing {pixels} from an image file. Throws an Error with a sentence that names it. */
 export async function readFile(file) {
   const bitmap = await decoded(file);
   try {
-    return { gray: await askDrawing(await asPng(bitmap)) };
+    return { pixels: await askDrawing(await asPng(bitmap)) };
   } catch (error) {
     throw new Error(`${file.name}: ${error.message}`);
   }

@@ -10,5 +10,5 @@ const described = await waitFor(askModel, (text) => {
 notice.hidden = true;
 document.querySelector("#tabs").hidden = !described.classifies;
 const page = new Page(document, described);
-page.restore(await fromAddress(location.hash, described.size));
-addEventListener("hashchange", async () => page.restore(await fromAddress(location.hash, described.size)));
+page.restore(await fromAddress(location.hash, described));
+addEventListener("hashchange", async () => page.restore(await fromAddress(location.hash, described)));

@@ -1,5 +1,6 @@
 // One drawing square: pen, finger, mouse or keyboard; undo, clear, and the mirror of what the network gets.
 
+import { channelsOf } from "./bytes.js";
 import { GRID, isEmpty, strokeOf } from "./drawing.js";
 import { prepare } from "./prepare.js";
 
@@ -163,7 +164,7 @@ export class Pad {
     this.undoButton.disabled = !this.history.length;
     this.clearButton.disabled = this.empty;
     this.element.classList.toggle("empty", this.empty);
-    drawGray(this.mirror, this.image);
+    paintImage(this.mirror, this.image);
     this.paint();
   }
 
@@ -171,7 +172,7 @@ export class Pad {
     const context = this.ink.getContext("2d");
     const side = this.ink.width;
     context.clearRect(0, 0, side, side);
-    if (this.drawing?.gray) {
+    if (this.drawing?.pixels) {
       context.imageSmoothingEnabled = false;
       context.drawImage(this.mirror, 0, 0, side, side);
     }
@@ -204,13 +205,16 @@ export class Pad {
   }
 }
 
-/** An image {size, gray} on a canvas of its size; blank paper for null. */
-export function drawGray(canvas, image) {
+/** An image {size, pixels} on a canvas of its size; blank paper for null. */
+export function paintImage(canvas, image) {
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
   if (image) {
-    const pixels = Uint8ClampedArray.from({ length: 4 * image.gray.length }, (_, i) => (i % 4 === 3 ? 255 : image.gray[i >> 2]));
-    context.putImageData(new ImageData(pixels, image.size), 0, 0);
+    const channels = channelsOf(image);
+    const shade = (i) => image.pixels[(i >> 2) * channels + (channels === 3 ? i & 3 : 0)];
+    const length = 4 * image.size * image.size;
+    const values = Uint8ClampedArray.from({ length }, (_, i) => ((i & 3) === 3 ? 255 : shade(i)));
+    context.putImageData(new ImageData(values, image.size), 0, 0);
   }
 }

@@ -38,7 +38,7 @@ export class Pads {
     return this.all.map((pad) => pad.drawing);
   }
 
-  /** What the network gets: {size, gray} of every square that is not empty. */
+  /** What the network gets: {size, pixels} of every square that is not empty. */
   get images() {
     return this.all.map((pad) => pad.image).filter(Boolean);
   }

@@ -1,5 +1,5 @@
 // Drawings as the network's training drawings are: centred, scaled, of their stroke width, dark ink (0) on light paper
-// (255). Images are {size, gray}: Uint8Array of size × size.
+// (255). Images are {size, pixels}: Uint8Array of size × size, or of size × size × 3 in colour.
 
 import { GRID, distanceToSegment } from "./drawing.js";
 
@@ -8,8 +8,8 @@ const LARGEST_SCALE = 5; // so that a slip of the pen does not become a drawing
 
 /** The image that the network gets of a drawing. hand: {extent, pen} as fractions of the side, from the gateway. */
 export function prepare(drawing, size, hand) {
-  if (drawing.gray) {
-    return { size, gray: drawing.gray };
+  if (drawing.pixels) {
+    return { size, pixels: drawing.pixels };
   }
   const raster = Math.max(RASTER, size);
   return resized(inked(fitted(drawing.strokes, hand), raster, hand.pen), size);
@@ -31,30 +31,30 @@ const max = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 
 /** Ink or paper, nothing in between, as in Omniglot's files. */
 function inked(strokes, size, pen) {
-  const gray = new Uint8Array(size * size).fill(255);
+  const pixels = new Uint8Array(size * size).fill(255);
   const radius = (pen / 2) * size;
   for (const stroke of strokes) {
     const at = (i) => [stroke[i] * size - 0.5, stroke[i + 1] * size - 0.5];
     for (let i = 0; i < Math.max(stroke.length - 2, 1); i += 2) {
-      inkSegment(gray, size, radius, at(i), stroke.length > 2 ? at(i + 2) : at(i));
+      inkSegment(pixels, size, radius, at(i), stroke.length > 2 ? at(i + 2) : at(i));
     }
   }
-  return { size, gray };
+  return { size, pixels };
 }
 
-function inkSegment(gray, size, radius, [x0, y0], [x1, y1]) {
+function inkSegment(pixels, size, radius, [x0, y0], [x1, y1]) {
   const from = (a, b) => Math.max(Math.ceil(Math.min(a, b) - radius), 0);
   const to = (a, b) => Math.min(Math.floor(Math.max(a, b) + radius), size - 1);
   for (let y = from(y0, y1); y <= to(y0, y1); y++) {
     for (let x = from(x0, x1); x <= to(x0, x1); x++) {
       if (distanceToSegment(x, y, x0, y0, x1, y1) <= radius) {
-        gray[y * size + x] = 0;
+        pixels[y * size + x] = 0;
       }
     }
   }
 }
 
-/** To size × size with Pillow's bilinear filter, which the training data went through: rows first, rounded in between. */
+/** A grey image to size × size with Pillow's bilinear filter, which the training data went through: rows first, rounded in between. */
 export function resized(image, size) {
   if (image.size === size) {
     return image;
@@ -63,16 +63,16 @@ export function resized(image, size) {
   const wide = new Uint8Array(size * image.size);
   for (let y = 0; y < image.size; y++) {
     for (let x = 0; x < size; x++) {
-      wide[y * size + x] = weighted(weights[x], (i) => image.gray[y * image.size + i]);
+      wide[y * size + x] = weighted(weights[x], (i) => image.pixels[y * image.size + i]);
     }
   }
-  const gray = new Uint8Array(size * size);
+  const pixels = new Uint8Array(size * size);
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
-      gray[y * size + x] = weighted(weights[y], (i) => wide[i * size + x]);
+      pixels[y * size + x] = weighted(weights[y], (i) => wide[i * size + x]);
     }
   }
-  return { size, gray };
+  return { size, pixels };
 }
 
 function weighted({ first, values }, at) {

@@ -14,6 +14,6 @@ const page = new Recognition(document, described, async (drawings) => {
   const { hash } = await toAddress({}, drawings);
   history.replaceState(null, "", `#${hash}`);
 });
-const restore = async () => page.restore((await fromAddress(location.hash, described.size)).drawings);
+const restore = async () => page.restore((await fromAddress(location.hash, described)).drawings);
 await restore();
 addEventListener("hashchange", restore);

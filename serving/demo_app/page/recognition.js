@@ -4,7 +4,7 @@ import { classify } from "./api.js";
 import { pngOf } from "./bytes.js";
 import { strokeOf } from "./drawing.js";
 import { NAMES, example } from "./examples.js";
-import { Pad, drawGray } from "./pad.js";
+import { Pad, paintImage } from "./pad.js";
 
 const SHAPES = 3;
 const FEWEST = 2;
@@ -172,7 +172,7 @@ export class Recognition {
     const row = this.find("answer-template").content.firstElementChild.cloneNode(true);
     const canvas = row.querySelector("canvas");
     canvas.width = canvas.height = this.model.size;
-    drawGray(canvas, pad.image);
+    paintImage(canvas, pad.image);
     row.classList.toggle("best", best);
     row.querySelector(".bar span").style.width = `${100 * (probability ?? 0)}%`;
     const share = row.querySelector(".share");

@@ -1,6 +1,6 @@
 // The results: the support set framed, the samples below it, and both as a picture.
 
-import { drawGray } from "./pad.js";
+import { paintImage } from "./pad.js";
 
 const COLUMNS = 8;
 const SCALE = 3; // of the saved picture
@@ -33,7 +33,7 @@ export class Sheet {
     this.invitation.hidden = true;
     this.mine.hidden = false;
     this.resize(this.support, images.length);
-    images.forEach((image, i) => drawGray(this.support.children[i], image));
+    images.forEach((image, i) => paintImage(this.support.children[i], image));
     this.resize(this.grid, samples.bitmaps.length);
     samples.bitmaps.forEach((bitmap, i) => {
       const tile = this.grid.children[i];

@@ -49,10 +49,16 @@ function joined(parts) {
 const bigEndian = (value) => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 const ascii = (text) => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
-/** A grey PNG file of an image {size, gray}. */
-export async function pngOf({ size, gray }) {
-  const rows = Array.from({ length: size }, (_, y) => joined([Uint8Array.of(0), gray.subarray(y * size, (y + 1) * size)]));
-  const header = joined([bigEndian(size), bigEndian(size), Uint8Array.of(8, 0, 0, 0, 0)]);
+/** 1 for a grey image {size, pixels}, 3 for one in colour. */
+export const channelsOf = ({ size, pixels }) => pixels.length / (size * size);
+
+/** A PNG file of an image {size, pixels}. */
+export async function pngOf(image) {
+  const { size, pixels } = image;
+  const channels = channelsOf(image);
+  const width = size * channels;
+  const rows = Array.from({ length: size }, (_, y) => joined([Uint8Array.of(0), pixels.subarray(y * width, (y + 1) * width)]));
+  const header = joined([bigEndian(size), bigEndian(size), Uint8Array.of(8, channels === 3 ? 2 : 0, 0, 0, 0)]);
   const chunks = [["IHDR", header], ["IDAT", await deflated(joined(rows), "deflate")], ["IEND", new Uint8Array()]];
   return joined([
     Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10),
