@@ -160,6 +160,7 @@ def test_the_help_names_every_exit_status():
 def _documented(module):
     """Arguments of every `python -m module …` in the README and the page on serving."""
     text = "".join((ROOT / path).read_text() for path in ("README.md", "docs/serving.md"))
+    text = text.replace("\\\n", " ")  # A command may go on in the next line.
     return [
         shlex.split(line)[3:]
         for line in text.splitlines()

@@ -355,6 +355,7 @@ def test_the_page_names_only_flags_that_exist():
         "rest",
     }
     clients = {
+        "images",
         "timeout",
         "retry_for",
         "tls_ca",
