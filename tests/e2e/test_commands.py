@@ -295,7 +295,7 @@ def test_another_image_size_into_the_same_run_is_refused_naming_both(broken_run)
 def test_help_explains_every_flag_with_its_unit(tmp_path):
     result = _run("train", "--help")
     for text in (
-        "Inner-loop SGD steps per task (K)",
+        "Inner-loop steps per task (K)",
         "Height and width in pixels",
         "Meta-steps between checkpoints",
     ):

@@ -56,7 +56,8 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def served(run, folder):
-    request = saved_model.Request(run, "generate", ("generate",), Limits(), 16, None, None)
+    signatures = ("generate", "generate_tensor")  # The client asks the second for the size.
+    request = saved_model.ExportRequest(run, "generate", signatures, Limits(), 16, None, None)
     saved_model.export(request, folder / "models" / "figr", None)
     with processes.start_embedded(folder / "models" / "figr") as server:
         yield server
