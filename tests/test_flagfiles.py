@@ -49,6 +49,13 @@ def test_the_flags_for_icons_are_the_best_recipe_with_eight_drawings():
     assert dataclasses.replace(best, data=icons.data, num_shots=8, task_pool=16) == icons
 
 
+def test_a_support_in_colour_is_not_redrawn_in_grey():
+    with pytest.raises(
+        ValueError, match=r"draws in grey; .* augment=jitter\. Received: channels=3"
+    ):
+        _settings("--channels=3", "--augment=redraw")
+
+
 def test_quickstart_trains_on_embedded_data():
     assert _settings_of_file("flags/quickstart.flags").data.dataset == "glyphs"
 

@@ -60,7 +60,7 @@ def make(source: pathlib.Path, out: pathlib.Path, form: Form) -> Made:
         logging.warning("left out %s", sentence)
     sets = console.track(list(chosen.sets), "reading", "sets")
     classes = list(iconify.by_class(package, sets, form.min_drawings))
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.new")
+    scratch = out.with_name(f".{out.name}.new")  # What a killed run leaves, the next one replaces.
     try:
         with zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive:  # PNGs are deflated.
             made = _write(archive, classes, form, chosen.sets, package.version())

@@ -62,6 +62,11 @@ class Settings(TrainingSettings):
             or self.data.channels != self.network.channels
         ):
             raise ValueError("data and network must agree on image_size and channels")
+        if self.augment == "redraw" and self.data.channels != 1:
+            raise ValueError(
+                "augment=redraw draws in grey; for colour take augment=jitter. Received:"
+                f" channels={self.data.channels}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """As of any system, with the polarity of the generated images."""
