@@ -20,7 +20,7 @@ class Adapted(NamedTuple):
 
     Attributes:
         weights: W, the adapted copies of Φ.
-        carried: the carried state after the task, nested like `System.carried`.
+        carried: the carried state (see `System.carried`) after the task, nested like it.
         metrics: float32 [] by the names in `System.metric_labels`.
     """
 
@@ -50,9 +50,13 @@ class System(Protocol):
 
     Attributes:
         meta_weights: Φ by group; each group has an outer optimiser of its own.
-        carried: variables that outlive a task, such as second moments. A meta-step adds up what the
-            tasks of its meta-batch change, so that neither their order nor replicas matter.
-        constants: nested arrays that every replica gets a copy of, such as all training images.
+        carried: the carried state: variables that go on from task to task beside Φ, and that no
+            outer optimiser moves. The classifier carries the second moments of its inner Adam; FIGR
+            carries nothing. Each task starts from the state before the meta-step. The meta-step
+            then adds up what its tasks changed, so that neither their order nor replicas matter.
+        constants: nested arrays that training reads and never changes, such as all training images.
+            The core puts a copy on each device once, and hands that copy to the methods below. In
+            the graph they are inputs: as constants of the graph they would make it as large.
         metric_labels: name of each metric → what the terminal calls it.
     """
 
@@ -62,11 +66,11 @@ class System(Protocol):
 
     @property
     def carried(self) -> Sequence[tf.Variable]:
-        """Variables that outlive a task; usually none."""
+        """Variables that go on from task to task; usually none."""
 
     @property
     def constants(self) -> Any:
-        """Nested arrays for every replica."""
+        """Nested arrays that training reads and never changes."""
 
     @property
     def metric_labels(self) -> Mapping[str, str]:

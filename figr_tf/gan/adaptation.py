@@ -16,7 +16,9 @@ from figr_tf.gan.networks import Networks, apply_network
 
 OPTIMIZERS = ("sgd", "adam")
 _ADAM_BETA_2, _ADAM_EPSILON = 0.99, 1e-8
-_CHOICE = 2  # Stream of an inner step's seed; splitting it in two takes what would be 0 and 1.
+# Number of the stream of random numbers that chooses the images of an inner step. `_draw` takes the
+# two halves of a split of the same seed, so any number keeps apart from them.
+_CHOICE_STREAM = 2
 
 
 class Weights(NamedTuple):
@@ -208,7 +210,7 @@ def inner_step(
         The state after the step, and the losses on its way there.
     """
     if inner.batch_size is not None:
-        choice_seed = tf.random.fold_in(seed, _CHOICE, alg="philox")
+        choice_seed = tf.random.fold_in(seed, _CHOICE_STREAM, alg="philox")
         real_images = choose(real_images, inner.batch_size, choice_seed)
     n = tf.shape(real_images)[0]
     latents, mix = _draw(networks, n, seed)

@@ -36,13 +36,13 @@ def test_bce_is_finite_for_extreme_scores():
 
 @pytest.mark.parametrize("loss", losses.LOSSES)
 def test_better_scores_mean_lower_losses(loss):
-    assert losses.discriminator_loss(loss, REAL + 1, GENERATED) < losses.discriminator_loss(
-        loss, REAL, GENERATED
-    )
-    assert losses.discriminator_loss(loss, REAL, GENERATED - 1) < losses.discriminator_loss(
-        loss, REAL, GENERATED
-    )
-    assert losses.generator_loss(loss, GENERATED + 1) < losses.generator_loss(loss, GENERATED)
+    # Near the decision: a loss that saturates, such as a hinge, is flat where scores are good.
+    real, generated = tf.constant([-0.2, 0.4]), tf.constant([-0.4, 0.2])
+    before = losses.discriminator_loss(loss, real, generated)
+    assert losses.discriminator_loss(loss, real + 0.1, generated) < before
+    assert losses.discriminator_loss(loss, real, generated - 0.1) < before
+    before = losses.generator_loss(loss, generated)
+    assert losses.generator_loss(loss, generated + 0.1) < before
 
 
 def _sum_times(factor):
