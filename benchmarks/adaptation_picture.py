@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from figr_common import image_grid
-from figr_tf.core import console
+from figr_tf.core import console, progress
 
 flags = console.OwnFlags(__name__)
 
@@ -54,7 +54,7 @@ def main() -> None:
     places = np.linspace(0, len(names) - 1, _NUM_COLUMNS.value).round().astype(int)
     steps = sorted({0, 10, 50, model.num_inner_steps})
     pictures = []
-    for name in console.track([names[i] for i in places], "adapting", "classes"):
+    for name in progress.track([names[i] for i in places], "adapting", "classes"):
         images = dataset.images_of([name])[name]
         episode = draw_episode(name, len(images), _NUM_SHOTS, _SEED)
         support = images[episode.support]

@@ -39,8 +39,12 @@ class ClassifyingModel(tf.Module):
         super().__init__(name="figr_classifier")
         start, learner, network = model.start, model.learner, model.settings.network
         self._meta_weights = tf.Variable(start.weights, trainable=False, name="meta_weights")
+        # As attributes of the module: saving refuses a variable that a function uses and that no
+        # attribute holds.
         self._carried = [tf.Variable(value, trainable=False) for value in start.carried]
 
+        # Eager tensors as defaults: TensorFlow writes them into the signature, for a server to fill
+        # in.
         def classify(
             support_images,
             labels,
@@ -59,6 +63,8 @@ class ClassifyingModel(tf.Module):
                     (query_images, limits.max_num_queries, "query_images"),
                 )
             )
+            # One output for each class of a training task is all that the network has, so a request
+            # has no more classes than that.
             labels = guards.labels(
                 labels, tf.shape(support)[0], network.num_classes, limits.max_num_shots
             )
@@ -68,7 +74,9 @@ class ClassifyingModel(tf.Module):
                 learner, start, support, labels, num_inner_steps, stateless_seed(seed)
             )
             answers = prediction.probabilities(learner, adapted, support, queries)
+            # A request may have fewer classes than the network has outputs.
             among = prediction.among(answers, tf.reduce_max(labels) + 1)
+            # NaN would pass for an answer otherwise: no class is likelier than another.
             return guards.finite_result(among)
 
         self.classify = tf.function(
@@ -154,6 +162,7 @@ def _classify_tensor(parts: ClassifyingParts) -> Callable:
         answers = parts.module.classify(support_images, labels, query_images, num_inner_steps, seed)
         return {"probabilities": answers}
 
+    # The method is a signature already but for its answer, which a signature gives by name.
     return tf.function(classify_tensor, parts.module.classify.input_signature, autograph=False)
 
 
@@ -173,6 +182,7 @@ def facts(parts: ClassifyingParts) -> contract.Facts:
     run = runs.RunFolder(model.folder)
     identity = run.read_identity()
     ranges = contract.request_ranges(limits)
+    # A classifier draws nothing.
     del ranges["num_samples"]
     training = contract.training_facts(run, settings.data.dataset, settings.train_shots)
     return contract.Facts(
@@ -185,11 +195,14 @@ def facts(parts: ClassifyingParts) -> contract.Facts:
         },
         {"num_inner_steps": parts.num_inner_steps, "seed": 0},
         {
+            # 53 bits, which every JSON reader keeps whole.
             "fingerprint": int(model.weights_sha256[:16], 16) & MAX_SEED,
             "weights_sha256": model.weights_sha256,
             "meta_step": model.meta_step,
             "network": contract.fields_of(identity, "network"),
             "num_parameters": int(model.start.weights.shape[0]),
+            # The identity has the inner loop of the training. An export adapts like an evaluation,
+            # with batches and a number of steps of its own.
             "inner": contract.fields_of(identity, "inner")
             | {"batch_size": settings.eval_batch_size, "num_steps": parts.num_inner_steps},
         },
@@ -203,8 +216,10 @@ def _task(parts: ClassifyingParts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     num_shots = min(parts.model.settings.num_shots, limits.max_num_shots)
     num_queries = min(network.num_classes, limits.max_num_queries)
     shape = (network.num_classes, num_shots + 1, *network.image_shape)
+    # Noise and no drawings, for the reason that `warmup.support_images` gives.
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     labels = np.repeat(np.arange(network.num_classes, dtype=np.int32), num_shots)
+    # The last image of a class is its query.
     return noise[:, :-1], labels, noise[:num_queries, -1]
 
 
@@ -235,6 +250,7 @@ def largest_difference(
 ) -> float:
     """Answers the warm-up requests with the reloaded export, and compares with the model."""
     support, _, queries = _task(parts)
+    # The labels of the request count the classes in their order, as `classify` does by itself.
     right = parts.model.classify(support, queries)
     loaded = tf.saved_model.load(str(saved_model))
     return verification.refuse_difference(
@@ -243,6 +259,7 @@ def largest_difference(
                 verification.answer(loaded, request)["probabilities"], right
             )
             for request in logged
+            # That one is `classify` under a second name.
             if request.signature != "serving_default"
         }
     )

@@ -15,7 +15,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 _UNUSED = ("_gradient_op_type", "_output_shapes")
 _COLOCATION = "_class"
 _SAME_PLACE = b"loc:@"
-# In the order of their bytes. Three of them name 238,328 operations; the inner loop has 8,119.
+# In the order of their bytes. Three of them name 238,328 operations; the inner loop has 8,119. All
+# names are equally long, or n10 would sort before n2.
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _NAME_LENGTH = 4
 
@@ -43,6 +44,8 @@ def compact(saved_model: pathlib.Path) -> None:
             _forget_attributes(function)
             _keep_what_counts(function)
             _rename_operations(function)
+    # The maps of a protocol buffer have no order of their own: deterministic, the same export gives
+    # the same bytes.
     path.write_bytes(message.SerializeToString(deterministic=True))
     (saved_model / "fingerprint.pb").unlink(missing_ok=True)
 
@@ -59,6 +62,8 @@ def _keep_what_counts(function: function_pb2.FunctionDef) -> None:
     needed: set[str] = set()
     waiting = [*function.ret.values(), *function.control_ret.values()]
     while waiting:
+        # A reference is "operation:output:index", "^operation" or an argument, which is no
+        # operation and ends the search.
         name = waiting.pop().removeprefix("^").split(":")[0]
         if name in nodes and name not in needed:
             needed.add(name)
@@ -70,6 +75,7 @@ def _keep_what_counts(function: function_pb2.FunctionDef) -> None:
 
 def _rename_operations(function: function_pb2.FunctionDef) -> None:
     arguments = {argument.name for argument in function.signature.input_arg}
+    # An operation and an argument of the same name would be mistaken for each other.
     codes = itertools.product(_DIGITS, repeat=_NAME_LENGTH - 1)
     fresh = (short for code in codes if (short := f"n{''.join(code)}") not in arguments)
     names = dict(zip(sorted(node.name for node in function.node_def), fresh, strict=False))
@@ -83,6 +89,8 @@ def _rename_operations(function: function_pb2.FunctionDef) -> None:
     for node in function.node_def:
         node.name = names[node.name]
         node.input[:] = [renamed(reference) for reference in node.input]
+        # This attribute names operations to be placed with. Those that were left out are gone from
+        # it too, or loading would fail on an unknown name.
         if _COLOCATION in node.attr:
             places = node.attr[_COLOCATION].list.s
             known = [
@@ -90,5 +98,6 @@ def _rename_operations(function: function_pb2.FunctionDef) -> None:
             ]
             places[:] = [_SAME_PLACE + name.encode() for name in known]
     for returned in (function.ret, function.control_ret):
+        # A list, since a map of a protocol buffer must not change while it is read.
         for key in list(returned):
             returned[key] = renamed(returned[key])

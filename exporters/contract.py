@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from exporters import png
 from exporters.limits import MAX_SEED, Limits
 from exporters.signatures import AdaptingParts
 from figr_tf.core import runs
@@ -25,6 +26,7 @@ def signature_defs(saved_model: pathlib.Path) -> dict[str, Any]:
     Args:
         saved_model: folder with saved_model.pb.
     """
+    # From the file: loading the model would take seconds, and show no defaults.
     text = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     defs = text.meta_graphs[0].signature_def
     return {name: defs[name] for name in sorted(defs) if not name.startswith("__")}
@@ -71,6 +73,7 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
             "ink": 0.0,
             "paper": 1.0,
         }
+        # A classifier answers with numbers.
         | ({} if kind == "classify" else {"png_bytes": SAMPLES_FORM}),
         "limits": {
             name: {"minimum": low, "maximum": high} for name, (low, high) in facts.ranges.items()
@@ -145,7 +148,7 @@ def request_ranges(limits: Limits) -> dict[str, tuple[int, int]]:
         "num_shots": (1, limits.max_num_shots),
         "num_samples": (1, limits.max_num_samples),
         "seed": (0, MAX_SEED),
-        "image_side": (2, limits.max_image_side),
+        "image_side": (png.MIN_SIDE, limits.max_image_side),
         "png_bytes": (1, limits.max_png_bytes),
     }
 

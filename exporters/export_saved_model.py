@@ -12,6 +12,8 @@ from figr_tf.core.errors import UserError
 
 flags = console.OwnFlags(__name__)
 
+# Written out once more: the modules that define them import TensorFlow, and neither --help nor a
+# misspelt flag should wait for that.
 _SIGNATURES = ("generate", "generate_tensor", "adapt", "sample", "classify", "classify_tensor")
 _DEFAULT = Limits()
 
@@ -62,6 +64,7 @@ _MAX_NUM_INNER_STEPS = flags.DEFINE_integer(
 _MAX_NUM_SAMPLES = flags.DEFINE_integer(
     "max_num_samples", _DEFAULT.max_num_samples, "Samples per request, at most.", 1
 )
+# A megapixel takes about 60 MB while it is decoded (png.py), so 8192 pixels a side take 4 GB.
 _MAX_IMAGE_SIDE = flags.DEFINE_integer(
     "max_image_side", _DEFAULT.max_image_side, "Pixels of a PNG's longer side, at most.", 2, 8192
 )
@@ -89,13 +92,9 @@ def _evaluation() -> pathlib.Path | None:
     from figr_tf import models
 
     default = models.find(_RUN.value) / "evaluation.json"
-    return (
-        pathlib.Path(_EVALUATION.value)
-        if _EVALUATION.value
-        else default
-        if default.exists()
-        else None
-    )
+    if _EVALUATION.value:
+        return pathlib.Path(_EVALUATION.value)
+    return default if default.exists() else None
 
 
 def _limits() -> Limits:
@@ -113,6 +112,7 @@ def _limits() -> Limits:
 def main() -> None:
     """Exports the run, proves it, and says where it lies."""
     start = time.monotonic()
+    # Before TensorFlow is imported, so that a misspelt name is known at once.
     names = _signature_names()
     console.start_tensorflow()
     from exporters import saved_model

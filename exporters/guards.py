@@ -60,6 +60,7 @@ def vector(value: tf.Tensor, name: str, low: int, high: int) -> tf.Tensor:
         if low != high
         else f"{name} must hold {low} items."
     )
+    # The slice cuts nothing off. It is what keeps the check of the length from being folded away.
     return require((length >= low) & (length <= high), _received(sentence, length), value)[:high]
 
 
@@ -95,11 +96,13 @@ def images(
     )
     fits = tf.reduce_all(tf.equal(tf.shape(values)[-3:], tf.constant(image_shape, tf.int32)))
     values = require(fits, form + ": height, width or channels differ.", values)
+    # Changes nothing: the reshape behind the checks, see the top of this file.
     values = tf.reshape(values, tf.concat([tf.shape(values)[:-3], image_shape], 0))
     for axis, (letter, most) in enumerate(leading.items()):
         count = tf.shape(values)[axis]
         sentence = _received(f"{form} with {letter} from 1 to {most}.", count)
         values = require((count >= 1) & (count <= most), sentence, values)
+    # The check of the range would catch NaN too, and say something misleading about it.
     values = require(_all_finite(values), f"{name} must be finite numbers.", values)
     in_range = tf.reduce_all((values >= 0.0) & (values <= 1.0))
     return require(in_range, f"{name} must lie in [0, 1]: ink 0, paper 1.", values)
@@ -113,6 +116,7 @@ def labels(
     sentence = "labels must be a list of one number per support image."
     fits = tf.equal(tf.rank(values), 1) & tf.equal(tf.size(values), num_images)
     values = tf.reshape(require(fits, sentence, values), [-1])
+    # Before they are counted: one label of 2³¹ − 1 would ask `bincount` for 8 GB.
     known = tf.reduce_all((values >= 0) & (values < max_num_classes))
     sentence = (
         f"labels must be from 0 to {max_num_classes - 1}, for 2 to {max_num_classes} classes."
@@ -133,6 +137,7 @@ def delta(
 ) -> tf.Tensor:
     """float32 [length] of finite numbers that were made with this very model."""
     fingerprint = as_fed(fingerprint)
+    # All of no numbers are equal to anything, so an empty list has to be refused by its size.
     matches = tf.reduce_all(tf.equal(fingerprint, tf.constant(expected_fingerprint, tf.int64)))
     values = require(
         matches & tf.equal(tf.size(fingerprint), 1),
@@ -140,6 +145,7 @@ def delta(
         as_fed(values),
     )
     values = vector(values, "generator_delta", length, length)
+    # `vector` has lost the length, which whatever the weights enter should know.
     values.set_shape([length])
     return require(_all_finite(values), "generator_delta must be finite numbers.", values)
 

@@ -26,6 +26,7 @@ class Limits:
     max_num_shots: int = 64
     max_num_inner_steps: int = 200
     max_num_samples: int = 256
+    # A megapixel takes about 60 MB on its way through png.py.
     max_image_side: int = 1024
     max_png_bytes: int = 2**20
     max_num_queries: int = 64

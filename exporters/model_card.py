@@ -39,6 +39,7 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         command = _evaluating(contract)
         raise UserError(f"{path}: not a report of {command} --json ({error}).") from error
+    # A report of an earlier checkpoint, or of another run, would pass for this export's.
     for fact in ("meta_step", "weights_sha256"):
         if judged.get(fact) != (exported := contract["model"].get(fact)):
             raise UserError(
@@ -54,6 +55,7 @@ def _judged(report: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
         return report["judged"]
     judged = list(report["runs"].values())
     weights = contract["model"]["weights_sha256"]
+    # If none of them is this model, any will do: the caller's comparison names the difference.
     return next((one for one in judged if one["weights_sha256"] == weights), judged[0])
 
 
@@ -88,6 +90,7 @@ def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
 def _kind(contract: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[str, str, str]]:
     if contract["kind"] == "classify":
         return _classifying
+    # Only a model with an inner loop has such a default.
     return _adapting if "num_inner_steps" in contract["defaults"] else _redrawing
 
 

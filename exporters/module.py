@@ -59,6 +59,8 @@ class SharedFunctions:
         support_images = tf.TensorSpec([None, *image_shape], tf.float32)
         weights = tf.TensorSpec([self.generator_size], tf.float32, "weights")
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32, "latents")
+        # Without autograph: there is nothing here for it to convert, and it would read the source
+        # files again when the function is traced (docs/traps.md).
         self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
         self.generate = tf.function(generate, [weights, latents], autograph=False)
 
@@ -112,6 +114,8 @@ class AdaptingModel(tf.Module):
 
         support_images = tf.TensorSpec([None, *image_shape], tf.float32, "support_images")
         self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
+        # No guard: loaded in TensorFlow code, a function with an input signature checks shapes
+        # itself, and the values are the caller's own.
         self.generate = shared.generate
 
 

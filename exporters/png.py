@@ -15,15 +15,18 @@ from exporters.limits import Limits
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Length and type of the first chunk, which holds width, height, bit depth and colour type.
 _HEADER = _SIGNATURE + b"\x00\x00\x00\rIHDR"
+# Four bytes of length 0, then the type. \C is any one byte in RE2; a dot would stop at what is not
+# UTF-8.
 _LAST_CHUNK = r"\C*\x00\x00\x00\x00IEND\C*"
 _SMALLEST_FILE = 57  # signature, IHDR, an empty IDAT, IEND
-_MIN_SIDE = 2
+MIN_SIDE = 2  # Pixels of a PNG's shorter side.
 _PAPER = 255
 _GREY = 0  # colour type
 # Pillow's fixed-point bits: of resize coefficients, and of alpha compositing.
 _RESIZE_BITS = 22
 _ALPHA_BITS = 7
-_GREY_WEIGHTS = (19595, 38470, 7471)  # ITU-R 601 in sixteenths of a bit, Pillow's "L"
+# 0.299, 0.587 and 0.114 (ITU-R 601) times 2¹⁶, as in Pillow's conversion to "L".
+_GREY_WEIGHTS = (19595, 38470, 7471)
 
 
 def decode_images(
@@ -51,6 +54,8 @@ def decode_images(
     image = tf.TensorSpec([image_size, image_size, channels], tf.uint8)
 
     def decode(item):
+        # As 16 bits, since of a 16-bit file `_prepare` needs all of them. An 8-bit value v comes as
+        # 257·v, whose upper byte is v again.
         pixels = tf.io.decode_png(item[0], channels=4, dtype=tf.uint16)
         return _prepare(tf.cast(pixels, tf.int32), item[1], item[2], image_size, channels)
 
@@ -66,12 +71,14 @@ def encode_images(images: tf.Tensor) -> tf.Tensor:
 
 
 def _check_each(ok: tf.Tensor, one: str, sentence: str, files: tf.Tensor) -> tf.Tensor:
+    # `argmin` finds the first that is not as it should be. People count from 1.
     first = tf.strings.as_string(tf.argmin(tf.cast(ok, tf.int32)) + 1)
     said = tf.strings.join([f"{one} ", first, sentence])
     return guards.require(tf.reduce_all(ok), said, files)
 
 
 def _check_bytes(files: tf.Tensor, limits: Limits, one: str) -> tf.Tensor:
+    # In this order, so that the sentence fits: an empty file is no PNG file either.
     files = _check_each(tf.strings.length(files) > 0, one, " is empty.", files)
     files = _check_each(
         tf.strings.length(files) <= limits.max_png_bytes,
@@ -97,9 +104,10 @@ def _check_header(
         tf.strings.substr(files, len(_HEADER), 8), tf.int32, little_endian=False
     )
     # A length of 2³¹ or more is negative here, and no PNG.
-    fits = tf.reduce_all((sides >= _MIN_SIDE) & (sides <= limits.max_image_side), 1)
-    sentence = f" must be {_MIN_SIDE} to {limits.max_image_side} pixels wide and high."
+    fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= limits.max_image_side), 1)
+    sentence = f" must be {MIN_SIDE} to {limits.max_image_side} pixels wide and high."
     files = _check_each(fits, one, sentence, files)
+    # Behind width and height, four bytes each, stand bit depth and colour type, one byte each.
     header = tf.io.decode_raw(tf.strings.substr(files, len(_HEADER) + 8, 2), tf.uint8)
     return files, tf.cast(header[:, 0], tf.int32), tf.cast(header[:, 1], tf.int32)
 
@@ -156,6 +164,7 @@ def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
 
     Columns first, rounded, then rows.
     """
+    # All sums are whole numbers far below 2⁵³, so float64 holds them exactly, in any order.
     coefficients = _resize_coefficients(tf.shape(pixels)[0], image_size)
     columns = _to_bytes(tf.einsum("ox,yxc->yoc", coefficients, tf.cast(pixels, tf.float64)))
     rows = _to_bytes(tf.einsum("oy,yxc->oxc", coefficients, columns))

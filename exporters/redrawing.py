@@ -36,6 +36,7 @@ class RedrawingModel(tf.Module):
 
         def generate(support_images, num_samples=tf.constant(num_samples), seed=_SEED_0):
             support = guards.support_images(support_images, (size, size, 1), limits.max_num_shots)
+            # The guards lose the shape, and a Keras network wants to know it.
             support.set_shape([None, size, size, 1])
             return model.redraw(
                 support,
@@ -130,6 +131,8 @@ def _support_images(parts: RedrawingParts) -> np.ndarray:
         (min(parts.model.settings.num_shots, parts.limits.max_num_shots), *parts.image_shape),
         np.float32,
     )
+    # Strokes and no noise: no inner loop magnifies rounding here (see `warmup.support_images`), and
+    # strokes are what the network redraws.
     for i, image in enumerate(support):
         image[size // 4 : -size // 4, size // 4 + i % (size // 2)] = 0.0
     return support

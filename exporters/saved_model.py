@@ -32,6 +32,7 @@ from figr_tf.warp.model import WarpModel
 
 KINDS = ("generate", "tasks")
 DEFAULT_NUM_SAMPLES = 16
+# TensorFlow Serving takes numbers for versions and passes over all other names.
 _UNFINISHED = "unfinished-"
 
 
@@ -95,10 +96,12 @@ def export(request: ExportRequest, export_dir: pathlib.Path, version: int | None
         UserError: the version exists, another process exports there, the disk is full, or the
             export does not draw what the model does.
     """
+    # Before the model folder is made or locked: a run that cannot be exported leaves no trace.
     package = _package(models.load_any(request.run), request)
     with _new_version(export_dir, version) as (scratch, target):
         try:
             described, difference = _write(scratch, package, request)
+            # One rename, so that a server that watches the folder sees a whole version or none.
             os.rename(scratch, target)
         except OSError as error:
             reason = error.strerror or error
@@ -213,16 +216,21 @@ def _check_defaults(limits: Limits, **defaults: int) -> None:
 def _write(
     folder: pathlib.Path, package: Package, request: ExportRequest
 ) -> tuple[dict[str, Any], float]:
+    # An exported loop is not differentiated, and TensorFlow would warn once for each custom
+    # gradient whenever the model is loaded.
     without_gradients = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     try:
         tf.saved_model.save(
             package.module, str(folder), signatures=package.functions, options=without_gradients
         )
-    except tf.errors.OpError as error:  # Such as a full disk, after the file's name.
+    except tf.errors.OpError as error:
+        # Such as a full disk: "FILE; No space left on device [Op:SaveV2]". The reason is between.
         raise OSError(re.sub(r".*; | \[Op:.*", "", error.message or "")) from error
+    # Before it is loaded and compared below: what is proved is what will be served.
     compact.compact(folder)
     described = contract.describe(folder, package.kind, package.facts)
     report = model_card.read_report(request.evaluation, described) if request.evaluation else None
+    # TensorFlow Serving looks in this folder for warm-up requests, and loading leaves it alone.
     extra = folder / "assets.extra"
     extra.mkdir()
     (extra / "contract.json").write_text(json.dumps(described, indent=1))
@@ -248,6 +256,7 @@ def _new_version(
             f"{export_dir}: another process is exporting there. Wait for it."
         ) from error
     try:
+        # Whoever holds the lock knows that no living process is still writing these.
         for leftover in export_dir.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(leftover)
         existing = [int(path.name) for path in export_dir.iterdir() if path.name.isdecimal()]
@@ -261,6 +270,7 @@ def _new_version(
         try:
             yield scratch, export_dir / str(number)
         finally:
+            # After the rename nothing has this name any more.
             shutil.rmtree(scratch, ignore_errors=True)
     finally:
         lock.release()

@@ -133,6 +133,8 @@ def _adapt(parts: AdaptingParts) -> Callable:
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
         adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
+        # A difference, so that zeros stand for the meta-weights. The warm-up request of `sample`
+        # is such zeros, and its file stores them as one number.
         delta = guards.finite_result(adapted - parts.shared.generator_meta_weights())
         return {
             "generator_delta": delta,
@@ -155,6 +157,7 @@ def _sample(parts: AdaptingParts) -> Callable:
         seed = guards.scalar(seed, "seed", 0, MAX_SEED)
         delta = guards.delta(generator_delta, size, fingerprint, parts.fingerprint)
         images = parts.draw(parts.shared.generator_meta_weights() + delta, num_samples, seed)
+        # A client names the one that it wants; a session computes no other.
         return {"png_bytes": png.encode_images(images), "images": images}
 
     delta = tf.TensorSpec([size], tf.float32, "generator_delta")
@@ -205,6 +208,7 @@ def _samples_of_tasks(
         return parts.samples(support, tf.constant(num_inner_steps), tf.constant(num_samples), seed)
 
     images = tf.TensorSpec([num_samples, *parts.image_shape], tf.float32)
+    # One task after another, so that the memory of one adaptation is enough.
     return tf.map_fn(
         one_task, (support_images, seeds), fn_output_signature=images, parallel_iterations=1
     )
@@ -224,6 +228,7 @@ def build(parts: AdaptingParts, names: tuple[str, ...]) -> dict[str, Callable]:
     "serving_default" is `generate`, where that is among them.
     """
     built = {name: _BUILDERS[name](parts) for name in names}
+    # What a server runs where a request names no signature.
     return built | ({"serving_default": built["generate"]} if "generate" in built else {})
 
 

@@ -20,7 +20,7 @@ from figr_common import scaling
 from figr_tf.core.errors import UserError
 from figr_tf.gan.generation import sample_latents
 
-TOLERANCE = 1 / 255
+TOLERANCE = 1 / 255  # One level of an 8-bit image.
 
 
 class _Expected(NamedTuple):
@@ -72,15 +72,16 @@ def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) ->
             continue  # the same function as another one
         answered = answer(loaded, request)
         if "support_images" in request.inputs and "num_samples" not in request.inputs:
-            drawn, right = (
-                answered["images"][0],
-                _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps)),
-            )
+            # `generate_tasks`: the request has one task, and K is the export's.
+            drawn = answered["images"][0]
+            right = _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps))
         elif "generator_delta" in answered:
+            # `adapt`: on top of the meta-weights, its answer draws what the adapted model draws.
             weights = parts.shared.generator_meta_weights() + answered["generator_delta"]
             drawn, right = _draw(parts, weights), expected.adapted
         else:
             drawn = _images(answered, request.output_filter)
+            # `sample` is asked with a delta of zeros, so it draws what the meta-weights draw.
             right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
             if "png_bytes" in request.output_filter:
                 right = in_bytes(right)

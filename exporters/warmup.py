@@ -19,7 +19,7 @@ from figr_tf.gan.networks import parameter_count
 FILE_NAME = "tf_serving_warmup_requests"
 # Two build the loop's graph as well as ten do.
 NUM_INNER_STEPS = 2
-_LENGTH_DELIMITED = 2
+_LENGTH_DELIMITED = 2  # The wire type of strings, bytes and messages.
 # Field numbers of tensorflow_serving/apis: PredictionLog, PredictLog, PredictRequest, ModelSpec, a
 # map's entry.
 _PREDICT_LOG, _REQUEST = 6, 1
@@ -51,6 +51,7 @@ def requests(parts: AdaptingParts, signature_names: list[str]) -> Iterator[Call]
     seed: dict[str, Any] = {"seed": np.int64(0)}
     length = parameter_count(parts.model.networks.generator)
     for name in signature_names:
+        # In an export of the kind "tasks" serving_default is `generate_tasks`, the last case.
         if name in ("generate", "serving_default") and "generate" in signature_names:
             yield Call(name, {"image_bytes": files} | samples | steps | seed, ("png_bytes",))
         elif name == "generate_tensor":
@@ -66,6 +67,8 @@ def requests(parts: AdaptingParts, signature_names: list[str]) -> Iterator[Call]
                 "generator_delta": np.zeros(length, np.float32),
                 "fingerprint": np.int64(parts.fingerprint),
             }
+            # One for each output: to a session, another output is another graph, which it would
+            # optimise during the first request for it.
             yield Call(name, delta | samples | seed, ("png_bytes",))
             yield Call(name, delta | samples | seed, ("images",))
         else:
@@ -99,6 +102,7 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    # Seven bits a byte, the lowest first. The eighth says whether more follow.
     low, rest = value & 0x7F, value >> 7
     return bytes([low]) if not rest else bytes([low | 0x80]) + _varint(rest)
 

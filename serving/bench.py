@@ -59,6 +59,7 @@ def run(model: RemoteModel, support_images: np.ndarray, load: Load) -> dict:
     def send(index: int) -> Outcome:
         # In an open loop a late request counts from when it was due: a queue must show.
         due = time.monotonic() if load.rate is None else start + index / load.rate
+        # A late request is sent at once: an open loop must not slow down for a slow server.
         time.sleep(max(due - time.monotonic(), 0.0))
         try:
             samples = model.generate(
@@ -82,6 +83,8 @@ def _summary(outcomes: list[Outcome], seconds: float) -> dict:
         "seconds": seconds,
         "rate": len(samples) / seconds,
         "errors": dict(collections.Counter(outcome.error for outcome in outcomes if outcome.error)),
+        # The same request with the same seed has one answer. Another would mean that requests
+        # disturb each other.
         "differing": sum(not np.array_equal(images, samples[0]) for images in samples),
         **dict(zip(("p50", "p95", "p99", "max"), percentiles, strict=True)),
     }

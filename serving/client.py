@@ -7,18 +7,16 @@ python -m serving.client classify --images a/ b/ c/ --query q.png --target local
 import argparse
 import json
 import os
-import pathlib
 import sys
-import zipfile
 from typing import NoReturn
 
-import numpy as np
 from PIL import Image
 
-from figr_common import image_grid, images, streams
-from serving import bench, remote
+from figr_common import images, streams
+from serving import client_commands, remote
 from serving.errors import ServingError
 
+# By gRPC's names. What a script would treat alike has one status.
 EXIT_STATUS = {
     "INVALID_ARGUMENT": 3,
     "OUT_OF_RANGE": 3,
@@ -42,120 +40,6 @@ _EPILOG = """exit status:
   7  the server is overloaded
   8  any other failure of the server
 Each failure is one line on stderr."""
-
-
-class _FileError(Exception):
-    """Something here, not at the server; one line."""
-
-
-class _UsageError(Exception):
-    """A command line that cannot be meant; one line."""
-
-
-def _generate(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    support = _read_support(model, options)
-    samples = model.generate(support, options.num_samples, options.seed, options.num_inner_steps)
-    _save_picture(support, samples, options.out)
-    return {"samples": len(samples), "support_images": len(support), "out": options.out}
-
-
-def _adapt(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    support = _read_support(model, options)
-    adapted = model.adapt(support, options.seed, options.num_inner_steps)
-    try:
-        with open(options.out, "wb") as file:
-            np.savez(file, support_images=support, **adapted._asdict())
-    except OSError as error:
-        raise _FileError(f"{options.out}: {error.strerror or error}") from error
-    return {
-        "weights": len(adapted.generator_delta),
-        "fingerprint": adapted.fingerprint,
-        "out": options.out,
-    }
-
-
-def _sample(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    try:
-        with np.load(options.adapted, allow_pickle=False) as file:
-            support = file["support_images"]
-            adapted = remote.Adapted(file["generator_delta"], int(file["fingerprint"]))
-    except OSError as error:
-        raise _FileError(f"{options.adapted}: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _FileError(f"{options.adapted}: not a file of `adapt`") from error
-    samples = model.sample(adapted, options.num_samples, options.seed)
-    _save_picture(support, samples, options.out)
-    return {"samples": len(samples), "out": options.out}
-
-
-def _classify(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    names = options.images
-    if len(names) < 2:
-        raise _UsageError(f"--images: give 2 classes or more. Received: {len(names)}")
-    if len(set(names)) < len(names):
-        raise _UsageError("--images: a class is given twice")
-    classes = [_read(model, name, options) for name in names]
-    num_shots = min(map(len, classes))
-    if num_shots < max(map(len, classes)):
-        _warn(f"taking the first {num_shots} images of each class, as many as the smallest has")
-    support = np.concatenate([images[:num_shots] for images in classes])
-    labels = np.repeat(np.arange(len(classes)), num_shots)
-    queries = _read(model, options.query, options)
-    answers = model.classify(support, labels, queries, options.seed, options.num_inner_steps)
-    return {"answers": [_answer(options.query, i, row, names) for i, row in enumerate(answers)]}
-
-
-def _answer(query: str, number: int, row: np.ndarray, names: list[str]) -> dict:
-    """The probabilities of one query, the likeliest class first."""
-    probabilities = {names[i]: float(row[i]) for i in np.argsort(-row)}
-    return {"query": query, "image": number, "probabilities": probabilities}
-
-
-def _status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    versions = model.versions()
-    if not any(version.state == "AVAILABLE" for version in versions):
-        states = ", ".join(f"{v.version}: {v.state} {v.error}".rstrip() for v in versions)
-        raise ServingError("UNAVAILABLE", f"no version is ready ({states})")
-    return {"versions": [version._asdict() for version in versions]}
-
-
-def _bench(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
-    load = bench.Load(
-        options.num_requests,
-        options.concurrency,
-        options.rate,
-        options.num_samples,
-        options.num_inner_steps,
-    )
-    return bench.run(model, _read_support(model, options), load)
-
-
-def _read_support(model: remote.RemoteModel, options: argparse.Namespace) -> np.ndarray:
-    return _read(model, options.images, options)
-
-
-def _read(model: remote.RemoteModel, path: str, options: argparse.Namespace) -> np.ndarray:
-    return model.read_support(path, options.ink, _warn)
-
-
-def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr)
-
-
-def _save_picture(support: np.ndarray, samples: np.ndarray, out: str) -> None:
-    try:
-        image_grid.result_picture(support, samples).save(out)
-    except OSError as error:
-        raise _FileError(f"{out}: {error.strerror or error}") from error
-
-
-def _check_out(out: str, suffixes: tuple[str, ...]) -> None:
-    """Now rather than after the server's work."""
-    path = pathlib.Path(out)
-    if path.suffix.lower() not in suffixes:
-        raise _FileError(f"{out}: give it a name that ends in {suffixes[0]}.")
-    if not path.resolve().parent.is_dir():
-        raise _FileError(f"{out}: its folder does not exist. Make it first.")
 
 
 def _positive(text: str) -> float:
@@ -207,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    # Parents: a group of arguments that several commands share is described once.
     support, ink, inner, samples = (argparse.ArgumentParser(add_help=False) for _ in range(4))
     support.add_argument(
         "--images",
@@ -238,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add(
         "generate",
-        _generate,
+        client_commands.generate,
         "adapt and write samples",
         support,
         ink,
@@ -249,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "adapt",
-        _adapt,
+        client_commands.adapt,
         "adapt and keep the adapted generator",
         support,
         ink,
@@ -258,12 +143,19 @@ def _parser() -> argparse.ArgumentParser:
         out="adapted.npz",
     )
     sample = add(
-        "sample", _sample, "write samples of an adapted generator", samples, seed, out="out.png"
+        "sample",
+        client_commands.sample,
+        "write samples of an adapted generator",
+        samples,
+        seed,
+        out="out.png",
     )
     sample.add_argument(
         "--adapted", type=os.path.expanduser, required=True, help=".npz file of `adapt`"
     )
-    classify = add("classify", _classify, "tell which class images are of", ink, inner, seed)
+    classify = add(
+        "classify", client_commands.classify, "tell which class images are of", ink, inner, seed
+    )
     classify.add_argument(
         "--images",
         type=os.path.expanduser,
@@ -278,8 +170,16 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="an image to recognise, or a folder of them",
     )
-    add("status", _status, "state of the model's versions")
-    load = add("bench", _bench, "measure latency and rate under load", support, ink, inner, samples)
+    add("status", client_commands.status, "state of the model's versions")
+    load = add(
+        "bench",
+        client_commands.bench_server,
+        "measure latency and rate under load",
+        support,
+        ink,
+        inner,
+        samples,
+    )
     load.add_argument("--num_requests", type=_count, default=32, help="requests in all (32)")
     load.add_argument(
         "--concurrency", type=_count, default=1, help="requests under way at once, at most (1)"
@@ -294,10 +194,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> dict:
     if options.command in ("generate", "sample"):
-        Image.init()
-        _check_out(options.out, (".png", *Image.registered_extensions()))
+        client_commands.check_out(options.out, (".png", *Image.registered_extensions()))
     if options.command == "adapt":
-        _check_out(options.out, (".npz",))
+        client_commands.check_out(options.out, (".npz",))
+    # An address that begins with http:// is REST by itself.
     rest = options.rest and "://" not in options.target
     address = f"http://{options.target}" if rest else options.target
     endpoint = remote.Endpoint(address, options.model, options.version, options.tls_ca)
@@ -342,9 +242,9 @@ def _main() -> None:
     except ServingError as error:
         message = error.message or error.code
         _fail(message, error.code, EXIT_STATUS.get(error.code, _OTHER_STATUS), options.json)
-    except _UsageError as error:
+    except client_commands.UsageError as error:
         _fail(str(error), "USAGE", 2, options.json)
-    except (_FileError, images.ImageError) as error:
+    except (client_commands.FileError, images.ImageError) as error:
         _fail(str(error), "FILE", 1, options.json)
     except KeyboardInterrupt:
         sys.exit(130)

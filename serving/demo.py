@@ -50,6 +50,7 @@ _DATASET = flags.DEFINE_enum(
     " where there is none, as at a --target.",
 )
 _LIMITS: dict[str, FlagHolder[Any]] = {
+    # Throughput does not grow beyond as many requests at once as there are cores (docs/serving.md).
     "max_running": flags.DEFINE_integer("max_running", 2, "Requests at the model at once.", 1, 64),
     "max_queued": flags.DEFINE_integer(
         "max_queued", 8, "Requests that wait; more are turned away.", 0, 1024
@@ -110,6 +111,8 @@ def main() -> None:
     from serving.demo_app import gateway  # Here, where an extra that is missing is one line.
 
     limits = VisitorLimits(**{name: flag.value for name, flag in _LIMITS.items()})
+    # The classifier first: it is the smaller one, so what is wrong with it shows before the longer
+    # load.
     with _classifier_link(limits) as classifier, _link(limits) as link:
         gateway.serve(link, limits, _HOST.value, _PORT.value, classifier)
 

@@ -29,6 +29,7 @@ CODES = (
     "UNAUTHENTICATED",
 )
 
+# What TensorFlow adds to a sentence: the node that failed, and a list where several have.
 _NODE = re.compile(r"\s*\[\[\{\{(?:function_)?node .*", re.DOTALL)
 _FIRST_OF_MANY = re.compile(r"\d+ root error\(s\) found\.\s*\(0\) (?:[A-Z_]+: )?")
 _ASSERTION = re.compile(r"assertion failed: \[(.*)\]$", re.DOTALL)

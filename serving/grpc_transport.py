@@ -69,6 +69,7 @@ class GrpcTransport:
 
     def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any, timeout: float) -> Any:
         request.model_spec.name = self._endpoint.model
+        # Left out, the server takes its newest version.
         if self._endpoint.version is not None:
             request.model_spec.version.value = self._endpoint.version
         try:
@@ -80,6 +81,7 @@ class GrpcTransport:
                 reason = text.rpartition("last error: ")[2]
                 way = proxies.on_way_of_grpc(self._host)
                 text = f"no server answers at {self._endpoint.address}{way} ({reason})"
+                # gRPC names HTTP/2 where a peer speaks something else, such as REST.
                 if "HTTP/2" in reason:
                     text += f"; if this is the REST port, give http://{self._endpoint.address}"
             if code == "DEADLINE_EXCEEDED":

@@ -84,6 +84,7 @@ def _serve(deck: decks.Deck) -> None:
     if file:
         file.open("a").close()  # A file that cannot be written shows before anybody has played.
     judge = server.Judge(
+        # Games that were begun before a restart go on, from the answers in the file.
         Games(deck, file, _read([str(file)]) if file else ()),
         _stand_in(deck),
         public=not addresses.is_loopback(_HOST.value),

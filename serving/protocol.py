@@ -100,6 +100,7 @@ def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, 
     field = message.field.add(name=name, number=number, json_name=name)
     label, _, kind = kind.rpartition(" ")
     field.label = field.LABEL_REPEATED if label else field.LABEL_OPTIONAL
+    # On the wire a map is a repeated message of key and value; the option makes it a dictionary.
     if label == "map":
         entry = message.nested_type.add(
             name="".join(part.capitalize() for part in name.split("_")) + "Entry"
@@ -127,6 +128,7 @@ def _message_classes() -> dict[str, Any]:
         message = file.message_type.add(name=name)
         for field_name, (number, kind) in fields.items():
             _add_field(message, field_name, number, kind)
+    # A pool of its own: the default one refuses a second definition of a name (docs/decisions.md).
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     descriptors = {name: pool.FindMessageTypeByName(f"{_PACKAGE}.{name}") for name in _MESSAGES}

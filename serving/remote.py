@@ -134,6 +134,7 @@ class RemoteModel:
         num_inner_steps: int | None = None,
     ) -> Adapted:
         """Adapts to a support set as `generate` does; `sample` draws from the result."""
+        # As JSON, a float of four bytes takes about twenty.
         if isinstance(self._transport, RestTransport):
             raise ServingError(
                 "UNIMPLEMENTED", "adapt needs gRPC: its result is megabytes of floats"
@@ -179,6 +180,7 @@ class RemoteModel:
             **_numbers({"num_inner_steps": num_inner_steps, "seed": seed}),
         }
         answers = self._predict("classify", inputs, ["probabilities"])["probabilities"]
+        # REST gives Python's floats, which NumPy makes 64 bits wide.
         return answers.astype(np.float32)
 
     def _predict(
@@ -189,6 +191,8 @@ class RemoteModel:
                 lambda left: self._transport.predict(signature, inputs, outputs, left)
             )
         except ServingError as error:
+            # Servers have this one code for many things. A missing signature is the likely one, and
+            # can be told for certain.
             if error.code == "FAILED_PRECONDITION":
                 self._check_signature(signature)
             raise
@@ -239,7 +243,9 @@ def _decode(png_bytes: np.ndarray) -> np.ndarray:
     """PNG files, byte strings [m] → uint8 [m, S, S, C]."""
     try:
         arrays = [
-            np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) for data in png_bytes.tolist()
+            # PNG alone: whatever answers must not choose among all of Pillow's decoders.
+            np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
+            for data in png_bytes.tolist()
         ]
     except OSError as error:
         raise ServingError(

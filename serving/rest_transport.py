@@ -49,6 +49,7 @@ class RestTransport:
                 return json.loads(reply.read(MAX_MESSAGE_BYTES))
         except urllib.error.HTTPError as error:
             raise ServingError(code_for_http(error.code), self._error_text(error)) from error
+        # While the answer is read. While the connection is made, urllib wraps it, see below.
         except TimeoutError as error:
             raise ServingError(
                 "DEADLINE_EXCEEDED", f"no answer from {self._address} in time"
@@ -67,6 +68,7 @@ class RestTransport:
                     " away"
                 )
             raise ServingError("UNAVAILABLE", text) from error
+        # What json.loads raises.
         except ValueError as error:
             raise ServingError(
                 "INTERNAL", f"{self._address} did not answer in JSON; is it the REST port?"
@@ -76,6 +78,8 @@ class RestTransport:
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
     ) -> dict[str, np.ndarray]:
         """See `transports.Transport`."""
+        # Once. REST fills in no default and gives a single output no name; the signatures know
+        # both.
         if self._signatures is None:
             self._signatures = self.signatures(timeout)
         definition = self._signatures.get(signature)

@@ -77,6 +77,7 @@ def _serve(device: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     max_requests = _MAX_RUNNING.value + _MAX_QUEUED.value
+    # After the load: an open port means a model that is ready.
     rest = (
         None if _REST_PORT.value is None else rest_front.start(core, _HOST.value, _REST_PORT.value)
     )
@@ -92,6 +93,7 @@ def _serve(device: str) -> None:
     print(f"serving {_MODEL_NAME.value} version {version} on {device}: {places}", flush=True)
     stopping.wait()
     print("stopping", flush=True)
+    # Requests first: stopping gRPC before them would answer CANCELLED, which no client tries again.
     answered = core.drain(_GRACE_SECONDS.value)
     if answered:
         server.stop(_ANSWER_SECONDS).wait()

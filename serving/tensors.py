@@ -34,6 +34,7 @@ _KINDS: dict[np.dtype, _Kind] = {
 
 def byte_strings(values: list[bytes]) -> np.ndarray:
     """Object array [len(values)]; NumPy's own byte strings would drop trailing zeros."""
+    # Filled afterwards: NumPy makes an array of the bytes' own type from a list of bytes.
     array = np.empty(len(values), object)
     array[:] = values
     return array
@@ -48,6 +49,8 @@ def to_proto(array: np.ndarray) -> Any:
     if array.dtype.hasobject:
         proto.string_val.extend(array.ravel().tolist())
     else:
+        # In one block, since single values are packed one by one. Raw bytes are little-endian,
+        # whatever this machine is.
         proto.tensor_content = array.astype(array.dtype.newbyteorder("<")).tobytes()
     return proto
 
@@ -68,6 +71,7 @@ def to_array(proto: Any) -> np.ndarray:
         )
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
+    # A server may choose either form.
     if proto.tensor_content:
         values = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<")).astype(dtype)
     elif dtype.hasobject:

@@ -84,10 +84,12 @@ def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -
     pause = _FIRST_PAUSE
     while True:
         try:
+            # Never 0 or less, which libraries take for a case of its own.
             return call(max(timeout - (time.monotonic() - start), 1e-6))
         except ServingError as error:
             # At random, or all clients of a server that restarts would come back together.
             wait = pause * random.uniform(0.5, 1.0)
+            # Pausing only to find that it is too late would keep the caller waiting for nothing.
             too_late = time.monotonic() + wait - start > min(timeout, retry_for)
             if error.code != "UNAVAILABLE" or too_late:
                 raise

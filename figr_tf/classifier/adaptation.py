@@ -13,7 +13,7 @@ from figr_tf.core.settings import require_positive
 
 OPTIMIZERS = ("adam", "sgd")
 BETA_2 = 0.999
-_EPSILON = 1e-8  # These are TensorFlow 1's defaults, which the published runs have.
+_EPSILON = 1e-8  # Both are the defaults of TensorFlow 1, which the published runs have.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Learner(NamedTuple):
     def inner_step(self, state: State, images: tf.Tensor, labels: tf.Tensor) -> State:
         """One step on a batch: images [B, S, S, C], labels int32 [B]."""
         weights, carried, _ = state
+        # Left out where it does nothing, so that such a run has no product for it in its graph.
         if self.inner.weight_decay != 1:
             weights *= self.inner.weight_decay
         with tf.GradientTape() as tape:
@@ -112,7 +113,9 @@ class Learner(NamedTuple):
         if self.inner.optimizer == "sgd":
             return -rate * gradient, carried
         moments, count = carried
+        # Above 2²⁴ float32 does not know every whole number, and adding 1 would change nothing.
         count = tf.minimum(count + 1.0, 2.0**24)
+        # Towards the new square: the same as β2·v + (1 − β2)·g², with one product less.
         moments += (1.0 - BETA_2) * (tf.square(gradient) - moments)
         # Kingma & Ba 2015, end of section 2, without a first moment: with β1 = 0 that is the
         # gradient itself.

@@ -19,10 +19,13 @@ def prototypes(support: np.ndarray, queries: np.ndarray) -> np.ndarray:
 def matching(support: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """The class with most of a softmax over cosines (Vinyals et al. 2016, arXiv:1606.04080)."""
     cosines = np.einsum("qd,csd->qcs", _unit(queries), _unit(support))
+    # The softmax is over all support images of all classes. Its denominator is the same for every
+    # class, so it is left out.
     return np.exp(cosines).sum(-1).argmax(-1)
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
+    # All features may be 0: of a black image, or behind a ReLU.
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
 
 

@@ -31,6 +31,7 @@ def drawings_of(dataset: Dataset, class_names: tuple[str, ...]) -> Drawings:
     starts, counts = dataset.data.starts(), dataset.data.counts
     numbers = np.array([counts[name] for name in class_names], np.int32)
     chosen = [np.arange(starts[name], starts[name] + counts[name]) for name in class_names]
+    # A copy of these classes alone, in which a class is a start and a count.
     pixels = np.asarray(dataset.data.images[np.concatenate(chosen)])
     return Drawings(pixels, _starts(numbers), numbers)
 
@@ -74,6 +75,8 @@ def unit_range(pixels: tf.Tensor | np.ndarray) -> tf.Tensor:
 
 def _draw_different(count: int, shape: list[int], seed: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     """int32 [rows, count]: different numbers below `sizes` [rows]; shape [rows, most]."""
+    # The places of the largest of random numbers are different random places. A smaller class fills
+    # up with −1, which is never among the largest, since numbers are 0 or more.
     ranks = tf.random.stateless_uniform(shape, seed, alg="philox")
     ranks = tf.where(tf.range(shape[1]) < sizes[:, tf.newaxis], ranks, -1.0)
     return tf.math.top_k(ranks, count).indices
@@ -98,6 +101,7 @@ def draw_images(drawings: Drawings, form: TaskForm, seed: tf.Tensor) -> tf.Tenso
     Returns:
         float32 [classes, shots, S, S, C] in [0, 1].
     """
+    # Two seeds, so that the images drawn do not depend on the classes drawn.
     class_seed, image_seed = split(seed, 2)
     all_classes = tf.constant([form.class_count])
     classes = _draw_different(form.num_classes, [1, form.class_count], class_seed, all_classes)[0]
@@ -119,6 +123,7 @@ def minibatches(
     are not balanced by class.
     """
     num_orders = -(-num_batches * batch_size // num_images)  # Rounded up.
+    # Each row of random numbers sorts into one order of all images.
     ranks = tf.random.stateless_uniform([num_orders, num_images], seed, alg="philox")
     orders = tf.reshape(tf.argsort(ranks), [-1])
     return tf.reshape(orders[: num_batches * batch_size], [num_batches, batch_size])
@@ -150,8 +155,10 @@ def held_out_episode(
     number: int,
 ) -> Episode:
     """Number `number` of the tasks of a seed, whatever the others are."""
+    # From both numbers, so that a longer list of tasks begins with the shorter one's.
     rng = np.random.default_rng([seed, number])
     classes = rng.choice(len(drawings.counts), num_classes, replace=False)
+    # The query comes out of the same draw, so it is never one of the support.
     chosen = [rng.choice(drawings.counts[c], num_shots + 1, replace=False) for c in classes]
     images = drawings.starts[classes][:, np.newaxis] + np.stack(chosen)
     return Episode(images[:, :-1], images[:, -1])

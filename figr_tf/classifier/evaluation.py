@@ -11,7 +11,7 @@ import numpy as np
 from figr_tf.classifier.episodes import Drawings, Episode, held_out_episode
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.classifier.prediction import Accuracy, num_right
-from figr_tf.core import console
+from figr_tf.core import progress
 from figr_tf.core.interruption import Interrupted, signals_noted
 from figr_tf.core.random import EVALUATION, stateless_seed
 
@@ -50,6 +50,7 @@ class _Record:
                 if not self._is_next(line):
                     break
                 self.lines.append(json.loads(line))
+            # What was torn is taken off the file too, or the next line would be written onto it.
             self._path.write_text("".join(map(_line, self.lines)))
 
     def _is_next(self, line: str) -> bool:
@@ -62,6 +63,7 @@ class _Record:
 
     def add(self, num_right: dict[str, int]) -> None:
         self.lines.append({"task": len(self.lines)} | num_right)
+        # Opened and closed for each task: what is written survives a kill of this process.
         with self._path.open("a") as file:
             file.write(_line(self.lines[-1]))
 
@@ -93,9 +95,10 @@ def evaluate(
     todo = plan.episodes(drawings)[len(record.lines) :]
     label = f"{model.folder.name}, {plan.num_shots}-shot"
     with signals_noted() as signals:
-        for episode in console.track(todo, label, "tasks"):
+        for episode in progress.track(todo, label, "tasks"):
             number = len(record.lines)
             record.add(_num_right(model, drawings, episode, plan.seed, number))
+            # After the record, so that a stop loses no task.
             if signals:
                 raise Interrupted(signals[0], f"task {number + 1} of {plan.num_tasks}")
     lines = record.lines[: plan.num_tasks]

@@ -48,6 +48,8 @@ class Combination(NamedTuple):
         no image is in two of them.
         """
         batch_size = 5 * base.network.num_classes
+        # The average is the sum with a smaller outer step: Φ − W is the sum of the gradients times
+        # the inner rate.
         share = self.num_steps if self.kind == "average" else 1
         return dataclasses.replace(
             base,
@@ -62,6 +64,7 @@ class Combination(NamedTuple):
 
 def combinations() -> Iterator[Combination]:
     """The ten of the post, g₁ first."""
+    # With one step, sum and average are g₁ too.
     yield Combination("last", 1)
     for num_steps in range(2, MAX_STEPS + 1):
         for kind in _STYLES:

@@ -48,6 +48,7 @@ class ClassifierModel:
             eval_batch_size=eval_batch_size or settings.eval_batch_size,
             eval_inner_steps=eval_inner_steps or settings.eval_inner_steps,
         )
+        # Of the same shapes as the checkpoint's; `restore` overwrites every value.
         self._variables = initial_variables(settings)
         self.meta_step = trained.restore(run, self.meta_weights(), self.carried)
         self.weights_sha256 = _digest(tf.nest.flatten(self._variables))
@@ -106,6 +107,7 @@ class ClassifierModel:
                 f"support must be uint8 [2 to {network.num_classes}, shots,"
                 f" {', '.join(map(str, image))}]. Received: {support.dtype} {list(support.shape)}"
             )
+        # As one list of images, which is what `check` takes.
         support_sets.check(support.reshape(-1, *support.shape[2:]), image)
         queries = support_sets.check(queries, image)
         support_sets.check_numbers(1, seed)

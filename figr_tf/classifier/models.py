@@ -60,6 +60,7 @@ class NetworkSpec:
         channels, side = self.channels, self.image_size
         for _ in range(_NUM_BLOCKS):
             shapes += [[3, 3, channels, self.filters], *([[self.filters]] * 3)]
+            # Convolutions and pooling pad ("SAME"), so an odd side is rounded up.
             channels, side = self.filters, math.ceil(side / 2)
         return [*shapes, [side * side * channels, self.num_classes], [self.num_classes]]
 
@@ -69,13 +70,16 @@ def initial_layers(spec: NetworkSpec, seed: int) -> list[tf.Tensor]:
     layers: list[tf.Tensor] = []
     for i, shape in enumerate(spec.shapes()):
         if len(shape) > 1:
+            # Of a convolution a fan is a number of channels times the 3×3 places of the kernel.
             fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
             limit = math.sqrt(6.0 / (fan_in + fan_out))
+            # A seed of its own for each kernel: the program's own generators are left alone.
             kernel_seed = stateless_seed(seed, i)
             layers.append(
                 tf.random.stateless_uniform(shape, kernel_seed, -limit, limit, alg="philox"),
             )
         else:
+            # The third of each block's parts. The dense layer behind the blocks has none.
             is_scale = i < _NUM_BLOCKS * _PARTS_OF_BLOCK and i % _PARTS_OF_BLOCK == 2
             layers.append(tf.ones(shape) if is_scale else tf.zeros(shape))
     return layers
@@ -93,6 +97,8 @@ def logits(architecture: str, layers: Layers, images: tf.Tensor) -> tf.Tensor:
         x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, "SAME"), bias)
         # The fused operation: one kernel forwards, one backwards.
         x, _, _ = tf.compat.v1.nn.fused_batch_norm(x, scale, shift, epsilon=_EPSILON)
+        # The published order: pooling before ReLU. The maximum is the same either way, and a
+        # quarter of the numbers are left for ReLU.
         if architecture == "pooled":
             x = tf.nn.max_pool2d(x, 2, 2, "SAME")
         x = tf.nn.relu(x)

@@ -44,6 +44,8 @@ class Accuracy(NamedTuple):
     def of(cls, right: np.ndarray | list[int], num_classes: int) -> "Accuracy":
         """From the number of right answers in each of at least two tasks."""
         each = 100.0 * np.asarray(right) / num_classes
+        # The normal interval of a mean over tasks, which are independent; queries of one task are
+        # not.
         return cls(float(each.mean()), float(1.96 * each.std(ddof=1) / math.sqrt(len(each))))
 
     def __str__(self) -> str:
@@ -79,16 +81,21 @@ def probabilities(
 ) -> tf.Tensor:
     """Each query in a forward pass of its own, with the support: [Q, S, S, C] → [Q, classes]."""
 
+    # With the support, since batch norm takes its statistics from the batch: of one image alone
+    # they would say nothing about the task.
     def of_one(query: tf.Tensor) -> tf.Tensor:
         return learner.logits(weights, tf.concat([support, query[tf.newaxis]], 0))[-1]
 
     return tf.nn.softmax(
+        # One query after another, so that memory does not grow with their number. All in one batch
+        # would be transductive: batch norm would mix them.
         tf.map_fn(of_one, queries, fn_output_signature=tf.float32, parallel_iterations=1)
     )
 
 
 def among(answers: tf.Tensor, num_classes: int | tf.Tensor) -> tf.Tensor:
     """Probabilities [Q, classes] among the first few classes alone, which add up to 1 again."""
+    # The same as leaving the other outputs out of the softmax.
     given = answers[:, :num_classes]
     return given / tf.reduce_sum(given, -1, keepdims=True)
 
@@ -144,5 +151,6 @@ class Predictor:
         return Answers(
             probabilities(learner, weights, support, queries),
             tf.nn.softmax(learner.logits(weights, queries)),
+            # The control: what the network knows before it has seen the support's labels.
             probabilities(learner, start.weights, support, queries),
         )

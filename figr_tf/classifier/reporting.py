@@ -88,6 +88,7 @@ def run(
     held_out = dataset.split.held_out
     episodes.require(dataset, held_out, num_classes, max(request.shots) + 1)
     drawings = episodes.drawings_of(dataset, held_out)
+    # Once for all columns: the features of an image do not depend on the task that it is in.
     features = _features(drawings, settings, request, embed) if request.baselines else {}
     rows: dict[str, list[Accuracy]] = {}
     for num_shots in request.shots:
@@ -107,6 +108,7 @@ def _load(settings: ClassifierSettings, request: ReportRequest, **changes: Any) 
 
 def _check(model: ClassifierModel, first: ClassifierModel, dataset: Dataset) -> None:
     identity = runs.RunFolder(model.folder).read_identity()
+    # Other data would be judged on other tasks, or on classes that were trained on.
     runs.refuse_difference(model.folder, identity, dataset.facts())
     ours, theirs = model.settings.network, first.settings.network
     if ours != theirs:
@@ -122,6 +124,7 @@ def _features(
     """float32 [N, d] of all held-out images, by the name of the space."""
     flat = drawings.pixels.reshape(len(drawings.pixels), -1)
     features = {"pixels": scaling.uint8_to_unit(flat)}
+    # The embedding was trained on grey images.
     if settings.data.channels == 1:
         large = _load(settings, request, image_size=_EMBEDDED_SIZE)
         pixels = episodes.drawings_of(large, large.split.held_out).pixels
@@ -154,6 +157,7 @@ def _column(
         for name in shown:
             label = f"joint training: {_row(joint, name)}"
             rows[label] = Accuracy.of(right[name], plan.num_classes)
+    # Runs first, then what they are held against: a table is read from above.
     if not request.baselines:
         return rows
     rows |= unadapted

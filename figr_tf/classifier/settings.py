@@ -33,6 +33,7 @@ class ClassifierSettings(TrainingSettings):
         *TrainingSettings.not_identity,
         "data.data_dir",
         "data.cache_dir",
+        # What a run is judged by does not change its weights.
         "num_shots",
         "eval_batch_size",
         "eval_inner_steps",
@@ -72,6 +73,7 @@ class ClassifierSettings(TrainingSettings):
 
     def _check_moments(self) -> None:
         """Each task adds its own change to the moments, which must not fall below 0 from that."""
+        # A task takes 1 − β2^K of a moment away where all its gradients are 0, and never more.
         forgotten = self.meta_batch_size * (1.0 - BETA_2**self.inner.num_steps)
         if forgotten >= 1:
             raise ValueError(

@@ -33,11 +33,13 @@ class ClassifierSystem:
         if settings.class_rotations:
             training = episodes.with_turns(training)
         self._held_out = episodes.drawings_of(dataset, dataset.split.held_out)
+        # Only what is trained on goes to the devices. Held-out images are taken a task at a time.
         self.constants = training
         self._form = TaskForm(
             settings.network.num_classes,
             settings.train_shots,
             len(training.counts),
+            # Known here, since the shapes of a compiled graph may not depend on the class drawn.
             int(training.counts.max()),
         )
         self._learner = settings.learner()
@@ -64,6 +66,7 @@ class ClassifierSystem:
         seed: tf.Tensor,
     ) -> system.Adapted:
         """K steps (arXiv:1803.02999, Algorithm 1); with FOML, W = Φ + the last step's change."""
+        # The zero is the place of the loss, which the first step fills.
         start = State(models.pack(weights["network"]), carried, tf.constant(0.0))
         learn = self._learn_for_last_step if self._settings.foml else self._learn
         end, adapted = learn(start, task, seed)
@@ -88,10 +91,14 @@ class ClassifierSystem:
         images, labels = episodes.flat(task[:, :num_early])
         batches = episodes.minibatches(labels.shape[0], inner.batch_size, inner.num_steps, seed)
         before = learner.adapt(start, images, labels, batches[:-1])
+        # With a tail the last step is on images that no step before it has seen. Without one it may
+        # see images again, and its gradient then says less about new ones.
         if settings.tail_shots:
             end = learner.inner_step(before, *episodes.flat(task[:, num_early:]))
         else:
             end = learner.adapt(before, images, labels, batches[-1:])
+        # As if only the last step had been taken, from Φ: the core's Φ − W is then that step's
+        # change.
         return end, start.weights + end.weights - before.weights
 
     def pictures(self, constants: Any) -> Iterator[Image.Image]:
@@ -123,6 +130,7 @@ class ClassifierSystem:
 
     def _answers(self, number: int) -> tuple[prediction.Answers, episodes.Episode]:
         settings = self._settings
+        # The same tasks whenever it is asked, so that a curve shows the training and not the draw.
         num_classes, num_shots = settings.network.num_classes, settings.num_shots
         episode = episodes.held_out_episode(
             self._held_out,
@@ -152,6 +160,7 @@ class ClassifierVariables(NamedTuple):
 
 def initial_variables(settings: ClassifierSettings) -> ClassifierVariables:
     """Before any training."""
+    # The moments start at 0, as Adam's do; the count of steps corrects for that.
     layers = models.initial_layers(settings.network, settings.seed)
     carried = []
     if settings.inner.optimizer == "adam":
@@ -172,6 +181,7 @@ def prepare(settings: ClassifierSettings) -> command.Training:
     network, inner = settings.network, settings.inner
     split, num_classes = dataset.split, network.num_classes
     episodes.require(dataset, split.training, num_classes, settings.train_shots)
+    # One more than the shots, for the query.
     episodes.require(dataset, split.held_out, num_classes, settings.num_shots + 1)
     plan = (
         f"{settings.data.dataset}: split {dataset.split.describe()}\n"

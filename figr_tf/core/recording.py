@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from figr_common import image_grid
-from figr_tf.core import checkpoints, console, reptile, runs
+from figr_tf.core import checkpoints, progress, reptile, runs
 from figr_tf.core.errors import RunError
 from figr_tf.core.runs import RunFolder
 from figr_tf.core.settings import TrainingSettings
@@ -150,7 +150,7 @@ class Recorder(Bystander):
         if meta_step < self._settings.num_meta_steps:
             print("building the graph of the first meta-step, about ten seconds", flush=True)
         total = self._settings.num_meta_steps
-        self._progress = console.Progress(meta_step, total, self._metric_labels)
+        self._progress = progress.Progress(meta_step, total, self._metric_labels)
         try:
             with contextlib.closing(self._progress):
                 self._metrics = Metrics(self._folder, meta_step)

@@ -12,7 +12,7 @@ import resvg_py
 from absl import logging
 from PIL import Image
 
-from figr_tf.core import console
+from figr_tf.core import progress
 from figr_tf.core.errors import DataError, listing
 from figr_tf.data import iconify
 from figr_tf.data.iconify import Drawing
@@ -58,7 +58,7 @@ def make(source: pathlib.Path, out: pathlib.Path, form: Form) -> Made:
     chosen = package.choose(form.colour)
     for sentence in chosen.left_out:
         logging.warning("left out %s", sentence)
-    sets = console.track(list(chosen.sets), "reading", "sets")
+    sets = progress.track(list(chosen.sets), "reading", "sets")
     classes = list(iconify.by_class(package, sets, form.min_drawings))
     scratch = out.with_name(f".{out.name}.new")  # What a killed run leaves, the next one replaces.
     try:
@@ -86,7 +86,7 @@ def _write(
     broken: list[str] = []
     used: set[str] = set()
     counts: list[int] = []
-    for name, per_set in console.track(classes, "drawing", "classes"):
+    for name, per_set in progress.track(classes, "drawing", "classes"):
         drawings = _differing([r for one in per_set for r in _styles(one, form, broken)])
         if len(drawings) < form.min_drawings:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from figr_common.decks import REAL, ROUND, Deck
-from figr_tf.core import console
+from figr_tf.core import progress
 from figr_tf.core.errors import UserError
 from figr_tf.evaluation.episodes import choose_classes, draw_episode
 from figr_tf.evaluation.sources import Source
@@ -52,7 +52,7 @@ def make(
     trials = [trial for one in rounds for trial in one]
     parts = []
     named = list(zip(names, trials, strict=True))
-    for name, (source, side) in console.track(named, "drawing", "trials"):
+    for name, (source, side) in progress.track(named, "drawing", "trials"):
         parts.append(_trial(name, classes[name], source, sources[source], side, seed))
     support, groups = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     told = {"sources": {name: source.about for name, source in sources.items()}, "seed": seed}

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.core import console
+from figr_tf.core import progress
 from figr_tf.core.errors import DataError
 from figr_tf.core.runs import write_whole
 from figr_tf.data import datasets
@@ -141,7 +141,7 @@ def train(data: ClassImages, class_names: Sequence[str], recipe: Recipe) -> dict
     rng = np.random.default_rng(recipe.seed)
     model = _build()
     step = _training_step(model)
-    for episode in console.track(range(recipe.episodes), "feature network", "episodes"):
+    for episode in progress.track(range(recipe.episodes), "feature network", "episodes"):
         rate = 1e-3 * 0.5 ** (episode * (_HALVINGS + 1) // recipe.episodes)
         step(tf.constant(_episode(data, class_names, rng)), tf.constant(rate))
     return _folded(model)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from figr_common import image_grid
-from figr_tf.core import console
+from figr_tf.core import progress
 from figr_tf.core.errors import DataError
 from figr_tf.evaluation import features, reference_rows, table
 from figr_tf.evaluation.episodes import Episode, draw_episode
@@ -107,7 +107,7 @@ def _model_samples(
     plan: Plan, episodes: list[Episode], seed: int, sampler: Sampler
 ) -> dict[str, list[np.ndarray]]:
     rows: dict[str, list[np.ndarray]] = {}
-    for episode in console.track(episodes, f"adapting, seed {seed}", "classes"):
+    for episode in progress.track(episodes, f"adapting, seed {seed}", "classes"):
         support = plan.classes[episode.class_name][episode.support]
         for name, samples in sampler(support, episode, seed).items():
             if len(samples) < 2:
@@ -143,7 +143,7 @@ def evaluate(
         seconds["adaptation"] += time.monotonic() - before
         real = table.RealImages(plan.classes, episodes, spaces)
         per_seed.setdefault("real held-out", []).append(table.score_real(real, seed))
-        for name, images in console.track(list(samples.items()), f"scoring, seed {seed}", "rows"):
+        for name, images in progress.track(list(samples.items()), f"scoring, seed {seed}", "rows"):
             per_seed.setdefault(name, []).append(table.score(real.embed(images), real, seed))
     copies = [energy for _, energy in per_seed[_COPIES]]
     seconds["everything else"] = time.monotonic() - start - seconds["adaptation"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from figr_common import binomial, decks
 from figr_common.answers import SIDES, STAND_IN, Answer
-from figr_tf.core import console
+from figr_tf.core import console, progress
 from figr_tf.core.errors import UserError
 from figr_tf.data import datasets
 
@@ -159,11 +159,11 @@ def main() -> None:
     if missing := sorted(set(map(str, deck.sources)) - set(chosen)):
         raise UserError(f"{_DECK.value}: has drawings of {missing[0]}; name it with --models.")
     examples: dict[str, list[Examples]] = {name: [] for name in chosen}
-    for name, drawings in console.track(list(classes.items()), "drawing", "characters"):
+    for name, drawings in progress.track(list(classes.items()), "drawing", "characters"):
         for source, example in examples_of(name, drawings, chosen, _SEED.value):
             examples[source].append(example)
     tellers, tested = {}, {}
-    for source in console.track(list(examples), "learning", "sources"):
+    for source in progress.track(list(examples), "learning", "sources"):
         tellers[source], tested[source] = cross_validated(examples[source], _SEED.value)
     played = answers_to(deck, tellers, _SEED.value)
     if _OUT.value:

@@ -127,6 +127,7 @@ def describe(
         dataset: whose drawings the strokes shall look like; the contract's unless given, Omniglot's
             if it has none.
     """
+    # A model that does not know this input has no inner loop.
     num_inner_steps = defaults.get("num_inner_steps", 0)
     max_steps = min(limits.max_steps, _maximum(contract, "num_inner_steps", limits.max_steps))
     max_samples = min(limits.max_samples, _maximum(contract, "num_samples", limits.max_samples))
@@ -160,6 +161,7 @@ def describe_classifier(
         size=image_shape[0],
         channels=image_shape[2],
         hand=_HANDS.get(dataset, _HANDS["omniglot"]),
+        # One of a visitor's images is the drawing that is recognised.
         max_classes=min(
             limits.max_images - 1, _maximum(contract, "num_classes", limits.max_images - 1)
         ),
@@ -167,6 +169,7 @@ def describe_classifier(
 
 
 def _maximum(contract: dict[str, Any], name: str, otherwise: int) -> int:
+    # A model at --target: nothing says its limits, and its server refuses what is too much.
     if not contract:
         return otherwise
     return (

@@ -22,10 +22,9 @@ from serving.pages import site
 from serving.pages.refusal import Refusal
 
 PAGE = pathlib.Path(__file__).parent / "page"
-_GATEWAY_STATUS = {
-    "RESOURCE_EXHAUSTED": 503,
-    "CANCELLED": 503,
-}  # where it differs: the model is full, not the visitor
+# Where it differs from TensorFlow Serving's: 429 would say that this visitor asked too often, and
+# it is the model that is full.
+_GATEWAY_STATUS = {"RESOURCE_EXHAUSTED": 503, "CANCELLED": 503}
 _RETRY_SECONDS = 2
 
 
@@ -80,6 +79,7 @@ class Gateway:
     async def model(self, _: web.Request) -> web.Response:
         """What is served now, and what runs; 503 while nothing is."""
         described = await self._link.describe()
+        # Which server stands behind the page is nobody's business outside.
         target = None if self._public else self._link.endpoint._asdict()
         return web.json_response(
             described.as_json()
@@ -119,6 +119,7 @@ class Gateway:
         body, start = await self._json(request), time.monotonic()
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
+            # Decoding images takes milliseconds, in which the event loop would serve nobody.
             parsed = await asyncio.to_thread(requests.parse, body, described, self._limits)
             samples = await self._link.request_samples(
                 parsed, self._limits.deadline - (time.monotonic() - start)

@@ -51,6 +51,8 @@ def running(base_path: pathlib.Path, limits: VisitorLimits) -> Iterator[str]:
     Raises:
         UserError: a version that cannot be loaded.
     """
+    # First, and through `console`: it sets the threads and holds back the banner, which any other
+    # import would not.
     console.start_tensorflow()
     from serving.embedded import grpc_front
     from serving.embedded.admission import Admission
@@ -74,4 +76,5 @@ def running(base_path: pathlib.Path, limits: VisitorLimits) -> Iterator[str]:
         server.stop(_GRACE_SECONDS)
         if not idle or not versions.stop(_GRACE_SECONDS):
             logging.flush()
+            # A thread inside TensorFlow cannot be interrupted, and Python would wait for it.
             os._exit(0)

@@ -53,8 +53,10 @@ class Rate:
     def take(self, client: str) -> None:
         """Raises Refusal (429) for a client whose bucket is empty."""
         now, limits = self._clock(), self._limits
+        # A list first, since a dictionary must not change while it is read.
         for other in [c for c, full_at in self._full_at.items() if full_at <= now]:
             del self._full_at[other]
+        # One number tells all of a bucket: when it would be full again if nothing more were taken.
         full_at = max(self._full_at.get(client, now), now) + 1 / limits.per_second
         too_much = full_at - now - limits.burst / limits.per_second
         # Not 0: the sums of fractions of a second round.

@@ -43,6 +43,7 @@ class Link(Generic[D]):
         self._base_path = base_path
         self._dataset = dataset
         self._described: D | None = None
+        # As many as may run, and a few to ask the server what it has.
         self._threads = concurrent.futures.ThreadPoolExecutor(limits.max_running + 4, "model-link")
 
     async def describe(self) -> D:
@@ -63,6 +64,7 @@ class Link(Generic[D]):
 
         Sockets are shared all the same.
         """
+        # No second try: the gateway tells the visitor at once.
         model = remote.RemoteModel(self.endpoint, timeout=seconds, retry_for=0)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, model)

@@ -90,6 +90,7 @@ def _fields(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _number(fields: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = fields.get(name, default)
+    # JSON's true is a bool, which Python also takes for an int.
     if type(value) is not int or not low <= value <= high:
         raise Refusal(
             400, f"{name} must be a whole number from {low} to {high}. Received: {str(value)[:40]}."
@@ -108,6 +109,7 @@ def _support(files: Any, model: Description, limits: VisitorLimits) -> np.ndarra
 def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarray:
     if not isinstance(file, str):
         raise Refusal(400, f"{name} must be the base64 of an image file.")
+    # Before it is decoded: base64 has four characters for three bytes, and some padding.
     if len(file) > limits.max_image_bytes * 4 / 3 + 4:
         raise Refusal(413, f"{name} is larger than {limits.max_image_bytes // 1024} KiB.")
     try:

@@ -46,12 +46,16 @@ class Admission:
         finally:
             with self._changed:
                 self._running -= 1
+                # All of them: one alone might be a caller who has gone, and the place would stay
+                # empty.
                 self._changed.notify_all()
 
     def _enter(self, deadline: float, wanted: Callable[[], bool]) -> None:
         with self._changed:
             if self._closed:
                 raise ServingError("UNAVAILABLE", "the server is stopping")
+            # The sum of both, since places that are free may still be on their way to those who
+            # wait.
             if self._running + self._queued >= self._max_running + self._max_queued:
                 waiting = f"{self._running} requests run and {self._queued} wait"
                 raise ServingError(

@@ -52,11 +52,14 @@ class CSession:
         api = c_api.library()
         # Else TensorFlow takes all of a GPU's memory, which other servers may need as well.
         config = config_pb2.ConfigProto(gpu_options={"allow_growth": True}).SerializeToString()
+        # A SavedModel may hold several graphs; exports have this one tag, which is TensorFlow
+        # Serving's.
         tags = (ctypes.c_char_p * 1)(b"serve")
         options, meta_graph = api.TF_NewSessionOptions(), api.TF_NewBuffer()
         self._session = None
         self._graph = api.TF_NewGraph()
         try:
+            # One status a call, or the second would overwrite an error of the first.
             with _status() as status:
                 api.TF_SetConfig(options, config, len(config), status)
             with _status() as status:
@@ -106,6 +109,7 @@ class CSession:
         api = c_api.library()
         # Null pointers, which the library replaces: those of a failed run stay null.
         results = (c_api.POINTER * len(fetches))()
+        # 0 would mean no limit.
         milliseconds = max(1, math.ceil(timeout * 1000))
         run_options = config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
         buffer = api.TF_NewBufferFromString(run_options, len(run_options))
@@ -129,6 +133,7 @@ class CSession:
     def _outputs(self, names: list[str]) -> ctypes.Array:
         outputs = (c_api.Output * len(names))()
         for output, name in zip(outputs, names, strict=True):
+            # "serving_default_seed:0" is output 0 of that operation.
             operation, _, index = name.partition(":")
             output.oper = c_api.library().TF_GraphOperationByName(self._graph, operation.encode())
             output.index = int(index or 0)
@@ -187,6 +192,7 @@ def _array(pointer: int) -> np.ndarray:
     if dtype == _STRING:
         strings = [data + i * c_api.TSTRING_BYTES for i in range(math.prod(shape))]
         values = [
+            # With their lengths: a PNG file has bytes of value 0, where a C string would end.
             ctypes.string_at(api.TF_StringGetDataPointer(s), api.TF_StringGetSize(s))
             for s in strings
         ]

@@ -59,6 +59,7 @@ class Core:
             self._max_seconds,
             self._max_seconds if timeout is None else timeout,
         )
+        # The turn first: a request that waits must not hold on to a version that is being replaced.
         with self._admission.place(deadline, wanted), self._versions.use(version) as servable:
             # Not 0, which TensorFlow takes for no limit at all.
             return servable.answer(request, max(deadline - time.monotonic(), 0.001))
@@ -77,6 +78,7 @@ class Core:
 
     def statuses(self, spec: model_pb2.ModelSpec) -> list[VersionStatus]:
         """Of all versions, newest first, or of the one asked for."""
+        # Whoever watches the server sends nothing more, while what runs is finished.
         if self._stopping:
             raise ServingError("UNAVAILABLE", "the server is stopping")
         version = self._version(spec)

@@ -35,6 +35,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext):
         with _status_of(context):
+            # Called when the request ends for any reason, such as a caller who has gone.
             context.add_callback(self._core.look_again)
             return self._core.answer(request, context.time_remaining(), context.is_active)
 
@@ -93,6 +94,8 @@ def start(core: Core, address: str, max_requests: int) -> tuple[grpc.Server, int
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ],
+        # Beyond that gRPC itself answers RESOURCE_EXHAUSTED, and no queue builds up where nobody
+        # sees it.
         maximum_concurrent_rpcs=threads,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(

@@ -14,15 +14,19 @@ from serving.embedded import rest_tensors
 from serving.embedded.core import Core
 from serving.errors import HTTP_STATUS, ServingError
 
+# 18 digits always fit into the int64 of the protocol.
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?"
     r"(?P<method>:predict|/metadata)?"
 )
+# The default limits of an export let a request have 64 files of 1 MiB, which is more in base64:
+# those are for gRPC.
 _MAX_BODY_BYTES = 64 * 2**20
 _SOCKET_TIMEOUT = 30.0  # Seconds that a silent connection may hold a thread.
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    # Connections stay open from one request to the next.
     protocol_version = "HTTP/1.1"
     timeout = _SOCKET_TIMEOUT
     core: Core
@@ -77,6 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> dict:
         _, signatures = self.core.signatures(spec)
         request = rest_tensors.request_from_json(body, signatures)
+        # The body has the signature, the path has model and version.
         request.model_spec.MergeFrom(spec)
         return rest_tensors.reply_to_json(self.core.answer(request, None))
 
@@ -96,6 +101,7 @@ def _status_json(status) -> dict:
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    # A connection that is kept open must not keep the process alive.
     daemon_threads = True
     request_queue_size = 64
 

@@ -31,6 +31,7 @@ def request_from_json(body: bytes, signatures: dict) -> predict_pb2.PredictReque
     """
     try:
         fields = json.loads(body)
+    # A few kilobytes of brackets are deep enough for a RecursionError.
     except (ValueError, RecursionError) as error:
         raise ServingError("INVALID_ARGUMENT", f"JSON Parse error: {error}") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("inputs"), dict):
@@ -88,6 +89,7 @@ def _bytes(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
+        # Without `validate` Python drops what is not base64 in silence.
         return base64.b64decode(item["b64"], validate=True)
     raise ValueError('need a string or {"b64": "…"}')
 

@@ -81,6 +81,8 @@ class Servable:
         if name not in self.signatures:
             raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
         signature = self.signatures[name]
+        # Checked against the signature here: the session would answer with the names of graph
+        # nodes.
         feeds = _feeds(signature, request.inputs)
         outputs = _output_names(signature, list(request.output_filter))
         started = time.monotonic()
@@ -194,4 +196,5 @@ def _output_names(signature: meta_graph_pb2.SignatureDef, output_filter: list[st
             f"output_filter must hold different names out of {sorted(signature.outputs)}. Received:"
             f" {output_filter}",
         )
+    # No filter asks for all, as in TensorFlow Serving.
     return output_filter or sorted(signature.outputs)

@@ -33,6 +33,7 @@ def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
     folders = [
         path
         for path in base_path.iterdir()
+        # To Python the digits of other scripts are decimal too.
         if path.name.isascii() and path.name.isdecimal() and path.is_dir()
     ]
     return max(folders, key=lambda path: int(path.name), default=None)
@@ -104,6 +105,8 @@ class ModelVersions:
             loaded = self._current
             if loaded is None or version not in (None, loaded.servable.version):
                 raise ServingError("NOT_FOUND", f"version {version} is not loaded")
+            # Counted under the lock, so that a version that is being replaced waits for this
+            # request.
             loaded.users += 1
         try:
             yield loaded.servable
@@ -154,6 +157,7 @@ class ModelVersions:
         while not self._stop.wait(self._poll_seconds):
             try:
                 path = newest_version(self._base_path)
+            # Such as a network file system that is away for a moment.
             except OSError as error:
                 logging.error("%s: %s", self._base_path, error)
                 continue

@@ -59,6 +59,7 @@ def _by_player(answers: Iterable[Answer]) -> dict[str, dict[str, Score]]:
 
 def table(answers: Sequence[Answer]) -> str:
     """Markdown: a line for each source, people and stand-in side by side."""
+    # People set the order of the lines; what only the stand-in has judged follows.
     columns = _by_player(answers)
     sources = list(columns[PERSON]) + [s for s in columns[STAND_IN] if s not in columns[PERSON]]
     lines = [

@@ -81,6 +81,7 @@ class Judge:
         """The pictures of a trial that has been answered."""
         game = self._games.find(request.match_info["game"])
         number = request.match_info["number"]
+        # Only trials that are behind the player: what is to come stays unseen.
         if not number.isdecimal() or int(number) >= len(game.answers):
             raise Refusal(404, "This trial has not been answered yet.")
         return web.json_response(await self._trial(game, int(number)))
@@ -109,6 +110,7 @@ class Judge:
         ]
 
     def _results(self, game: Game) -> dict[str, Any]:
+        # Where both groups are real there is nothing to be right about.
         told = [answer for answer in game.answers if answer.source != REAL]
         everybody = self._games.answers()
         return {
@@ -156,6 +158,7 @@ def _parsed(body: bytes) -> tuple[int, str, float]:
         number, side, seconds = (fields[name] for name in ("number", "side", "seconds"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal(400, "Send number, side and seconds of an answer as JSON.") from error
+    # JSON's true is a bool, which Python also takes for an int.
     if type(number) is not int or side not in SIDES or not is_duration(seconds):
         raise Refusal(400, "An answer is the number of its trial, left or right, and seconds.")
     return number, side, float(seconds)

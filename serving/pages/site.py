@@ -84,7 +84,9 @@ def serve(app: web.Application, listening: socket.socket, host: str) -> None:
         app,
         sock=listening,
         print=None,
+        # No record of who asked for what.
         access_log=None,
+        # A visitor who goes away ends what runs for them.
         handler_cancellation=True,
         shutdown_timeout=1.0,
     )
@@ -123,6 +125,7 @@ def _sentences(explain: Explain):
             explained = explain(error)
             if explained:
                 return _plain(explained)
+            # The type alone: an exception's text may hold what somebody sent.
             logging.error("%s %s: %s", request.method, request.path, type(error).__name__)
             return _plain(Refusal(500, "Something went wrong here that should not have."))
 
@@ -147,6 +150,7 @@ def _same_origin_only(public: bool):
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+    # Answers of the model are a visitor's own. Files say themselves how they are cached.
     response.headers.setdefault("Cache-Control", "no-store")
 
 
