@@ -16,6 +16,7 @@ _PLAIN_INTERVAL = 60.0
 def track(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
     """Yields the items and shows progress: a bar on a terminal, elsewhere a line a minute."""
     start = printed = time.monotonic()
+    # disable=None shows a bar on terminals alone.
     bar = tqdm.tqdm(items, desc=label, unit=f" {unit}", disable=None, leave=False)
     for done, item in enumerate(bar):
         now = time.monotonic()
@@ -58,6 +59,7 @@ class Progress:
         if self._window is None or self._window[0] == self._meta_step:
             return None
         (taken, then), self._window = self._window, (self._meta_step, now)
+        # Two calls may fall into one tick of a coarse clock.
         return (self._meta_step - taken) / max(now - then, 1e-9)
 
     def show(self, line: dict[str, Any] | None) -> None:

@@ -84,6 +84,7 @@ class Metrics:
             for key, value in line.items():
                 if value is not None and key != "meta_step":
                     tf.summary.scalar(key, value)
+        # At once: a kill would lose what TensorFlow holds back.
         self._writer.flush()
 
     def write_picture(self, meta_step: int, picture) -> None:
@@ -200,6 +201,7 @@ class Recorder(Bystander):
             self._progress.note(", ".join(f"{k} {v:.4g}" for k, v in report.items()))
         grid = image_grid.beside(drawn)
         self._metrics.write_picture(meta_step, grid)
+        # Last, since this file says that all of it is done.
         grid.save(self._folder.grid(meta_step))
 
     def _is_last(self, meta_step: int) -> bool:

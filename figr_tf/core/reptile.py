@@ -170,6 +170,7 @@ class Reptile(tf.Module):
         Its decay begins at 0.1, so that the untrained start is soon forgotten.
         """
         count = tf.cast(self.meta_step.read_value(), tf.float32)
+        # (1 + t) / (10 + t), as tf.train.ExponentialMovingAverage begins.
         decay = tf.minimum(self._average_decay, (count + 1.0) / (count + 10.0))
         for group, variables in self.meta_weights.items():
             for average, variable in zip(self.average[group], variables, strict=True):

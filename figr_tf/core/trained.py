@@ -20,6 +20,7 @@ from figr_tf.core.errors import RunError
 from figr_tf.core.runs import RunFolder, write_whole
 
 _WEIGHTS, _RECORD = "weights.npz", "weights.json"
+# What loading needs, what an export's contract is written from, and the flags for people.
 _KEPT = ("identity.json", "settings.json", "split.json", "network_spec.json", "flags.txt")
 _PATHS = {"data_dir", "cache_dir"}
 

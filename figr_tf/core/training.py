@@ -41,6 +41,7 @@ class Trainer:
         """
         self.settings = settings
         self.replicas = replicas = replicas or strategy.OneDevice()
+        # First: a meta-batch that cannot be shared is refused before anything is built.
         self._share = replicas.share(settings.meta_batch_size)
         with replicas.waiting_for("the initial weights"), replicas.scope():
             self.system = build_system()
@@ -78,6 +79,7 @@ class Trainer:
 
         def adapt_to(task: int | tf.Tensor) -> Adapted:
             seed = stateless_seed(self.settings.seed, TRAINING, meta_step, first_task + task)
+            # Two seeds, so that the draw of a task and the latents have no numbers in common.
             task_seed, adaptation_seed = split(seed, 2)
             drawn = self.system.draw_task(constants, task_seed)
             return self.system.adapt(meta_weights, carried, drawn, adaptation_seed)

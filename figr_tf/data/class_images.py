@@ -164,6 +164,8 @@ def _decoded(
         except ImageError as error:
             return error
         except (
+            # RuntimeError is zipfile's for an encrypted file, NotImplementedError for a compression
+            # that it does not know.
             zipfile.BadZipFile,
             zlib.error,
             EOFError,
@@ -206,6 +208,7 @@ def _read_cache(target: pathlib.Path, image_format: ImageFormat) -> _Cached | No
     except (FileNotFoundError, ValueError, KeyError):
         return None
     with contextlib.suppress(OSError):  # A cache that is somebody else's is theirs to keep.
+        # So `_sweep` sees that it is used.
         os.utime(target / "index.json")
     return _Cached(ClassImages(pixels, counts), skipped)
 

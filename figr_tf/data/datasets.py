@@ -121,6 +121,7 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
     # openai/supervised-reptile: 1,200 training characters of 1,623.
     if name == "random-1200":
         return splits.random_split(name, names, max(0, len(names) - 1_200), settings.split_seed)
+    # The paper trains on the digits 0 to 8 and adapts to nines.
     if name == "paper" and settings.dataset == "mnist":
         return splits.split_by(name, names, "9".__eq__)
     if name == "paper":

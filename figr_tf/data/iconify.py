@@ -219,6 +219,7 @@ def _one_size(named: list[tuple[int, str]]) -> str:
 def _document(content: dict[str, Any], name: str) -> str:
     """The SVG of one drawing, black where the set leaves the colour to the page."""
     icon = content["icons"][name]
+    # The icon's own, else the set's, else Iconify's defaults: 0, 0, 16 and 16.
     left, top, width, height = (
         icon.get(key, content.get(key, default))
         for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))

@@ -120,6 +120,7 @@ def _styles(drawings: list[Drawing], form: Form, broken: list[str]) -> list[_Ren
 
 def _render(drawing: Drawing, form: Form) -> _Rendered:
     """On white paper, all of it inside the square. Raises ValueError if it does not render."""
+    # Without the system's fonts: the same picture on every machine.
     data = resvg_py.svg_to_bytes(
         svg_string=drawing.svg,
         background="white",

@@ -121,6 +121,7 @@ def icons(settings: DataSettings) -> tuple[set[str], ClassImages]:
 
 def glyph_alphabet(settings: DataSettings) -> tuple[set[str], ClassImages]:
     """400 classes of 20 procedurally drawn glyphs; nothing is read."""
+    # Seed 0 whatever the run's: the alphabet is data, and the same for everybody.
     arrays = [
         glyphs.glyph_images(c, _GLYPH_DRAWINGS, settings.image_size, seed=0)
         for c in range(_GLYPH_CLASSES)
@@ -160,6 +161,7 @@ def omniglot(settings: DataSettings) -> tuple[set[str], ClassImages]:
             return image_trees.files_in_folder(path)
         return image_trees.files_in_zip(path, root=part)
 
+    # From the files: a cache does not know which part a class was in.
     background = {file.class_name for file in files_of(_OMNIGLOT_PARTS[0])}
     return background, _cached(
         settings, lambda: (file for part in _OMNIGLOT_PARTS for file in files_of(part))
@@ -204,6 +206,7 @@ def _mnist_from_files(root: pathlib.Path, image_format: ImageFormat) -> ClassIma
         raise DataError(
             f"{root}: {len(digits)} {part} images but {len(labels)} labels; download both again."
         )
+    # Class by class, as `ClassImages` has them, and within one in the order of the file.
     order = np.argsort(labels, kind="stable")
     data = np.stack(
         [images.prepare_image(Image.fromarray(digits[i]), *image_format) for i in order]

@@ -113,5 +113,6 @@ def random_split(name: str, class_names: Iterable[str], num_held_out: int, seed:
             f"split {name!r} would hold out {num_held_out} of {len(names)} classes; none would be"
             " left."
         )
+    # By a generator of its own: what else draws random numbers has no part in it.
     held_out = set(np.random.default_rng(seed).choice(names, num_held_out, replace=False).tolist())
     return split_by(name, names, held_out.__contains__)

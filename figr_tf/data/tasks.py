@@ -33,6 +33,7 @@ class TaskSampler:
         self._class_rotations = class_rotations
         self._starts = tf.constant(np.array([starts[name] for name in class_names], np.int32))
         self._counts = tf.constant(np.array([data.counts[name] for name in class_names], np.int32))
+        # Of the largest class: a compiled graph has one shape for all of them.
         self._max_count = max(data.counts[name] for name in class_names)
 
     def support_images(

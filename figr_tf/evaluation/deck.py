@@ -46,6 +46,7 @@ def make(
             " give two models with --deck_models."
         )
     names = choose_classes(classes, num_trials)
+    # 17 is any number: a stream of its own, apart from the episodes'.
     rng = np.random.default_rng([seed, 17])
     rng.shuffle(names)
     rounds = [_round(list(sources), rng) for _ in range(num_trials // ROUND)]

@@ -50,6 +50,7 @@ def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Epis
             f"class {class_name}: {count} drawings are too few for {num_shots} + 2 + 2. Leave the"
             " class out."
         )
+    # CRC-32, since Python's own hash of a text differs from process to process.
     order = np.random.default_rng([seed, zlib.crc32(class_name.encode())]).permutation(count)
     middle = num_shots + (count - num_shots) // 2
     return Episode(class_name, order[:num_shots], order[num_shots:middle], order[middle:])

@@ -22,6 +22,8 @@ from figr_tf.data import datasets
 from figr_tf.data.class_images import ClassImages
 from figr_tf.evaluation import features
 
+# 60 ways, 5 queries and a rate of 1e-3 that is halved now and then are those of Snell et al. 2017
+# on Omniglot.
 _WAYS, _QUERIES, _HALVINGS = 60, 5, 4
 _LEAST_DRAWINGS = 1 + _QUERIES
 _ACCURACY_EPISODES = 200
@@ -87,6 +89,7 @@ def train_to(
     """
     buffer = io.BytesIO()
     np.savez(buffer, **train(dataset.data, dataset.split.training, recipe))  # type: ignore[arg-type]
+    # Under another name until it is whole, and one for each process.
     scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     scratch.write_bytes(buffer.getvalue())
     os.replace(scratch, path)
@@ -98,6 +101,7 @@ def train_to(
         "ways": min(len(held_out), features.WAYS),
         "accuracy_held_out": _accuracies(features.Embedding(path, digest), held_out),
     }
+    # The record last: where it is, `of_data` takes the network for there.
     write_whole(path.with_suffix(".json"), json.dumps(record, indent=1))
     return record
 
@@ -143,6 +147,7 @@ def train(data: ClassImages, class_names: Sequence[str], recipe: Recipe) -> dict
     step = _training_step(model)
     for episode in progress.track(range(recipe.episodes), "feature network", "episodes"):
         rate = 1e-3 * 0.5 ** (episode * (_HALVINGS + 1) // recipe.episodes)
+        # The rate as a tensor: each new Python number would be traced anew.
         step(tf.constant(_episode(data, class_names, rng)), tf.constant(rate))
     return _folded(model)
 
@@ -172,6 +177,7 @@ def _build() -> keras.Model:
 
 def _training_step(model: keras.Model):
     optimizer = keras.optimizers.Adam(1e-3)
+    # Now, since a traced step may not make variables.
     optimizer.build(model.trainable_variables)
 
     @tf.function
@@ -199,6 +205,7 @@ def _folded(model: keras.Model) -> dict[str, np.ndarray]:
     for i, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
         kernel, bias = convolution.get_weights()
         gamma, beta, mean, variance = norm.get_weights()
+        # With the averages of training batch norm is linear, so a convolution can hold it.
         scale = gamma / np.sqrt(variance + norm.epsilon)
         arrays[f"kernel{i}"], arrays[f"bias{i}"] = kernel * scale, (bias - mean) * scale + beta
     return arrays

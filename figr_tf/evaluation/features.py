@@ -21,6 +21,7 @@ from figr_tf.core.errors import DataError
 SPACES = ("embedding", "blur")
 IMAGE_SIZE = 32
 EMBEDDING_FILE = pathlib.Path(__file__).with_name("embedding.npz")
+# Of the file that the tables in docs/ were made with. With another one scores do not compare.
 EMBEDDING_SHA256 = "38368f818adad11afd0ab91a8d137e62a203a4d235e556de28d6aa44ec32518f"
 WAYS = 20  # Classes that its accuracy tells apart.
 _BATCH = 1024
@@ -31,6 +32,7 @@ def shrunk(images: np.ndarray) -> np.ndarray:
     """uint8 [B, S, S, C], S ≥ 32 → uint8 [B, 32, 32, C], antialiased; those of 32² as they are."""
     if images.shape[1] == IMAGE_SIZE:
         return images
+    # In parts: as float32, which resizing gives, all images would take four times their memory.
     parts = [
         tf.image.resize(images[i : i + _BATCH], (IMAGE_SIZE, IMAGE_SIZE), antialias=True).numpy()
         for i in range(0, len(images), _BATCH)
@@ -65,6 +67,7 @@ def ink_mask(images: np.ndarray) -> np.ndarray:
     """
     grey = images.astype(np.float32)
     low, high = grey.min((1, 2, 3), keepdims=True), grey.max((1, 2, 3), keepdims=True)
+    # At least 1, so that an image of one grey gives 0 and not 0/0.
     return ((high - grey) / np.maximum(high - low, 1.0) > 0.5).astype(np.float32)
 
 
@@ -152,6 +155,7 @@ def few_shot_accuracy(
             [features[c][rng.permutation(len(features[c]))[: shots + queries]] for c in chosen]
         )
         prototypes = drawn[:, :shots].mean(1)
+        # Every query against every prototype of its episode: [ways, queries, ways].
         squared = ((drawn[:, shots:, None] - prototypes) ** 2).sum(-1)
         own_class = np.arange(len(chosen))[:, None]
         right.append((squared.argmin(-1) == own_class).mean())

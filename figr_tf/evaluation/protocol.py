@@ -68,6 +68,7 @@ def _reference_samples(
 ) -> dict[str, list[np.ndarray]]:
     rows = {}
     for i, (name, make) in enumerate(REFERENCE_ROWS.items()):
+        # A generator for each row, so that one more at the end leaves the others as they are.
         rng = np.random.default_rng([seed, i])
         rows[name] = [
             make(plan.classes[e.class_name][e.support], plan.num_samples, rng) for e in episodes
@@ -110,6 +111,7 @@ def _model_samples(
     for episode in progress.track(episodes, f"adapting, seed {seed}", "classes"):
         support = plan.classes[episode.class_name][episode.support]
         for name, samples in sampler(support, episode, seed).items():
+            # The energy distance needs pairs.
             if len(samples) < 2:
                 raise DataError(
                     f"class {episode.class_name}: {len(samples)} samples; at least 2 are needed."

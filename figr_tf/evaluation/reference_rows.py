@@ -17,6 +17,7 @@ def flipped(
 ) -> np.ndarray:
     """Copies in which each pixel is inverted with probability `share`."""
     drawn = copies(support, m, rng)
+    # One draw for all colours of a pixel.
     flip = rng.random((*drawn.shape[:3], 1)) < share
     return np.where(flip, 255 - drawn, drawn)
 
@@ -70,6 +71,7 @@ def _bilinear(images: np.ndarray, points: np.ndarray) -> np.ndarray:
     # A rim of paper, on which all points outside are put.
     rim = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = np.pad(images, rim, constant_values=255).astype(np.float32)
+    # A little less than the last pixel, so that each point has a next one.
     points = np.clip(points + 1, 0, size + 1 - 1e-4)
     low = points.astype(int)
     fraction = (points - low).astype(np.float32)

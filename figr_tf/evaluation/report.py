@@ -92,6 +92,7 @@ def _numbers(judged: Judged, data: Data, plan: protocol.Plan, result: protocol.R
     }
     return {
         "judged": judged.facts,
+        # Where the data lay says nothing about the result, and is nobody else's business.
         "data": dataclasses.asdict(settings) | {"data_dir": None, "cache_dir": None},
         "split": dataset.split.name,
         "split_sha256": dataset.split.digest(),

@@ -148,6 +148,7 @@ def _run(path: pathlib.Path, sizes: _Sizes, steps: list[int], cache_dir: str | N
 
 def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
     def check(dataset: datasets.Dataset, _: Plan) -> None:
+        # Under another split the run would be judged on classes that it was trained on.
         split = Split.of_run(path)
         runs.refuse_difference(
             path, {"split": split.describe()}, {"split": dataset.split.describe()}
@@ -193,6 +194,7 @@ def _saved_model(path: pathlib.Path, sizes: _Sizes, steps: list[int]) -> Judged:
 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
         unit, m = tf.constant(scaling.uint8_to_unit(support)), tf.constant(num_samples)
+        # Every input by name: a signature that is called here fills in no defaults.
         answer = signature(
             support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps
         )
@@ -228,6 +230,7 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Ju
                 " them."
             )
         try:
+            # As they are: whitening their paper would judge other pictures than were drawn.
             decoded = []
             for file in files:
                 decoded.append(
@@ -239,6 +242,7 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Ju
 
     def check(dataset: datasets.Dataset, plan: Plan) -> None:
         now = {
+            # What decides the episodes. Other drawings would be judged against them in silence.
             "split_sha256": dataset.split.digest(),
             "num_shots": plan.num_shots,
             "classes": len(plan.classes),

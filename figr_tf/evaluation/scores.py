@@ -166,7 +166,9 @@ def diversity_ratio(samples: Sequence[np.ndarray], held_out: Sequence[np.ndarray
     Spread is the standard deviation of a feature, its mean over features and classes.
     """
     spread = [
-        np.mean([points.std(0, ddof=1).mean() for points in group]) for group in (samples, held_out)
+        # Unbiased, since samples and H are of different numbers.
+        np.mean([points.std(0, ddof=1).mean() for points in group])
+        for group in (samples, held_out)
     ]
     return float(spread[0] / spread[1])
 

@@ -54,6 +54,7 @@ def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
     about = _KINDS.get(kind, f"a model of the kind {kind}").format(k=model.num_inner_steps)
     try:
         # A trial drawing now: a model of another image size would fail after minutes.
+        # One inner step is enough to see whether it takes such drawings.
         steps = None if model.num_inner_steps is None else 1
         _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0, steps)
     except ValueError as error:

@@ -55,6 +55,7 @@ def examples_of(
     Args:
         drawings: uint8 [count, S, S, 1]. sources: name → `sources.Source`.
     """
+    # Here and below: what imports TensorFlow waits until --help is dealt with.
     from figr_tf.evaluation.deck import NUM_SHOTS
     from figr_tf.evaluation.episodes import draw_episode
     from figr_tf.evaluation.telling import views
@@ -81,6 +82,7 @@ def cross_validated(examples: list[Examples], seed: int) -> tuple[list, list[boo
     from figr_tf.evaluation.deck import GROUP
     from figr_tf.evaluation.telling import learn
 
+    # Folds of characters and not of drawings, or a network could know the strokes by heart.
     fold = np.random.default_rng([seed, FOLDS]).permutation(len(examples)) % FOLDS
     tellers, is_right = [], []
     for k in range(FOLDS):
@@ -139,6 +141,7 @@ def _read_deck() -> decks.Deck:
 def _background(deck: decks.Deck) -> dict[str, np.ndarray]:
     from figr_tf.evaluation.episodes import choose_classes
 
+    # The demonstration is of glyphs, which is what settings name where nothing is said.
     settings = datasets.DataSettings(image_size=deck.support.shape[-1])
     if not deck.facts["demonstration"]:
         settings = datasets.DataSettings(

@@ -87,11 +87,13 @@ def score(
     """Columns in the embedding's space, and energy distances per class in both; one seed."""
     embedded, parts = samples["embedding"], real.parts["embedding"]
     prototypes = np.stack([r.mean(0) for r in parts["reference"]])
+    # For the 1-shot column: one drawing has to do for a prototype.
     exemplars = np.stack([r[0] for r in parts["reference"]])
     triples = zip(embedded, parts["held_out"], parts["support"], strict=True)
     pairs = list(zip(embedded, parts["reference"], strict=True))
 
     def recognised(centres: np.ndarray) -> float:
+        # The same generator for every row, so that all are told from the same other classes.
         return 100 * scores.recognised(embedded, centres, np.random.default_rng(seed)).mean()
 
     values = {

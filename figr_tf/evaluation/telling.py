@@ -38,6 +38,7 @@ def _shown(drawings: np.ndarray) -> np.ndarray:
     scale = rendering.SCALE
     side = drawings.shape[-1]
     shown = np.stack([rendering.outlined(drawing) for drawing in drawings])
+    # Back to the size of a drawing: people see outlines enlarged, a network need not.
     means = shown.reshape(-1, side, scale, side, scale).mean((2, 4))
     return (1.0 - scaling.bytes_to_unit(means)).astype(np.float32)
 
@@ -70,6 +71,8 @@ def _trained(sides: list[np.ndarray], seed: int):
     labels = np.repeat([0.0, 1.0], _BATCH // 2).astype(np.float32)
     for _ in range(_STEPS):
         halves = [side[rng.integers(0, len(side), _BATCH // 2)] for side in sides]
+        # Turned and mirrored at random: examples are few, and neither makes a drawing look
+        # generated.
         batch = np.rot90(np.concatenate(halves), int(rng.integers(4)), axes=(1, 2))
         step(tf.constant(batch[:, :: rng.choice([-1, 1])]), labels)
     return network
@@ -99,6 +102,7 @@ def _training_step(network):
     import keras
 
     optimizer = keras.optimizers.Adam(_RATE)
+    # Now, since a traced step may not make variables.
     optimizer.build(network.trainable_variables)
 
     @tf.function

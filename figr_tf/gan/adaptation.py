@@ -118,6 +118,7 @@ def start(weights: Weights, inner: InnerSettings) -> InnerState:
 
 def weights_of(networks: Networks) -> Weights:
     """The current values of the networks' variables (Φ)."""
+    # Read anew at each call: a traced function must not keep the Φ of its first.
     return Weights(
         *(tuple(v.value.read_value() for v in model.trainable_variables) for model in networks)
     )
@@ -235,6 +236,8 @@ def inner_step(
         if inner.gradient_penalty_weight:
             penalty = losses.gradient_penalty(
                 lambda images: score(weights.discriminator, images),
+                # Points between a real and a generated image, each pair's at a random place
+                # (WGAN-GP).
                 generated + mix * (real_images - generated),
                 inner.gradient_penalty_norm,
             )
@@ -270,6 +273,7 @@ def _averaged(
     """The next average, if there is one. Its decay rises from 0.1: the start is soon forgotten."""
     if not average:
         return ()
+    # (1 + t) / (10 + t), as tf.train.ExponentialMovingAverage begins.
     count = tf.cast(steps_before, tf.float32)
     decay = tf.minimum(decay, (count + 1.0) / (count + 10.0))
     pairs = zip(average, weights, strict=True)

@@ -59,6 +59,7 @@ def affine(images: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     centre = (images.shape[1] - 1) / 2
     x0 = centre - a * centre - b * centre + _PIXELS * shift_x
     y0 = centre - c * centre - d * centre + _PIXELS * shift_y
+    # The last two of the eight numbers would be a perspective.
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

@@ -263,6 +263,8 @@ class FewShotModel:
         array = support_sets.check(
             support_images, (spec.image_size, spec.image_size, spec.channels)
         )
+        # In NumPy: in a graph Grappler would make a product of the division, which rounds
+        # otherwise.
         return scaling.uint8_to_signed(array)
 
 
@@ -276,6 +278,7 @@ def load_run(
     """
     folder = runs.RunFolder(pathlib.Path(run))
     settings = folder.read_settings(Settings)
+    # With whatever initial weights: the checkpoint replaces all of them.
     networks = build_networks(settings.network)
     meta_step = trained.restore(folder, meta_weights(networks))
     return FewShotModel(networks, settings, meta_step, augmentation_of(settings))

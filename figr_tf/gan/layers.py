@@ -50,6 +50,7 @@ class _NormalisedUnit(PureLayer):
     def _add_activation_weights(
         self, slope_shape: tuple[int, ...], example_shape: tuple[int, ...]
     ) -> None:
+        # The order is part of every checkpoint, which knows weights by their place.
         self.bias = self.add_weight(name="bias", shape=(example_shape[-1],), initializer="zeros")
         self.slope = self.add_weight(
             name="slope", shape=slope_shape, initializer=keras.initializers.Constant(_PRELU_START)
@@ -154,6 +155,7 @@ class ResidualBlock(PureLayer):
         ]
 
     def build(self, input_shape):
+        # By hand: Keras builds a layer inside of another one only when it calls it.
         for unit in self.units:
             unit.build(input_shape)
 
@@ -205,6 +207,7 @@ class AveragePool(PureLayer):
     """Means of 2×2 pixels: [B, H, W, C] → [B, H/2, W/2, C]."""
 
     def apply(self, weights, x):
+        # No pixel is left over, since all sizes are even.
         return tf.nn.avg_pool2d(x, 2, 2, "VALID")
 
     def compute_output_shape(self, input_shape):

@@ -32,13 +32,14 @@ class NetworkSpec:
 
     Attributes:
         architecture: "resnet" (3×3 units in residual blocks), "dcgan" (5×5 units, no residuals) or
-            "lean" (3×3 units, no residuals, nothing at full resolution; for CPUs, not the paper's).
+            "lean" (3×3 units, residual blocks on the coarsest map alone, a discriminator with
+            nothing at full resolution; for CPUs, not the paper's).
         image_size: height = width in pixels, a multiple of 16.
         channels: 1 (grey) or 3 (colour).
         hidden: h, the channels at full resolution; the deepest stage has 16 h.
         latent_dim: length of one latent vector.
-        blocks_per_stage: residual blocks of a ResNet stage; 2 is the paper's, fewer are faster on a
-            CPU.
+        blocks_per_stage: residual blocks of a ResNet stage, or of the one map of "lean" that has
+            them; 2 is the paper's, fewer are faster on a CPU.
 
     Raises:
         ValueError: if a field is outside the range given above.
@@ -105,6 +106,7 @@ class Networks(NamedTuple):
 
 def build_networks(spec: NetworkSpec, seed: int = 0) -> Networks:
     """Both networks with initial weights; the same seed gives the same weights."""
+    # One stream of seeds through both networks, the generator first, as Keras would draw them.
     seeds = random.kernel_seeds(seed)
     if spec.architecture == "lean":
         return Networks(_build_lean_generator(spec, seeds), _build_lean_discriminator(spec, seeds))
@@ -161,6 +163,7 @@ def _build_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Seque
         )
     ]
     stack.append(
+        # The paper's discriminator begins with 7×7. The DCGAN pair has 5×5 everywhere.
         layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds))
     )
     for stage in range(NUM_STAGES):
@@ -202,6 +205,7 @@ def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequ
 def _build_lean_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
     image_shape = (spec.image_size, spec.image_size, spec.channels)
     stack = [keras.Input(image_shape, dtype="float32", name="images"), layers.SpaceToDepth()]
+    # Strides and no pooling: only the pixels that stay are computed.
     stack += [_lean_unit(2 * spec.hidden, seeds), _lean_unit(4 * spec.hidden, seeds, strides=2)]
     stack += [_lean_unit(8 * spec.hidden, seeds, strides=2), *_lean_blocks(spec, seeds)]
     return keras.Sequential([*stack, layers.ToScoreByPlace(next(seeds))], name="discriminator")

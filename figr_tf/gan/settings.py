@@ -34,6 +34,7 @@ class Settings(TrainingSettings):
         *TrainingSettings.not_identity,
         "data.data_dir",
         "data.cache_dir",
+        # What a trained model is asked for does not change it.
         "num_test_inner_steps",
     )
 

@@ -69,6 +69,7 @@ class Waves(NamedTuple):
 
 def draw_waves(shape: list[int], seed: tf.Tensor) -> Waves:
     """Random tasks; `seed` is int32 [2]."""
+    # Amplitudes from 0.1 to 5 and all phases, as Nichol et al. 2018 draw them.
     amplitude_seed, phase_seed = split(seed, 2)
     return Waves(
         tf.random.stateless_uniform(shape, amplitude_seed, 0.1, 5.0, alg="philox"),
@@ -106,6 +107,7 @@ class SineSystem:
     def __init__(self, settings: SineSettings):
         self._settings = settings
         self.constants = np.linspace(-5.0, 5.0, NUM_POINTS, dtype=np.float32)[:, None]
+        # Kept for the plot, which shows what the same network does without meta-training.
         self.untrained = _initial_layers(settings)
         self.meta_weights = {"network": [tf.Variable(w) for w in self.untrained]}
 

@@ -93,6 +93,7 @@ def software() -> dict[str, str]:
     A forgotten update of the package would not show in its version.
     """
     packages = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    # Sorted, since file systems list in any order.
     sources = sorted(pathlib.Path(__file__).parents[2].rglob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return packages | {"figr_tf_sources": code}
@@ -121,6 +122,7 @@ class Connection:
         Raises OSError if the connection has ended or talks nonsense.
         """
         data = self.socket.recv(1 << 16)
+        # A stranger on this port may send anything, but not fill the memory.
         if not data or len(self._buffer) > _MAX_LINE:
             raise ConnectionError("closed")
         *lines, self._buffer = (self._buffer + data).split(b"\n")

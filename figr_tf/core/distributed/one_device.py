@@ -117,6 +117,7 @@ class OneDevice:
             autograph=False,
             jit_compile=jit_compile,
         )
+        # As a tensor: each Python number would get a graph of its own.
         return lambda times: first_rows(times, loop(tf.constant(times)))
 
     def compile_share(self, gradient: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
