@@ -169,7 +169,9 @@ def read_images(
     path = pathlib.Path(folder).expanduser()
     if not path.exists():
         raise ImageError(f"{path}: no such folder or image.")
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if is_image_name(p.name))
+    files = [path]
+    if not path.is_file():
+        files = sorted(file for file in path.iterdir() if is_image_name(file.name))
     if not files:
         inside = sum(p.is_dir() for p in path.iterdir())
         hint = f" Choose one of its {inside} folders." if inside else ""

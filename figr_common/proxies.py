@@ -61,4 +61,5 @@ def bypass(hosts: Sequence[str]) -> None:
     if alone := os.environ.get(_NOT_OF_GRPC_ALONE):  # Then gRPC does not look at the other.
         exempt[_NOT_OF_GRPC_ALONE] = alone
     for name, value in exempt.items():
-        os.environ[name] = ",".join([*([value] if value else []), *hosts])
+        before = [value] if value else []
+        os.environ[name] = ",".join([*before, *hosts])

@@ -71,8 +71,9 @@ def initial_layers(spec: NetworkSpec, seed: int) -> list[tf.Tensor]:
     for i, shape in enumerate(spec.shapes()):
         if len(shape) > 1:
             # Of a convolution a fan is a number of channels times the 3×3 places of the kernel.
-            fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
-            limit = math.sqrt(6.0 / (fan_in + fan_out))
+            *places, channels_in, channels_out = shape
+            fans = math.prod(places) * (channels_in + channels_out)
+            limit = math.sqrt(6.0 / fans)
             # A seed of its own for each kernel: the program's own generators are left alone.
             kernel_seed = stateless_seed(seed, i)
             layers.append(
@@ -102,7 +103,8 @@ def logits(architecture: str, layers: Layers, images: tf.Tensor) -> tf.Tensor:
         if architecture == "pooled":
             x = tf.nn.max_pool2d(x, 2, 2, "SAME")
         x = tf.nn.relu(x)
-    return tf.reshape(x, [-1, layers[-2].shape[0]]) @ layers[-2] + layers[-1]
+    dense_kernel, dense_bias = layers[-2:]
+    return tf.reshape(x, [-1, dense_kernel.shape[0]]) @ dense_kernel + dense_bias
 
 
 def pack(layers: Layers) -> tf.Tensor:

@@ -119,15 +119,23 @@ def sweep(folder: pathlib.Path) -> None:
     # Nine digits: what somebody put beside them under another name is not ours to delete.
     ours = [path for end in _ENDS for path in folder.glob(f"ckpt-{'[0-9]' * 9}{end}")]
     for path in ours:
-        if path.name.split(".")[0].removesuffix("_temp") not in complete or "temp" in path.name:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        prefix = path.name.split(".")[0].removesuffix("_temp")
+        if prefix not in complete or "temp" in path.name:
+            _remove(path)
 
 
 def _delete(prefix: pathlib.Path) -> None:
     # The index goes first: without it the rest does not count as a checkpoint.
     rest = [path for end in _ENDS for path in prefix.parent.glob(prefix.name + end)]
     for path in [prefix.with_suffix(".index"), *rest]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -220,10 +220,15 @@ def at_path(path: pathlib.Path, settings: TrainingSettings, identity: dict[str, 
     ours |= {"checkpoints", "grids", "tensorboard"}
     if folder.exists():
         refuse_difference(path, settings.complete(folder.read_identity()), identity)
-    elif path.exists() and not (
-        path.is_dir() and all(p.name in ours or p.name[0] == "." for p in path.iterdir())
-    ):
+    elif path.exists() and not _holds_no_more_than(ours, path):
         raise RunError(f"{path}: exists but is not a run folder. Choose another --run.")
     path.mkdir(parents=True, exist_ok=True)
     folder.lock()
     return folder
+
+
+def _holds_no_more_than(names: set[str], path: pathlib.Path) -> bool:
+    """Whether it is a folder of nothing but these names and hidden files."""
+    if not path.is_dir():
+        return False
+    return all(inside.name in names or inside.name.startswith(".") for inside in path.iterdir())

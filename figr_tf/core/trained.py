@@ -94,11 +94,14 @@ def package(
 def _forget_paths(folder: pathlib.Path) -> None:
     """Where the data lay on the host of the training is nobody else's business."""
     settings = json.loads((folder / "settings.json").read_text())
-    for part in (settings, *(value for value in settings.values() if isinstance(value, dict))):
-        part.update(dict.fromkeys(_PATHS & part.keys()))
+    nested = [value for value in settings.values() if isinstance(value, dict)]
+    for part in (settings, *nested):
+        for name in _PATHS & part.keys():
+            part[name] = None
     write_whole(folder / "settings.json", json.dumps(settings, indent=1))
     if (folder / "flags.txt").exists():
         lines = (folder / "flags.txt").read_text().splitlines(keepends=True)
+        # A line is --name=value.
         kept = [line for line in lines if line[2:].partition("=")[0] not in _PATHS]
         write_whole(folder / "flags.txt", "".join(kept))
 

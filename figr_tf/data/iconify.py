@@ -213,7 +213,13 @@ def _without_word(name: str, words: Words, beside_word: bool) -> tuple[str, str]
 
 
 def _one_size(named: list[tuple[int, str]]) -> str:
-    return min(named, key=lambda pair: (pair[0] > 0, abs(pair[0] - _MIDDLE_SIZE), pair[1]))[1]
+    """The name without a size, else that of the middle size or the nearest to it."""
+
+    def rank(sized: tuple[int, str]) -> tuple[bool, int, str]:
+        size, name = sized
+        return size > 0, abs(size - _MIDDLE_SIZE), name
+
+    return min(named, key=rank)[1]
 
 
 def _document(content: dict[str, Any], name: str) -> str:

@@ -69,10 +69,11 @@ def _refuse_halves(root: pathlib.Path, class_names: Iterable[str]) -> None:
     """
     halves: dict[tuple[str, ...], list[str]] = {}
     for name in class_names:
-        parts = name.split("/")
-        if any(part.lower() in _HALVES for part in parts[:-1]):
-            key = tuple("" if part.lower() in _HALVES else part for part in parts[:-1])
-            halves.setdefault((*key, parts[-1]), []).append(name)
+        *folders, own_name = name.split("/")
+        # The same with and without the other halves: a/train/b and a/val/b become (a, "", b).
+        alike = ["" if folder.lower() in _HALVES else folder for folder in folders]
+        if alike != folders:
+            halves.setdefault((*alike, own_name), []).append(name)
     twice = [names for names in halves.values() if len(names) > 1]
     if twice:
         first = f"{' and '.join(twice[0])}; {len(twice)} in all"

@@ -80,16 +80,7 @@ def notes_on(data: Data, plan: protocol.Plan) -> list[str]:
 
 def _numbers(judged: Judged, data: Data, plan: protocol.Plan, result: protocol.Result) -> dict:
     settings, dataset, embedding = data
-    rows = {
-        name: {
-            "values": {column: _finite(value) for column, value in row.values.items()},
-            "intervals": {column: [*map(_finite, ends)] for column, ends in row.intervals.items()},
-            "energy_distance_per_class": {
-                space: ed.tolist() for space, ed in row.energy_distances.items()
-            },
-        }
-        for name, row in result.rows.items()
-    }
+    rows = {name: _row_numbers(row) for name, row in result.rows.items()}
     return {
         "judged": judged.facts,
         # Where the data lay says nothing about the result, and is nobody else's business.
@@ -105,6 +96,15 @@ def _numbers(judged: Judged, data: Data, plan: protocol.Plan, result: protocol.R
         "classes": list(plan.classes),
         "seconds": result.seconds,
         "rows": rows,
+    }
+
+
+def _row_numbers(row: table.Row) -> dict:
+    energies = row.energy_distances
+    return {
+        "values": {column: _finite(value) for column, value in row.values.items()},
+        "intervals": {column: [*map(_finite, ends)] for column, ends in row.intervals.items()},
+        "energy_distance_per_class": {space: e.tolist() for space, e in energies.items()},
     }
 
 

@@ -105,11 +105,18 @@ def answers_to(deck: decks.Deck, tellers: Mapping[str, list], seed: int) -> list
         looks = [np.mean([teller(side) for teller in tellers[source]]) for side in seen]
         answers.append(
             Answer(
-                deck.digest, deck.facts["demonstration"], STAND_IN, f"{STAND_IN}, seed {seed}",
-                trial, str(deck.classes[trial]), source, SIDES[deck.answers[trial]],
-                SIDES[int(looks[1] > looks[0])], None,
+                deck=deck.digest,
+                demonstration=deck.facts["demonstration"],
+                player=STAND_IN,
+                game=f"{STAND_IN}, seed {seed}",
+                trial=trial,
+                character=str(deck.classes[trial]),
+                source=source,
+                generated=SIDES[deck.answers[trial]],
+                answer=SIDES[int(looks[1] > looks[0])],
+                seconds=None,
             )
-        )  # fmt: skip
+        )
     return answers
 
 

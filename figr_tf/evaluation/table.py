@@ -141,17 +141,21 @@ def combine(per_seed: list[tuple[dict[str, float], dict]], copies: list[dict]) -
     What is drawn with replacement are the classes; of fewer than `FEWEST_CLASSES` it is the
     episodes, and the interval says nothing about other classes.
     """
-    values = {key: float(np.mean([v[key] for v, _ in per_seed])) for key in per_seed[0][0]}
+    columns = [of_seed for of_seed, _ in per_seed]
+    values = {name: float(np.mean([column[name] for column in columns])) for name in columns[0]}
+    energies = [of_seed for _, of_seed in per_seed]
     intervals, energy = {}, {}
     for space in features.SPACES:
-        of_episodes = [np.stack([e[space] for e in side]) for side in
-                       ([energies for _, energies in per_seed], copies)]  # fmt: skip
-        energy[space], base = (side.mean(0) for side in of_episodes)
+        # [seeds, classes] each.
+        of_model = np.stack([of_seed[space] for of_seed in energies])
+        of_copies = np.stack([of_seed[space] for of_seed in copies])
+        energy[space], base = of_model.mean(0), of_copies.mean(0)
         values[f"skill {space}"] = scores.skill(energy[space], base)
-        units = [energy[space], base]
         if len(base) < FEWEST_CLASSES:
-            units = [side.ravel() for side in of_episodes]
-        intervals[f"skill {space}"] = scores.bootstrap_interval(*units)
+            interval = scores.bootstrap_interval(of_model.ravel(), of_copies.ravel())
+        else:
+            interval = scores.bootstrap_interval(energy[space], base)
+        intervals[f"skill {space}"] = interval
     return Row(values, intervals, energy)
 
 

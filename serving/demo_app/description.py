@@ -172,11 +172,9 @@ def _maximum(contract: dict[str, Any], name: str, otherwise: int) -> int:
     # A model at --target: nothing says its limits, and its server refuses what is too much.
     if not contract:
         return otherwise
-    return (
-        contract.get("limits", {})
-        .get(name, {})
-        .get("maximum", 0 if name == "num_inner_steps" else otherwise)
-    )
+    # A contract that does not know inner steps is of a model without an inner loop.
+    unnamed = 0 if name == "num_inner_steps" else otherwise
+    return contract.get("limits", {}).get(name, {}).get("maximum", unnamed)
 
 
 def _about(contract: dict[str, Any], version: int) -> str:

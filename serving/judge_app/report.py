@@ -41,7 +41,11 @@ def scores(answers: Iterable[Answer]) -> dict[str, Score]:
     for answer in answers:
         by_source.setdefault(answer.source, []).append(answer)
     scored = {source: score(given) for source, given in by_source.items()}
-    return dict(sorted(scored.items(), key=lambda item: (item[0] != REAL, item[1].share, item[0])))
+
+    def rank(source: str) -> tuple[bool, float, str]:
+        return source != REAL, scored[source].share, source
+
+    return {source: scored[source] for source in sorted(scored, key=rank)}
 
 
 def score(answers: Sequence[Answer]) -> Score:
