@@ -186,15 +186,15 @@ def facts(parts: ClassifyingParts) -> contract.Facts:
     del ranges["num_samples"]
     training = contract.training_facts(run, settings.data.dataset, settings.train_shots)
     return contract.Facts(
-        parts.image_shape,
-        ranges
+        image_shape=parts.image_shape,
+        ranges=ranges
         | {
             "num_classes": (2, settings.network.num_classes),
             "num_queries": (1, limits.max_num_queries),
             "num_inner_steps": (0, limits.max_num_inner_steps),
         },
-        {"num_inner_steps": parts.num_inner_steps, "seed": 0},
-        {
+        defaults={"num_inner_steps": parts.num_inner_steps, "seed": 0},
+        model={
             # 53 bits, which every JSON reader keeps whole.
             "fingerprint": int(model.weights_sha256[:16], 16) & MAX_SEED,
             "weights_sha256": model.weights_sha256,
@@ -206,7 +206,7 @@ def facts(parts: ClassifyingParts) -> contract.Facts:
             "inner": contract.fields_of(identity, "inner")
             | {"batch_size": settings.eval_batch_size, "num_steps": parts.num_inner_steps},
         },
-        training | {"num_inner_steps": settings.inner.num_steps},
+        training=training | {"num_inner_steps": settings.inner.num_steps},
     )
 
 

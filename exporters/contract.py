@@ -104,15 +104,15 @@ def adapting_facts(parts: AdaptingParts, run: runs.RunFolder) -> Facts:
     }
     training = training_facts(run, settings.data.dataset, settings.num_shots)
     return Facts(
-        parts.image_shape,
-        request_ranges(parts.limits) | steps,
-        {
+        image_shape=parts.image_shape,
+        ranges=request_ranges(parts.limits) | steps,
+        defaults={
             "num_samples": parts.defaults.num_samples,
             "num_inner_steps": parts.defaults.num_inner_steps,
             "seed": 0,
         },
-        model,
-        training | {"num_inner_steps": settings.num_inner_steps},
+        model=model,
+        training=training | {"num_inner_steps": settings.num_inner_steps},
     )
 
 

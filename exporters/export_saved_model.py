@@ -118,13 +118,13 @@ def main() -> None:
     from exporters import saved_model
 
     request = saved_model.ExportRequest(
-        pathlib.Path(_RUN.value),
-        _KIND.value,
-        names,
-        _limits(),
-        _NUM_SAMPLES.value,
-        _NUM_INNER_STEPS.value,
-        _evaluation(),
+        run=pathlib.Path(_RUN.value),
+        kind=_KIND.value,
+        signature_names=names,
+        limits=_limits(),
+        num_samples=_NUM_SAMPLES.value,
+        num_inner_steps=_NUM_INNER_STEPS.value,
+        evaluation=_evaluation(),
     )
     written = saved_model.export(request, pathlib.Path(_EXPORT_DIR.value), _VERSION.value)
     megabytes = (written.path / "saved_model.pb").stat().st_size / 1e6

@@ -109,16 +109,16 @@ def facts(parts: RedrawingParts) -> contract.Facts:
     model = parts.model
     settings = model.settings
     return contract.Facts(
-        parts.image_shape,
-        contract.request_ranges(parts.limits),
-        {"num_samples": parts.num_samples, "seed": 0},
-        {
+        image_shape=parts.image_shape,
+        ranges=contract.request_ranges(parts.limits),
+        defaults={"num_samples": parts.num_samples, "seed": 0},
+        model={
             "fingerprint": int(model.weights_sha256[:16], 16) & MAX_SEED,
             "weights_sha256": model.weights_sha256,
             "meta_step": model.meta_step,
             "num_generator_parameters": parameter_count(model.generator),
         },
-        contract.training_facts(
+        training=contract.training_facts(
             runs.RunFolder(model.folder), settings.data.dataset, settings.num_shots
         ),
     )

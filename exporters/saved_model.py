@@ -134,12 +134,12 @@ def _adapting(model: FewShotModel, request: ExportRequest) -> Package:
         functions = signatures.build(parts, request.signature_names or signatures.NAMES)
     logged = list(warmup.requests(parts, sorted(functions)))
     return Package(
-        request.kind,
-        parts.module,
-        functions,
-        contract.adapting_facts(parts, runs.RunFolder(models.find(request.run))),
-        logged,
-        lambda folder: verification.largest_difference(folder, parts, logged),
+        kind=request.kind,
+        module=parts.module,
+        functions=functions,
+        facts=contract.adapting_facts(parts, runs.RunFolder(models.find(request.run))),
+        warm_up=logged,
+        difference=lambda folder: verification.largest_difference(folder, parts, logged),
     )
 
 
@@ -160,12 +160,12 @@ def _redrawing(model: WarpModel, request: ExportRequest) -> Package:
     functions = redrawing.build(parts, names)
     logged = list(redrawing.warm_up(parts, sorted(functions)))
     return Package(
-        request.kind,
-        parts.module,
-        functions,
-        redrawing.facts(parts),
-        logged,
-        lambda folder: redrawing.largest_difference(folder, parts, logged),
+        kind=request.kind,
+        module=parts.module,
+        functions=functions,
+        facts=redrawing.facts(parts),
+        warm_up=logged,
+        difference=lambda folder: redrawing.largest_difference(folder, parts, logged),
     )
 
 
@@ -186,12 +186,12 @@ def _classifying(model: ClassifierModel, request: ExportRequest) -> Package:
     functions = classifying.build(parts, request.signature_names or classifying.NAMES)
     logged = list(classifying.warm_up(parts, sorted(functions)))
     return Package(
-        classifying.KIND,
-        parts.module,
-        functions,
-        classifying.facts(parts),
-        logged,
-        lambda folder: classifying.largest_difference(folder, parts, logged),
+        kind=classifying.KIND,
+        module=parts.module,
+        functions=functions,
+        facts=classifying.facts(parts),
+        warm_up=logged,
+        difference=lambda folder: classifying.largest_difference(folder, parts, logged),
     )
 
 

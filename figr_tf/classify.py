@@ -90,5 +90,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Only as a program: whoever imports this module has arguments of their own.
     sys.argv[1:] = spread(sys.argv[1:])
     console.run(main)

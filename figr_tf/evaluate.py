@@ -180,6 +180,7 @@ def _load(judged: "Judged", settings: datasets.DataSettings) -> datasets.Dataset
     dataset = datasets.load_dataset(settings, judged.class_size if own else 1)
     if _DATA.split.value != _ALL:
         return dataset
+    # No class is one that was trained on: the model comes from other data.
     return dataset._replace(split=Split(_ALL, (), tuple(sorted(dataset.data.counts))))
 
 
@@ -223,18 +224,19 @@ def main() -> None:
     from figr_tf.evaluation import feature_training, planning, report, samplers
 
     judged = samplers.choose(
-        _RUN.value,
-        _SAVED_MODEL.value,
-        _SAMPLES.value,
-        _EPISODES.value,
-        _NUM_SAMPLES.value,
-        steps,
-        _DATA.cache_dir.value,
-        _NUM_SHOTS.value,
+        run=_RUN.value,
+        saved_model=_SAVED_MODEL.value,
+        samples=_SAMPLES.value,
+        episodes=_EPISODES.value,
+        num_samples=_NUM_SAMPLES.value,
+        steps=steps,
+        cache_dir=_DATA.cache_dir.value,
+        num_shots=_NUM_SHOTS.value,
     )
     settings = _data_settings(judged)
     dataset = _load(judged, settings)
     plan = planning.plan(judged, dataset, _NUM_CLASSES.value, _SEEDS.value)
+    # Of a run that is judged on other data the split says nothing.
     if _is_on_own_data(judged) or not judged.data_settings:
         judged.check(dataset, plan)
     if _WRITE_EPISODES.value:

@@ -66,6 +66,7 @@ def _check_inner_loop(model) -> None:
 
 
 def _save_animation(path: str, model, support: np.ndarray, num_inner_steps: int) -> None:
+    # Fewer inner steps than frames would give some of them twice.
     steps = np.unique(np.linspace(0, num_inner_steps, _GIF_MAX_FRAMES, dtype=int)).tolist()
     along = model.samples_along(support, steps, _NUM_SAMPLES.value, _SEED.value)
     frames = [image_grid.result_picture(support, images) for images in along]
@@ -76,6 +77,7 @@ def _save_animation(path: str, model, support: np.ndarray, num_inner_steps: int)
 
 def main() -> None:
     """Adapts to the images and writes the samples."""
+    # Before TensorFlow is imported: a path that cannot be written is known at once.
     _check_outputs()
     console.start_tensorflow()
     from figr_tf import models

@@ -111,6 +111,7 @@ def find(name_or_folder: str | pathlib.Path) -> pathlib.Path:
     Raises:
         RunError: there is neither.
     """
+    # A shipped name wins over a folder of that name (docs/decisions.md).
     if str(name_or_folder) in shipped_names():
         return _SHIPPED / str(name_or_folder)
     folder = pathlib.Path(os.path.expanduser(name_or_folder))

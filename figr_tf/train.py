@@ -198,14 +198,6 @@ def _settings() -> "Settings":
     penalty_weight = _PENALTY_WEIGHT.value
     if penalty_weight is None:
         penalty_weight = 10.0 if _LOSS.value == "wasserstein" else 0.0
-    spec = networks.NetworkSpec(
-        _ARCHITECTURE.value,
-        _IMAGE_SIZE.value,
-        _CHANNELS.value,
-        _HIDDEN.value,
-        _LATENT_DIM.value,
-        _BLOCKS.value,
-    )
     return Settings(
         data=datasets.DataSettings(
             dataset=_DATASET.value,
@@ -218,15 +210,22 @@ def _settings() -> "Settings":
             held_out_classes=tuple(_HELD_OUT.value),
             cache_dir=_CACHE_DIR.value,
         ),
-        network=spec,
+        network=networks.NetworkSpec(
+            architecture=_ARCHITECTURE.value,
+            image_size=_IMAGE_SIZE.value,
+            channels=_CHANNELS.value,
+            hidden=_HIDDEN.value,
+            latent_dim=_LATENT_DIM.value,
+            blocks_per_stage=_BLOCKS.value,
+        ),
         inner=adaptation.InnerSettings(
-            _INNER_LEARNING_RATE.value,
-            _LOSS.value,
-            penalty_weight,
-            _PENALTY_NORM.value,
-            _INNER_OPTIMIZER.value,
-            _INNER_BATCH.value,
-            _INNER_AVERAGE.value,
+            learning_rate=_INNER_LEARNING_RATE.value,
+            loss=_LOSS.value,
+            gradient_penalty_weight=penalty_weight,
+            gradient_penalty_norm=_PENALTY_NORM.value,
+            optimizer=_INNER_OPTIMIZER.value,
+            batch_size=_INNER_BATCH.value,
+            average_decay=_INNER_AVERAGE.value,
         ),
         task_pool=_TASK_POOL.value,
         augment=_AUGMENT.value,
@@ -283,14 +282,14 @@ def main() -> None:
         from figr_tf.gan.system import FigrSystem
 
         training = command.Training(
-            settings,
-            dataset.facts(),
-            {
+            settings=settings,
+            data_facts=dataset.facts(),
+            files={
                 "network_spec.json": settings.network.to_json(),
                 "split.json": dataset.split.to_json(),
             },
-            _plan(settings, dataset),
-            lambda compiled: FigrSystem(
+            plan=_plan(settings, dataset),
+            build_system=lambda compiled: FigrSystem(
                 settings, dataset, compiled, models.augmentation_of(settings)
             ),
         )

@@ -68,11 +68,11 @@ def main() -> None:
         # Two drawings beside the support are the least that the energy distance is made of.
         dataset = datasets.load_dataset(data, settings.num_shots + 2)
         training = command.Training(
-            settings,
-            dataset.facts(),
-            {"split.json": dataset.split.to_json()},
-            f"{dataset.split.describe()}; {settings.num_meta_steps} steps",
-            lambda compiled: WarpSystem(settings, dataset),
+            settings=settings,
+            data_facts=dataset.facts(),
+            files={"split.json": dataset.split.to_json()},
+            plan=f"{dataset.split.describe()}; {settings.num_meta_steps} steps",
+            build_system=lambda compiled: WarpSystem(settings, dataset),
         )
         command.run(training, command.Place(_RUN.value, ""), devices)
 

@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m serving.client",
         description="Few-shot image generation, and recognition, by a server.",
         epilog=_EPILOG,
+        # Or argparse would join the lines of the list of statuses.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Parents: a group of arguments that several commands share is described once.
@@ -247,6 +248,7 @@ def _main() -> None:
     except (client_commands.FileError, images.ImageError) as error:
         _fail(str(error), "FILE", 1, options.json)
     except KeyboardInterrupt:
+        # 128 + SIGINT, as shells have it.
         sys.exit(130)
     print(json.dumps(result) if options.json else _as_text(result))
 

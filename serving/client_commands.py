@@ -44,6 +44,7 @@ def adapt(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     try:
         # An open file, since `savez` appends .npz to a name that does not end in it.
         with open(options.out, "wb") as file:
+            # With the support set, which `sample` draws above the samples.
             np.savez(file, support_images=support, **adapted._asdict())
     except OSError as error:
         raise FileError(f"{options.out}: {error.strerror or error}") from error
@@ -98,6 +99,7 @@ def _answer(query: str, number: int, row: np.ndarray, names: list[str]) -> dict:
 def status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     """States of the model's versions; raises ServingError unless one is ready."""
     versions = model.versions()
+    # A script that waits for a server should see another status than 0 until one is ready.
     if not any(version.state == "AVAILABLE" for version in versions):
         states = ", ".join(f"{v.version}: {v.state} {v.error}".rstrip() for v in versions)
         raise ServingError("UNAVAILABLE", f"no version is ready ({states})")
@@ -107,11 +109,11 @@ def status(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
 def bench_server(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     """Puts a load on the server, and says what became of it."""
     load = bench.Load(
-        options.num_requests,
-        options.concurrency,
-        options.rate,
-        options.num_samples,
-        options.num_inner_steps,
+        num_requests=options.num_requests,
+        concurrency=options.concurrency,
+        rate=options.rate,
+        num_samples=options.num_samples,
+        num_inner_steps=options.num_inner_steps,
     )
     return bench.run(model, _read_support(model, options), load)
 

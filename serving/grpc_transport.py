@@ -103,6 +103,7 @@ class GrpcTransport:
         """See `transports.Transport`."""
         request = protocol.GetModelMetadataRequest(metadata_field=["signature_def"])
         reply = self._call(self._metadata, request, timeout)
+        # It comes as an Any: a message of any type as bytes. Which type, the key says.
         return protocol.SignatureDefMap.FromString(
             reply.metadata["signature_def"].value
         ).signature_def

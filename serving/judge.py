@@ -87,6 +87,7 @@ def _serve(deck: decks.Deck) -> None:
         # Games that were begun before a restart go on, from the answers in the file.
         Games(deck, file, _read([str(file)]) if file else ()),
         _stand_in(deck),
+        # On another address than loopback anybody may ask, so less is told.
         public=not addresses.is_loopback(_HOST.value),
     )
     try:

@@ -19,6 +19,7 @@ _PACKAGE = "figr.serving"
 
 _SCALARS = ("bool", "bytes", "double", "float", "int32", "int64", "string")
 
+# Those values that occur here. Others arrive as their numbers, as in any proto3 enum.
 _ENUMS = {
     "DataType": {
         "DT_INVALID": 0,
@@ -97,6 +98,7 @@ _MESSAGES = {
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:
+    # JSON has the same names, as TensorFlow Serving's REST interface does.
     field = message.field.add(name=name, number=number, json_name=name)
     label, _, kind = kind.rpartition(" ")
     field.label = field.LABEL_REPEATED if label else field.LABEL_OPTIONAL

@@ -251,5 +251,6 @@ def _decode(png_bytes: np.ndarray) -> np.ndarray:
         raise ServingError(
             "INTERNAL", f"the server sent something that is not a PNG: {error}"
         ) from error
+    # Pillow has grey images without an axis of channels.
     stacked = np.stack(arrays)
     return stacked[..., None] if stacked.ndim == 3 else stacked

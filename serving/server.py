@@ -104,6 +104,7 @@ def _serve(device: str) -> None:
     if rest:
         rest.shutdown()
     if not answered or not versions.stop(_ANSWER_SECONDS):
+        # `os._exit` writes nothing of what is still in a buffer.
         logging.flush()
         # A thread inside TensorFlow cannot be interrupted, and Python would wait for it.
         os._exit(0)

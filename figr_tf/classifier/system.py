@@ -193,9 +193,9 @@ def prepare(settings: ClassifierSettings) -> command.Training:
     )
     files = {"split.json": dataset.split.to_json()}
     return command.Training(
-        settings,
-        dataset.facts(),
-        files,
-        plan,
-        lambda _: ClassifierSystem(settings, dataset),
+        settings=settings,
+        data_facts=dataset.facts(),
+        files=files,
+        plan=plan,
+        build_system=lambda _: ClassifierSystem(settings, dataset),
     )

@@ -28,6 +28,7 @@ def plan(judged: Judged, dataset: Dataset, num_classes: int, seeds: int | None) 
             " drawings."
         )
     names = choose_classes(_large(dataset, num_shots), num_classes)
+    # Of so few classes intervals are over supports, which more seeds make more of.
     few = len(names) < table.FEWEST_CLASSES
     count = (seeds or (_SEEDS_OF_FEW_CLASSES if few else _SEEDS)) if judged.all_seeds else 1
     return Plan(dataset.images_of(names), num_shots, num_samples, tuple(range(count)))

@@ -33,6 +33,7 @@ class Data(NamedTuple):
 
 def run(judged: Judged, data: Data, plan: protocol.Plan, outputs: dict[str, str | None]) -> None:
     """Prints the table; `outputs` names files for "json", "markdown" and "picture", or None."""
+    # The table is printed before any file is written, so that no full disk takes it away.
     result = protocol.evaluate(plan, judged.sampler, data.embedding)
     text = table.to_markdown(result.rows)
     notes = "".join(f"\n{note}" for note in notes_on(data, plan))

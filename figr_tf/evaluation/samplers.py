@@ -133,16 +133,16 @@ def _run(path: pathlib.Path, sizes: _Sizes, steps: list[int], cache_dir: str | N
         folder = datasets.cache_dir(data) / "evaluation"
         key["weights_sha256"] = trained.weights_sha256(path)
     return Judged(
-        path.name,
-        facts,
-        cached(sample, folder, key),
-        _row(steps[-1]),
-        _check_split(path),
-        num_shots,
-        num_samples,
-        settings.data,
-        max(settings.num_shots, settings.task_pool or 0),
-        (settings.data.image_size, settings.data.channels),
+        name=path.name,
+        facts=facts,
+        sampler=cached(sample, folder, key),
+        row=_row(steps[-1]),
+        check=_check_split(path),
+        num_shots=num_shots,
+        num_samples=num_samples,
+        data_settings=settings.data,
+        class_size=max(settings.num_shots, settings.task_pool or 0),
+        image_form=(settings.data.image_size, settings.data.channels),
     )
 
 
@@ -166,16 +166,17 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
         return {_ONLY_ROW: model.generate(support, num_samples, seed)}
 
     return Judged(
-        path.name,
-        {"run": path.name, "weights_sha256": model.weights_sha256},
-        sample,
-        _ONLY_ROW,
-        _check_split(path),
-        num_shots,
-        num_samples,
-        settings.data,
-        settings.num_shots + 2,
-        (settings.data.image_size, settings.data.channels),
+        name=path.name,
+        facts={"run": path.name, "weights_sha256": model.weights_sha256},
+        sampler=sample,
+        row=_ONLY_ROW,
+        check=_check_split(path),
+        num_shots=num_shots,
+        num_samples=num_samples,
+        data_settings=settings.data,
+        # As for its training: the energy distance needs two drawings beside the support.
+        class_size=settings.num_shots + 2,
+        image_form=(settings.data.image_size, settings.data.channels),
     )
 
 
@@ -207,13 +208,13 @@ def _saved_model(path: pathlib.Path, sizes: _Sizes, steps: list[int]) -> Judged:
 
     row = _row(steps[-1]) if adapts else _ONLY_ROW
     return Judged(
-        path.name,
-        {"saved_model": path.name},
-        sample,
-        row,
-        lambda dataset, plan: None,
-        num_shots,
-        num_samples,
+        name=path.name,
+        facts={"saved_model": path.name},
+        sampler=sample,
+        row=row,
+        check=lambda dataset, plan: None,
+        num_shots=num_shots,
+        num_samples=num_samples,
         image_form=(size, channels),
     )
 
@@ -255,8 +256,16 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Ju
                     " Write it anew."
                 )
 
+    num_shots, num_samples = sizes.of()
     return Judged(
-        path.name, {"samples": path.name}, sample, "samples", check, *sizes.of(), all_seeds=False
+        name=path.name,
+        facts={"samples": path.name},
+        sampler=sample,
+        row="samples",
+        check=check,
+        num_shots=num_shots,
+        num_samples=num_samples,
+        all_seeds=False,
     )
 
 

@@ -25,7 +25,7 @@ def main() -> None:
 
         settings = SineSettings(num_meta_steps=_NUM_META_STEPS.value, seed=_SEED.value)
         training = command.Training(
-            settings,
+            settings=settings,
             data_facts={},
             files={},
             plan=f"sine waves, {settings.num_meta_steps} meta-steps",

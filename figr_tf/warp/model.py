@@ -129,6 +129,7 @@ class WarpModel:
         """As `redraw`, from an int32 [2] seed."""
         num_shots = tf.shape(support_images)[0]
         draw = random_draw([1, num_samples], self.settings.latent_dim, num_shots, seed)
+        # One task: the network knows batches of them. Its ink is 1 and its paper 0.
         ink = self.generator((1.0 - support_images[tf.newaxis, ..., 0], draw))
         return 1.0 - ink[0, ..., tf.newaxis]
 

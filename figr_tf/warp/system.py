@@ -102,9 +102,11 @@ class WarpSystem:
         classes = tf.random.stateless_uniform(
             [num_tasks], seeds[2], 0, self._num_classes, tf.int32, "philox"
         )
+        # The turned classes lie behind the upright ones, a block for each turn.
         classes += turns * self._num_classes
         ranks = tf.random.stateless_uniform([num_tasks, self._count], seeds[3], alg="philox")
         order = tf.argsort(ranks)
+        # The rest is what samples are compared with; no drawing is in both.
         support, rest = order[:, :num_shots], order[:, num_shots:]
         return Batch(
             _ink(tf.gather(tf.gather(constants.pixels, classes), support, batch_dims=1)),

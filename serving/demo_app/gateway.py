@@ -117,6 +117,7 @@ class Gateway:
         A request that accepts image/png alone gets one picture of all samples.
         """
         body, start = await self._json(request), time.monotonic()
+        # The deadline begins before the turn: waiting counts.
         async with asyncio.timeout(self._limits.deadline), self._turns.place():
             described = await self._link.described()
             # Decoding images takes milliseconds, in which the event loop would serve nobody.

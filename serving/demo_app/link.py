@@ -78,6 +78,7 @@ class Link(Generic[D]):
         if not ready:
             raise ServingError("UNAVAILABLE", "the model is not ready yet")
         contract: dict[str, Any] = (
+            # Of the newest version that is ready, which is what answers.
             description.read_contract(self._base_path, max(ready)) if self._base_path else {}
         )
         return self._put_together(contract, max(ready), model)

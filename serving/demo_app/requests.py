@@ -114,6 +114,7 @@ def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarr
         raise Refusal(413, f"{name} is larger than {limits.max_image_bytes // 1024} KiB.")
     try:
         data = base64.b64decode(file, validate=True)
+        # Pillow decodes a file of a kilobyte to gigabytes, if its header says so.
         _check_side(name, data, limits.max_image_side)
         array = images.decode_drawing(data, model.size, model.channels)
     except binascii.Error as error:

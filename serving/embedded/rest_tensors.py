@@ -69,6 +69,7 @@ def _tensor(alias: str, value: Any, dtype: tf.DType) -> tensor_pb2.TensorProto:
                 array if isinstance(value, list) else array.reshape([]),
                 dtype,
             )
+        # Lists of unequal lengths raise ValueError here.
         array = np.array(value)
         # JSON's true would pass for 1, and 1.5 for a whole number, once they are cast.
         if array.dtype.kind not in ("if" if dtype.is_floating else "i"):

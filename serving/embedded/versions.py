@@ -36,6 +36,7 @@ def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
         # To Python the digits of other scripts are decimal too.
         if path.name.isascii() and path.name.isdecimal() and path.is_dir()
     ]
+    # By number: 10 is newer than 9.
     return max(folders, key=lambda path: int(path.name), default=None)
 
 
@@ -142,6 +143,7 @@ class ModelVersions:
             old, self._current = self._current, _Loaded(servable) if servable else None
             if old is None:
                 return
+            # A condition's lock may be taken twice by one thread; `_mark` takes it again.
             self._mark(old.servable.version, "UNLOADING")
             self._changed.wait_for(lambda: old.users == 0)
         # Outside of the lock: freeing a large model takes a while.

@@ -52,7 +52,9 @@ class Games:
         if len(self._games) >= _MOST:
             raise Refusal(503, "Too many games were begun here. Start serving.judge anew.")
         played = [game.order[0] // ROUND for game in self._games.values()]
+        # So that all trials of a deck get about as many answers.
         least = min(range(self.deck.num_rounds), key=played.count)
+        # Not to be guessed, since whoever knows the name can answer.
         name = secrets.token_hex(8)
         self._games[name] = Game(name, _order(name, least))
         return self._games[name]
@@ -84,6 +86,7 @@ class Games:
             answer=side,
             seconds=round(seconds, 3),
         )
+        # The file first: an answer that counts is one that is kept.
         if self.file:
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(answer.line())
@@ -96,6 +99,7 @@ class Games:
     def _take_up(self, answer: Answer) -> None:
         order = _order(answer.game, answer.trial // ROUND)
         game = self._games.setdefault(answer.game, Game(answer.game, order))
+        # In the order of the game alone: of a line that stands there twice the second is not due.
         if not game.is_finished and game.order[len(game.answers)] == answer.trial:
             game.answers.append(answer)
 

@@ -111,6 +111,7 @@ class Replicated(OneDevice):
             return
 
         def copy_from_chief() -> None:
+            # Only worker 0 has restored a checkpoint, and its first replica is the first of all.
             is_source = tf.equal(_replica().replica_id_in_sync_group, 0)
             for dtype in dict.fromkeys(variable.dtype for variable in variables):
                 group = [variable for variable in variables if variable.dtype == dtype]
