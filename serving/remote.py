@@ -222,6 +222,7 @@ def _numbers(scalars: dict[str, int | None]) -> dict[str, np.ndarray]:
 
 def _encode(support_images: np.ndarray) -> np.ndarray:
     """uint8 [n, S, S, C] → PNG files, byte strings [n]."""
+    # Pillow would take four channels for colours with transparency, and say nothing.
     if (
         support_images.ndim != 4
         or support_images.dtype != np.uint8

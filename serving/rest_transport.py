@@ -46,7 +46,9 @@ class RestTransport:
         )
         try:
             with self._opener.open(request, timeout=timeout) as reply:
+                # No more than that, whatever it is that answers.
                 return json.loads(reply.read(MAX_MESSAGE_BYTES))
+        # First, since an HTTPError is an OSError too.
         except urllib.error.HTTPError as error:
             raise ServingError(code_for_http(error.code), self._error_text(error)) from error
         # While the answer is read. While the connection is made, urllib wraps it, see below.
@@ -62,6 +64,7 @@ class RestTransport:
                 ) from error
             way = proxies.on_way_of_url(self._address)
             text = f"no server answers at {self._address}{way} ({reason})"
+            # gRPC answers with a frame of HTTP/2, which is no status line.
             if isinstance(error, http.client.BadStatusLine):
                 text = (
                     f"{self._address} does not speak HTTP; if this is the gRPC port, leave http://"

@@ -94,4 +94,5 @@ def with_retries(call: Callable[[float], T], timeout: float, retry_for: float) -
             if error.code != "UNAVAILABLE" or too_late:
                 raise
         time.sleep(wait)
+        # Longer each time: a server that is starting needs its time for that.
         pause = min(2 * pause, _LONGEST_PAUSE)

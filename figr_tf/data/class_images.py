@@ -89,6 +89,7 @@ def load_images(
     num_files = 0
     digest = hashlib.sha256(repr((_CACHE_FORMAT, tuple(image_format))).encode())
     for file in list_files():
+        # Class, name and stamp; the fourth is the way to the bytes.
         digest.update(repr(file[:3]).encode())
         num_files += 1
     target = cache_dir / digest.hexdigest()[:_NAME_LENGTH]
@@ -117,6 +118,8 @@ def _sweep(cache_dir: pathlib.Path) -> None:
     A process that has such images mapped keeps them.
     """
     for pattern, last_used, seconds in (
+        # Of half a cache the folder tells its age; of a whole one index.json, which each use
+        # touches.
         ("unfinished-*", ".", _DAY),
         ("[0-9a-f]" * _NAME_LENGTH, "index.json", _KEPT_UNUSED),
     ):
@@ -202,6 +205,7 @@ def _read_cache(target: pathlib.Path, image_format: ImageFormat) -> _Cached | No
         size, channels, _ = image_format
         shape = (sum(counts.values()), size, size, channels)
         file = target / "images.u8"
+        # A file of no bytes cannot be mapped.
         pixels = (
             np.memmap(file, np.uint8, "r", shape=shape) if counts else np.zeros(shape, np.uint8)
         )

@@ -156,6 +156,7 @@ def _episode(data: ClassImages, class_names: Sequence[str], rng: np.random.Gener
     """Ink masks, float32 [ways · 6, 32, 32, 1]; the first of each six is the shot."""
     starts, parts = data.starts(), []
     for index in rng.permutation(4 * len(class_names))[:_WAYS]:
+        # The numbers count each class four times, once for each turn.
         turns, number = divmod(int(index), len(class_names))
         name = class_names[number]
         drawings = starts[name] + rng.permutation(data.counts[name])[:_LEAST_DRAWINGS]
@@ -190,6 +191,7 @@ def _training_step(model: keras.Model):
             queries = tf.reshape(embedded[:, 1:], [-1, embedded.shape[-1]])
             squared = tf.reduce_sum(tf.square(queries[:, None] - prototypes[None]), -1)
             labels = tf.repeat(tf.range(tf.shape(prototypes)[0]), _QUERIES)
+            # Minus the squared distances are the logits (Snell et al. 2017, eq. 2).
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, -squared))
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss

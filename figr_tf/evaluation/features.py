@@ -110,6 +110,7 @@ class Embedding:
                 (tf.constant(arrays[f"kernel{i}"]), tf.constant(arrays[f"bias{i}"]))
                 for i in range(4)
             ]
+        # One graph for any number of images.
         signature = [tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32)]
         self._network = tf.function(lambda masks: conv4(masks, layers), input_signature=signature)
 
@@ -126,6 +127,7 @@ def conv4(x: tf.Tensor, layers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
     for kernel, bias in layers:
         x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+    # Of 32×32 pixels four poolings leave 2×2, with 64 features each: d = 256.
     return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
 
 

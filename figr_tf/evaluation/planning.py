@@ -30,7 +30,10 @@ def plan(judged: Judged, dataset: Dataset, num_classes: int, seeds: int | None) 
     names = choose_classes(_large(dataset, num_shots), num_classes)
     # Of so few classes intervals are over supports, which more seeds make more of.
     few = len(names) < table.FEWEST_CLASSES
-    count = (seeds or (_SEEDS_OF_FEW_CLASSES if few else _SEEDS)) if judged.all_seeds else 1
+    count = seeds or (_SEEDS_OF_FEW_CLASSES if few else _SEEDS)
+    # Somebody's folder of samples holds those of the first seed's episodes.
+    if not judged.all_seeds:
+        count = 1
     return Plan(dataset.images_of(names), num_shots, num_samples, tuple(range(count)))
 
 

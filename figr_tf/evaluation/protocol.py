@@ -142,6 +142,7 @@ def evaluate(
         before = time.monotonic()
         if sampler:
             samples |= _model_samples(plan, episodes, seed, sampler)
+        # Apart from the rest, which is the same for every model.
         seconds["adaptation"] += time.monotonic() - before
         real = table.RealImages(plan.classes, episodes, spaces)
         per_seed.setdefault("real held-out", []).append(table.score_real(real, seed))

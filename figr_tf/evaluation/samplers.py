@@ -191,6 +191,7 @@ def _saved_model(path: pathlib.Path, sizes: _Sizes, steps: list[int]) -> Judged:
 
     takes = signature.structured_input_signature[1]
     adapts = "num_inner_steps" in takes
+    # [n, H, W, C], of which H and W are alike.
     size, channels = takes["support_images"].shape[2:]
 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:

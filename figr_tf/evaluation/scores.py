@@ -139,6 +139,7 @@ def _nearest_first(points: np.ndarray, centres: np.ndarray) -> float:
     A tie of k counts 1/k: else a model that ignores its support would win.
     """
     to_centres = distances(points, centres)
+    # Rounding must not break a tie.
     nearest = to_centres <= to_centres.min(1, keepdims=True) * (1 + 1e-4)
     return float((nearest[:, 0] / nearest.sum(1)).mean())
 
@@ -181,6 +182,7 @@ def copy_auc(samples: np.ndarray, held_out: np.ndarray, support: np.ndarray) -> 
     """
     to_samples = distances(samples, support).min(1)[:, None]
     to_held_out = distances(held_out, support).min(1)[None]
+    # Distances that differ by rounding alone are a tie.
     close = 1e-4 * max(float(to_held_out.max()), 1e-12)
     is_closer = np.where(np.abs(to_samples - to_held_out) < close, 0.5, to_samples < to_held_out)
     return float(is_closer.mean())

@@ -127,6 +127,7 @@ class FewShotModel:
         self.draw = _on_its_own(
             lambda *inputs: generate_images(networks, *inputs), [generator, latents]
         )
+        # One graph for any n, K, m and seed.
         self._sample = tf.function(self.sample, [support, count, count, seed], autograph=False)
 
     def start(self, weights: Weights) -> InnerState:

@@ -107,6 +107,7 @@ class FigrSystem:
     def pictures(self, constants: tf.Tensor) -> Iterator[Image.Image]:
         """Fixed held-out classes, adapted to with fixed seeds, as in the paper's figures."""
         num_classes = len(self._held_out.class_names)
+        # Spread over all classes, which stand in the order of their names.
         chosen = np.linspace(0, num_classes - 1, min(_GRID_TASKS, num_classes)).round().astype(int)
         for index in chosen.tolist():
             seed = stateless_seed(self._settings.seed, EVALUATION, index)

@@ -48,6 +48,7 @@ class SineSettings(TrainingSettings):
     log_every: int = 5_000
     eval_every: int = 30_000
     checkpoint_every: int = 10_000
+    # A call costs a millisecond or two, more than a meta-step of this small network.
     meta_steps_per_call: int = 500
 
     @property
@@ -138,6 +139,7 @@ class SineSystem:
             rate = self._settings.inner_learning_rate
             return descend(layers, tf.gather(x, batch), tf.gather(y, batch), rate)
 
+        # The error goes from step to step too, so that the last one can be shown.
         start = weights["network"], tf.constant(0.0)
         layers, loss = inner_loop.repeat(one_step, start, NUM_POINTS // NUM_GIVEN)
         return system.Adapted({"network": layers}, carried, {"loss": loss})
@@ -183,6 +185,7 @@ class SineSystem:
         from matplotlib.figure import Figure  # Here, since it takes a second to import.
 
         x = tf.constant(self.constants)
+        # One wave for all runs, so that their pictures compare.
         wave = Waves(tf.constant(4.0), tf.constant(1.0))
         given = tf.gather(x, self._given_points(1)[0])
         trained = tuple(v.read_value() for v in self.meta_weights["network"])

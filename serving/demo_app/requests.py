@@ -55,6 +55,7 @@ def parse(body: bytes, model: Description, limits: VisitorLimits) -> Generate:
     return Generate(
         _support(fields.get("images"), model, limits),
         _number(fields, "num_samples", model.num_samples, 1, model.max_samples),
+        # Left out where there is no inner loop: such a model refuses the input.
         steps if model.max_steps else None,
         _number(fields, "seed", 0, 0, MAX_SEED),
     )

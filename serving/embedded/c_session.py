@@ -84,6 +84,7 @@ class CSession:
                 api.TF_CloseSession(self._session, status)
             with _status() as status:
                 api.TF_DeleteSession(self._session, status)
+        # Last, since the session uses it.
         api.TF_DeleteGraph(self._graph)
 
     def run(

@@ -54,6 +54,7 @@ class Core:
         Raises:
             ServingError: as `Admission.place` and `Servable.answer`; NOT_FOUND for another model.
         """
+        # First: who asks for another model should not wait to be told.
         version = self._version(request.model_spec)
         deadline = time.monotonic() + min(
             self._max_seconds,

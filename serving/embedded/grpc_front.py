@@ -41,6 +41,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def GetModelMetadata(self, request, context: grpc.ServicerContext):
         with _status_of(context):
+            # The one field that TensorFlow Serving has.
             if list(request.metadata_field) != ["signature_def"]:
                 fields = list(request.metadata_field)
                 raise ServingError(

@@ -103,6 +103,7 @@ def _status_json(status) -> dict:
 class _Server(http.server.ThreadingHTTPServer):
     # A connection that is kept open must not keep the process alive.
     daemon_threads = True
+    # Python's 5 would turn connections away when many come at once.
     request_queue_size = 64
 
 

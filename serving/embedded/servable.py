@@ -109,6 +109,7 @@ class Servable:
         return response
 
     def _warm_up(self, path: pathlib.Path) -> None:
+        # Without warm-up requests the first real one of each signature takes longer.
         if not path.exists():
             return
         for number, log in enumerate(_prediction_logs(path)):
@@ -171,6 +172,7 @@ def _array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     if (
         proto.tensor_shape.unknown_rank
         or min(sizes, default=0) < 0
+        # Eight bytes are the widest type.
         or math.prod(sizes) * 8 > MAX_TENSOR_BYTES
     ):
         raise ServingError(

@@ -76,6 +76,7 @@ class ModelVersions:
                 "NOT_FOUND",
                 f"{self._base_path}: no version folder, such as {self._base_path}/1, there",
             )
+        # Here and not in the watcher: a first version that does not load ends the start.
         self._replace(path)
         self._watcher.start()
 

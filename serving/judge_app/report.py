@@ -129,6 +129,7 @@ def power_table(sources: int, trials: int) -> str:
         cells = []
         for wanted in (0.8, 0.9):
             needed = binomial.answers_needed(percent / 100, wanted)
+            # Games are rounded up: one has `trials / sources` answers about each source.
             cells += [str(needed), str(-(-needed * sources // trials))]
         lines.append(f"| {percent} % | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -88,6 +88,7 @@ def serve(app: web.Application, listening: socket.socket, host: str) -> None:
         access_log=None,
         # A visitor who goes away ends what runs for them.
         handler_cancellation=True,
+        # Seconds that Ctrl-C waits for visitors.
         shutdown_timeout=1.0,
     )
 
