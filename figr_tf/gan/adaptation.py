@@ -10,15 +10,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from figr_tf.core import inner_loop, random
+from figr_tf.core import inner_loop
 from figr_tf.gan import losses
+from figr_tf.gan.draws import choice_seed, choose, draw
 from figr_tf.gan.networks import Networks, apply_network
 
 OPTIMIZERS = ("sgd", "adam")
 _ADAM_BETA_2, _ADAM_EPSILON = 0.99, 1e-8
-# Number of the stream of random numbers that chooses the images of an inner step. `_draw` takes the
-# two halves of a split of the same seed, so any number keeps apart from them.
-_CHOICE_STREAM = 2
 
 
 class Weights(NamedTuple):
@@ -158,41 +156,6 @@ def _descend(
     return moved, moments
 
 
-class _Draws(NamedTuple):
-    """Random numbers of one inner step.
-
-    Attributes:
-        latents: [2n, latent_dim], the discriminator's first.
-        mix: [n, 1, 1, 1] in [0, 1), how much of each interpolate is real.
-    """
-
-    latents: tf.Tensor
-    mix: tf.Tensor
-
-
-def _draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> _Draws:
-    latent_seed, mix_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
-    latents = random.standard_normal([2, n, networks.generator.input_shape[-1]], latent_seed)
-    mix = tf.random.stateless_uniform([n, 1, 1, 1], mix_seed, alg="philox")
-    return _Draws(tf.reshape(latents, [2 * n, latents.shape[-1]]), mix)
-
-
-def choose(images: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
-    """`count` of the images [N, H, W, C] at random, none twice before all have been taken once.
-
-    Args:
-        count: where it is more than N, images come again.
-        seed: int32 [2].
-    """
-    available = tf.shape(images)[0]
-    rounds = -(-count // available)
-    # The ranks of random numbers are a random order; images of a later round rank behind.
-    draw = tf.random.stateless_uniform([rounds, available], seed, alg="philox")
-    draw -= tf.cast(tf.range(rounds), tf.float32)[:, tf.newaxis]
-    chosen = tf.math.top_k(tf.reshape(draw, [-1]), count, sorted=False).indices
-    return tf.gather(images, chosen % available)
-
-
 def inner_step(
     networks: Networks,
     state: InnerState,
@@ -211,10 +174,9 @@ def inner_step(
         The state after the step, and the losses on its way there.
     """
     if inner.batch_size is not None:
-        choice_seed = tf.random.fold_in(seed, _CHOICE_STREAM, alg="philox")
-        real_images = choose(real_images, inner.batch_size, choice_seed)
+        real_images = choose(real_images, inner.batch_size, choice_seed(seed))
     n = tf.shape(real_images)[0]
-    latents, mix = _draw(networks, n, seed)
+    latents, mix = draw(networks, n, seed)
     weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
     def generate(generator_weights, latents):

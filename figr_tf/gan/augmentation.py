@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from figr_tf.gan.adaptation import choose
+from figr_tf.gan.draws import choose
 
 
 class Augmentation(NamedTuple):

@@ -1,0 +1,53 @@
+"""What an inner step draws: latents, points between images, and which images it sees."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from figr_tf.core import random
+from figr_tf.gan.networks import Networks
+
+# `draw` takes the two halves of a split of an inner step's seed. The choice of its images has a
+# stream beside them; any number keeps it apart.
+_CHOICE_STREAM = 2
+
+
+class Draws(NamedTuple):
+    """Random numbers of one inner step.
+
+    Attributes:
+        latents: [2n, latent_dim], the discriminator's first.
+        mix: [n, 1, 1, 1] in [0, 1), how much of each interpolate is real.
+    """
+
+    latents: tf.Tensor
+    mix: tf.Tensor
+
+
+def draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> Draws:
+    """For an inner step on n real images; `seed` is int32 [2]."""
+    latent_seed, mix_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+    latents = random.standard_normal([2, n, networks.generator.input_shape[-1]], latent_seed)
+    mix = tf.random.stateless_uniform([n, 1, 1, 1], mix_seed, alg="philox")
+    return Draws(tf.reshape(latents, [2 * n, latents.shape[-1]]), mix)
+
+
+def choice_seed(seed: tf.Tensor) -> tf.Tensor:
+    """int32 [2]: the seed that chooses the images of an inner step, from the step's own seed."""
+    return tf.random.fold_in(seed, _CHOICE_STREAM, alg="philox")
+
+
+def choose(images: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """`count` of the images [N, H, W, C] at random, none twice before all have been taken once.
+
+    Args:
+        count: where it is more than N, images come again.
+        seed: int32 [2].
+    """
+    available = tf.shape(images)[0]
+    rounds = -(-count // available)
+    # The order of random numbers is a random order; images of a later round rank behind.
+    ranks = tf.random.stateless_uniform([rounds, available], seed, alg="philox")
+    ranks -= tf.cast(tf.range(rounds), tf.float32)[:, tf.newaxis]
+    chosen = tf.math.top_k(tf.reshape(ranks, [-1]), count, sorted=False).indices
+    return tf.gather(images, chosen % available)
