@@ -14,6 +14,7 @@ from PIL import Image
 
 import figr_tf
 from figr_tf.gan.networks import NetworkSpec, build_networks
+from tests import commands
 from tests.conftest import ROOT
 
 # Checkpoints after every meta-step, so that a kill often lands in the middle of a save.
@@ -32,24 +33,11 @@ TRAIN = [
     "--checkpoint_every=1",
 ]
 REDRAW = ["--run=omniglot-32-redraw", "--images=examples/key"]
-# As a user runs it: with TensorFlow's own choice of threads, unlike the tests within this process.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
 START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import and to trace
 
 
-def _command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"figr_tf.{module}", *arguments]
-
-
 def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        _command(module, *arguments),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return commands.run(f"figr_tf.{module}", *arguments)
 
 
 def _newest_step(runs_dir: pathlib.Path) -> int:
@@ -64,13 +52,8 @@ def _signalled_at(
     """Starts training, sends it a signal once it has reached a meta-step; its exit status and
     output.
     """
-    process = subprocess.Popen(
-        _command("train", *arguments, f"--runs_dir={runs_dir}"),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    process = commands.Process(
+        "figr_tf.train", [*arguments, f"--runs_dir={runs_dir}"], together=True
     )
     deadline = time.monotonic() + START_TIMEOUT
     while (
@@ -304,9 +287,9 @@ def test_help_explains_every_flag_with_its_unit(tmp_path):
 
 def test_keras_on_another_backend_is_refused_in_one_line():
     result = subprocess.run(
-        _command("train", "--dry_run"),
+        [sys.executable, "-m", "figr_tf.train", "--dry_run"],
         cwd=ROOT,
-        env=ENVIRONMENT | {"KERAS_BACKEND": "jax"},
+        env=commands.ENVIRONMENT | {"KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -14,9 +15,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests import commands
 from tests.conftest import ROOT
-from tests.e2e import worker_processes
-from tests.e2e.worker_processes import ENVIRONMENT, TINY, TRAIN, loopback, newest_step, workers
+from tests.e2e.worker_processes import (
+    ENVIRONMENT,
+    TINY,
+    TRAIN,
+    loopback,
+    newest_step,
+    recorded_starts,
+    workers,
+)
 from tests.serving import processes
 
 TWO_DEVICES = """
@@ -27,21 +36,15 @@ runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
 """
 
 
-def _train(*commands: list[str]) -> None:
-    """Runs commands side by side to their ends."""
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for command in commands
-    ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+def _train(*flags: str) -> None:
+    """One process, to its end."""
+    result = commands.run("figr_tf.train", *flags, environment=ENVIRONMENT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _train_on_two_devices(*flags: str) -> None:
+    command = [sys.executable, "-c", TWO_DEVICES, "--distribute=mirrored", *flags]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, timeout=300)
 
 
 def _tensors(run) -> dict[str, np.ndarray]:
@@ -125,14 +128,14 @@ def alone(broken):
     """What one process with all tasks makes of as many meta-steps, never interrupted."""
     run, *_ = broken
     folder = run.with_name("alone")
-    _train([*TRAIN, *TINY, f"--num_meta_steps={newest_step(run)}", f"--run={folder}"])
+    _train(*TINY, f"--num_meta_steps={newest_step(run)}", f"--run={folder}")
     return folder
 
 
 def test_two_workers_broken_and_resumed_equal_one_process_with_all_tasks(broken, alone):
     run, *_ = broken
-    assert [start["replicas"] for start in worker_processes.starts(run)] == [2, 2]
-    assert [start["replicas"] for start in worker_processes.starts(alone)] == [1]
+    assert [start["replicas"] for start in recorded_starts(run)] == [2, 2]
+    assert [start["replicas"] for start in recorded_starts(alone)] == [1]
     _assert_equal_up_to_rounding(alone, run)
 
 
@@ -143,16 +146,21 @@ def test_a_run_of_two_workers_goes_on_with_one(broken, alone, tmp_path):
         for folder in (broken[0], alone)
     ]
     flags = [*TINY, f"--num_meta_steps={newest_step(alone) + 2}", "--run"]
-    _train(*([*TRAIN, *flags, str(folder)] for folder in folders))
-    assert [start["replicas"] for start in worker_processes.starts(folders[0])] == [2, 2, 1]
+    for folder in folders:
+        _train(*flags, str(folder))
+    assert [start["replicas"] for start in recorded_starts(folders[0])] == [
+        2,
+        2,
+        1,
+    ]
     _assert_equal_up_to_rounding(*folders)
 
 
 @pytest.mark.slow
 def test_two_devices_of_one_process_equal_one(alone, tmp_path):
     flags = [*TINY, f"--num_meta_steps={newest_step(alone)}", f"--run={tmp_path / 'run'}"]
-    _train([TRAIN[0], "-c", TWO_DEVICES, "--distribute=mirrored", *flags])
-    assert [start["replicas"] for start in worker_processes.starts(tmp_path / "run")] == [2]
+    _train_on_two_devices(*flags)
+    assert [start["replicas"] for start in recorded_starts(tmp_path / "run")] == [2]
     _assert_equal_up_to_rounding(alone, tmp_path / "run")
 
 
@@ -188,8 +196,9 @@ runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
 @pytest.fixture
 def stuck_before_tensorflow():
     """Two workers that have met; the second never starts TensorFlow, so the first waits in it."""
-    command = [TRAIN[0], "-c", BEFORE_TENSORFLOW]
-    with workers(2, [*TINY, "--start_timeout=8"], commands={1: command}) as two:
+    # Real starts, so that TensorFlow's library is mapped where it is imported.
+    starts = {0: TRAIN, 1: [sys.executable, "-c", BEFORE_TENSORFLOW]}
+    with workers(2, [*TINY, "--start_timeout=8"], starts=starts) as two:
         yield two
 
 
@@ -232,7 +241,7 @@ runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
     [
         ({"more_flags": {1: ["--hidden=4"]}}, "has --hidden=4, worker 0 ({0}) has --hidden=2."),
         (
-            {"commands": {1: [TRAIN[0], "-c", OTHER_VERSION]}},
+            {"starts": {1: [sys.executable, "-c", OTHER_VERSION]}},
             f"has tensorflow=2.20.0, worker 0 ({{0}}) has tensorflow={tf.__version__}.",
         ),
     ],
@@ -330,17 +339,7 @@ def test_xla_and_replicas_go_together_and_change_nothing(tmp_path):
     XLA.
     """
     flags = [*TINY, "--meta_batch_size=4", "--jit_compile=on", "--num_meta_steps=4", "--run"]
-    _train([*TRAIN, *flags, str(tmp_path / "alone")])
+    _train(*flags, str(tmp_path / "alone"))
     at_a_stretch = ["--meta_steps_per_call=4", "--log_every=4", "--checkpoint_every=4"]
-    _train(
-        [
-            TRAIN[0],
-            "-c",
-            TWO_DEVICES,
-            "--distribute=mirrored",
-            *flags,
-            str(tmp_path / "mirrored"),
-            *at_a_stretch,
-        ]
-    )
+    _train_on_two_devices(*flags, str(tmp_path / "mirrored"), *at_a_stretch)
     _assert_equal_up_to_rounding(tmp_path / "alone", tmp_path / "mirrored")

@@ -4,7 +4,6 @@ its own.
 
 import contextlib
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -15,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from figr_tf import launch
+from tests import commands
 from tests.conftest import ROOT
 from tests.serving.processes import CLOSED_PROXY
 
 # Seconds after which a hanging test is ended. A loaded machine takes a while to import and trace.
 DEADLINE = 180.0
 # With a proxy where nothing listens: workers do not go through it.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")} | CLOSED_PROXY
+ENVIRONMENT = commands.ENVIRONMENT | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.
 TINY = (
     *(
@@ -43,6 +43,11 @@ TINY = (
 TRAIN = (sys.executable, "-m", "figr_tf.train")
 
 
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **outputs)
+
+
 class Ended(NamedTuple):
     """How a worker ended."""
 
@@ -54,7 +59,9 @@ class Ended(NamedTuple):
 class Workers:
     """Running workers of one cluster."""
 
-    def __init__(self, processes: Sequence[subprocess.Popen], addresses: Sequence[str]):
+    def __init__(
+        self, processes: Sequence[subprocess.Popen | commands.Process], addresses: Sequence[str]
+    ):
         self.processes, self.addresses = processes, addresses
         self._read: list[str] = []
 
@@ -84,13 +91,16 @@ class Workers:
 def workers(
     size: int,
     flags: Sequence[str],
-    commands: Mapping[int, Sequence[str]] | None = None,
+    starts: Mapping[int, Sequence[str]] | None = None,
     more_flags: Mapping[int, Sequence[str]] | None = None,
     absent: Sequence[int] = (),
     host: str = "127.0.0.1",
 ) -> Iterator[Workers]:
-    """Workers of a cluster of `size`; `commands` and `more_flags` are for single ones. None
-    outlives the context.
+    """Workers of a cluster of `size`; none outlives the context.
+
+    Args:
+        starts: for single ones, what a new process is started by, instead of a fork.
+        more_flags: for single ones.
     """
     ports = launch.free_ports(size)
     addresses = [f"{host}:{port}" for port in ports]
@@ -99,17 +109,11 @@ def workers(
         if index in absent:
             continue
         environment["TF_CONFIG"] = environment["TF_CONFIG"].replace("127.0.0.1", host)
-        command = [*(commands or {}).get(index, TRAIN), "--distribute=multi_worker", *flags]
-        processes.append(
-            subprocess.Popen(
-                [*command, *(more_flags or {}).get(index, ())],
-                cwd=ROOT,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        arguments = ["--distribute=multi_worker", *flags, *(more_flags or {}).get(index, ())]
+        if index in (starts or {}):
+            processes.append(_started([*starts[index], *arguments], environment))
+        else:
+            processes.append(commands.Process("figr_tf.train", arguments, environment))
     # Reading a pipe has no deadline of its own.
     timers = [threading.Timer(DEADLINE, process.kill) for process in processes]
     for timer in timers:
@@ -136,5 +140,5 @@ def newest_step(run: pathlib.Path) -> int:
     )
 
 
-def starts(run: pathlib.Path) -> list[dict]:
+def recorded_starts(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "starts.jsonl").read_text().splitlines()]

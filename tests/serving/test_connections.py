@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import itertools
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -62,6 +63,34 @@ def _fake_server(*codes, credentials=None):
     server.stop(None).wait()
 
 
+def _forward(source, sink, delay):
+    with contextlib.suppress(OSError):
+        while data := source.recv(2**16):
+            time.sleep(delay)
+            sink.sendall(data)
+
+
+@contextlib.contextmanager
+def _slow_line(address, delay):
+    """The address of a relay that holds back every piece by `delay` seconds."""
+    host, port = address.split(":")
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def relay():
+            with contextlib.suppress(OSError):
+                while True:
+                    ends = listener.accept()[0], socket.create_connection((host, int(port)))
+                    for source, sink in (ends, ends[::-1]):
+                        sockets.enter_context(source)
+                        pair = (source, sink, delay)
+                        threading.Thread(target=_forward, args=pair, daemon=True).start()
+
+        threading.Thread(target=relay, daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def _connected(address, **options):
     return remote.RemoteModel(remote.Endpoint(address), **options)
 
@@ -71,6 +100,15 @@ def test_unavailable_is_tried_again():
     with _fake_server(unavailable, unavailable) as (address, service), _connected(address) as model:
         assert model.versions()[0].version == 5
     assert service.asked == 3
+
+
+def test_a_server_behind_a_slow_line_is_reached_at_the_first_try():
+    with (
+        _fake_server() as (address, _),
+        _slow_line(address, 0.4) as slow,
+        _connected(slow, retry_for=0) as model,
+    ):
+        assert model.versions()[0].version == 5
 
 
 def test_a_server_on_loopback_is_reached_past_any_proxy(closed_proxy):
