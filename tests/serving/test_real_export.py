@@ -192,7 +192,7 @@ def test_a_refusal_takes_no_time_and_says_what_is_allowed(exported, drawings, nu
 def test_an_adaptation_that_is_too_long_ends_at_its_deadline_and_frees_the_only_place(
     exported, local, drawings
 ):
-    """The fastest of up to five tries counts, since what else the machine does slows single ones."""
+    """The fastest of up to five tries counts: what else the machine does slows single ones."""
     endpoint = remote.Endpoint(exported.grpc)
     support = local.read_support(drawings)
     seconds = []
