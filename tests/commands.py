@@ -44,6 +44,7 @@ def _main(
 ) -> None:
     for number, output in enumerate(outputs, start=1):
         os.dup2(output.fileno(), number)
+    for output in outputs:
         output.close()
     # Streams know what lay under them when they were made.
     sys.stdout = os.fdopen(1, "w", closefd=False)
