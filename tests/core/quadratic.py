@@ -1,13 +1,30 @@
 """The smallest system: two groups of weights that are drawn towards the target of a task."""
 
+import dataclasses
+from typing import ClassVar
+
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from figr_tf.core import system
 from figr_tf.core.optimizers import Adam
+from figr_tf.core.settings import TrainingSettings
 
 RATE = 0.25
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuadraticSettings(TrainingSettings):
+    """With an inner rate of its own."""
+
+    system: ClassVar[str] = "quadratic"
+
+    rate: float = RATE
+
+    @property
+    def name(self):
+        return "quadratic"
 
 
 class QuadraticSystem:
@@ -16,7 +33,8 @@ class QuadraticSystem:
     metric_labels = {"distance": "distance"}  # noqa: RUF012
     constants = np.arange(5, dtype=np.float32)
 
-    def __init__(self, make_optimizer=lambda: Adam(1e-3), seed=0):
+    def __init__(self, make_optimizer=lambda: Adam(1e-3), seed=0, rate=RATE):
+        self._rate = rate
         rng = np.random.default_rng(seed)
         self.meta_weights = {
             "first": [
@@ -32,13 +50,16 @@ class QuadraticSystem:
         return tf.gather(constants, index)
 
     def adapt(self, weights, carried, task, seed):
-        adapted = tf.nest.map_structure(lambda w: w - RATE * (w - task), weights)
+        adapted = tf.nest.map_structure(lambda w: w - self._rate * (w - task), weights)
         after = (carried[0] + tf.stack([task, task**2]),)
         distance = tf.add_n([tf.reduce_sum(tf.abs(w - task)) for w in tf.nest.flatten(weights)])
         return system.Adapted(adapted, after, {"distance": distance})
 
     def pictures(self, constants):
-        yield Image.new("RGB", (4, 4))
+        """The first weights, coarsely, below a white line that stands for a support."""
+        bytes_of_weights = self.meta_weights["second"][0].numpy()[:4].view(np.uint8)
+        rows = np.stack([np.full(16, 255, np.uint8), bytes_of_weights])
+        yield Image.fromarray(rows).convert("RGB")
 
     def report(self, constants):
         return {"mean": float(tf.reduce_mean(self.meta_weights["second"][0]))}
