@@ -5,6 +5,8 @@ pen and the whole character a little, as a hand would. Coordinates (x, y) reach 
 the image, y downwards.
 """
 
+from typing import NamedTuple, Self
+
 import numpy as np
 
 _POINTS_PER_STROKE = 100
@@ -25,13 +27,15 @@ def glyph_images(class_index: int, num_drawings: int, image_size: int, seed: int
         uint8 [num_drawings, image_size, image_size, 1], ink 0, paper 255.
     """
     strokes = _character(np.random.default_rng([seed, class_index]))
+    hands = [
+        _Hand.draw(strokes, np.random.default_rng([seed, class_index, drawing]))
+        for drawing in range(1, num_drawings + 1)
+    ]
+    curves = _written(strokes, hands)
     return np.stack(
         [
-            _render(
-                *_by_hand(strokes, np.random.default_rng([seed, class_index, drawing])),
-                image_size,
-            )
-            for drawing in range(1, num_drawings + 1)
+            _render(curve, hand.radius, image_size)
+            for curve, hand in zip(curves, hands, strict=True)
         ]
     )
 
@@ -53,29 +57,59 @@ def _character(rng: np.random.Generator) -> list[np.ndarray]:
     return strokes
 
 
-def _by_hand(strokes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """One drawing: points [P, 2] along all strokes, and the pen's radius.
+class _Hand(NamedTuple):
+    """What tells one drawing from another of its class.
 
-    The spreads are set by eye, so that drawings of a class differ about as much as people's do.
+    Attributes:
+        jitter: by stroke, [points, 2], added to its control points.
+        transform: [2, 2], and shift: [2], of the whole character.
+        radius: of the pen.
     """
-    angle, shear = rng.normal(0, 0.09, 2)
-    scale = rng.uniform(0.85, 1.1, 2)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    transform = rotation @ np.array([[scale[0], shear], [0, scale[1]]])
-    shift = rng.normal(0, 0.05, 2)
-    curves = [_smooth(points + rng.normal(0, 0.045, points.shape)) for points in strokes]
-    return np.concatenate(curves) @ transform.T + shift, rng.uniform(0.05, 0.08)
+
+    jitter: list[np.ndarray]
+    transform: np.ndarray
+    shift: np.ndarray
+    radius: float
+
+    @classmethod
+    def draw(cls, strokes: list[np.ndarray], rng: np.random.Generator) -> Self:
+        """At random; the spreads are set by eye, so that drawings differ as much as people's do."""
+        angle, shear = rng.normal(0, 0.09, 2)
+        scale = rng.uniform(0.85, 1.1, 2)
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        transform = rotation @ np.array([[scale[0], shear], [0, scale[1]]])
+        shift = rng.normal(0, 0.05, 2)
+        jitter = [rng.normal(0, 0.045, points.shape) for points in strokes]
+        return cls(jitter, transform, shift, rng.uniform(0.05, 0.08))
+
+
+def _written(strokes: list[np.ndarray], hands: list[_Hand]) -> np.ndarray:
+    """Points along all strokes, one after the other, of every drawing: [drawings, P, 2]."""
+    # All drawings of a stroke at once, since a spline of few points is mostly Python.
+    curves = [
+        _smooth(points + np.stack([hand.jitter[i] for hand in hands]))
+        for i, points in enumerate(strokes)
+    ]
+    transforms = np.stack([hand.transform.T for hand in hands])
+    shifts = np.stack([hand.shift for hand in hands])
+    return np.concatenate(curves, axis=1) @ transforms + shifts[:, None]
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:
-    """A uniform Catmull-Rom spline through control points [k, 2] → [_POINTS_PER_STROKE, 2]."""
+    """A uniform Catmull-Rom spline through control points [..., k, 2].
+
+    Returns:
+        [..., _POINTS_PER_STROKE, 2].
+    """
     # Each end is continued by a mirrored point, since a segment needs a neighbour on either side.
-    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
-    padded = np.concatenate([before, points, after])
-    position = np.linspace(0, len(points) - 1, _POINTS_PER_STROKE)
-    segment = np.minimum(position.astype(int), len(points) - 2)
+    before = 2 * points[..., :1, :] - points[..., 1:2, :]
+    after = 2 * points[..., -1:, :] - points[..., -2:-1, :]
+    padded = np.concatenate([before, points, after], axis=-2)
+    num_points = points.shape[-2]
+    position = np.linspace(0, num_points - 1, _POINTS_PER_STROKE)
+    segment = np.minimum(position.astype(int), num_points - 2)
     t = (position - segment)[:, None]
-    a, b, c, d = (padded[segment + i] for i in range(4))
+    a, b, c, d = (padded[..., segment + i, :] for i in range(4))
     quadratic = 2 * a - 5 * b + 4 * c - d
     cubic = 3 * b - a - 3 * c + d
     return 0.5 * (2 * b + (c - a) * t + quadratic * t**2 + cubic * t**3)

@@ -13,6 +13,10 @@ from PIL import Image
 from exporters import saved_model
 from exporters.limits import Limits
 from figr_tf.data import glyphs
+from figr_tf.data.datasets import DataSettings, load_dataset
+from figr_tf.gan.networks import NetworkSpec
+from figr_tf.gan.settings import Settings
+from tests.conftest import untrained_run
 from tests.e2e.test_commands import _run
 
 SMALL = ["--num_classes=6", "--seeds=2", "--num_inner_steps=1,2"]
@@ -42,18 +46,19 @@ def where(data):
     return [f"--data_dir={data}", f"--cache_dir={data / 'cache'}"]
 
 
-def _train(where, runs: pathlib.Path, *arguments: str) -> pathlib.Path:
-    result = _run(
-        "train", "--dataset=omniglot", "--architecture=dcgan", "--hidden=1", "--num_inner_steps=2",
-        "--num_meta_steps=2", f"--run={runs / 'run'}", *where, *arguments,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return runs / "run"
+def _run_of(data, path: pathlib.Path, image_size: int = 32) -> pathlib.Path:
+    """A run that was recorded and not trained."""
+    settings = Settings(
+        data=DataSettings("omniglot", str(data), image_size, cache_dir=str(data / "cache")),
+        network=NetworkSpec("dcgan", image_size, hidden=1),
+        num_inner_steps=2,
+    )
+    return untrained_run(path, settings, load_dataset(settings.data, settings.num_shots))
 
 
 @pytest.fixture(scope="module")
-def trained(where, tmp_path_factory):
-    return _train(where, tmp_path_factory.mktemp("runs"))
+def trained(data, tmp_path_factory):
+    return _run_of(data, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_a_run_is_judged_twice_to_the_same_last_digit(trained, where, tmp_path):
@@ -80,7 +85,7 @@ def test_a_run_is_judged_twice_to_the_same_last_digit(trained, where, tmp_path):
     ):
         assert f"| {row} |" in tables[0]
     numbers = json.loads((tmp_path / "0.json").read_text())
-    assert numbers["judged"]["meta_step"] == 2
+    assert numbers["judged"]["meta_step"] == 12
     assert len(numbers["embedding_sha256"]) == len(numbers["split_sha256"]) == 64
     assert {"seeds", "versions", "seconds", "classes"} <= set(numbers)
     assert len(numbers["rows"]["model, K = 2"]["energy_distance_per_class"]["embedding"]) == 6
@@ -194,8 +199,8 @@ def test_mistakes_end_in_one_line(arguments, message, where):
     assert "Traceback" not in result.stderr
 
 
-def test_a_run_of_another_image_size_is_refused(where, tmp_path):
-    run = _train(where, tmp_path, "--image_size=16")
+def test_a_run_of_another_image_size_is_refused(data, where, tmp_path):
+    run = _run_of(data, tmp_path / "run", image_size=16)
     result = _run("evaluate", f"--run={run}", *where)
     assert result.returncode == 1
     assert "judged at 32×32 pixels; those of run are smaller: image_size=16" in result.stderr

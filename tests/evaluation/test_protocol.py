@@ -58,17 +58,20 @@ def test_every_row_of_the_protocol_is_there(result):
     assert list(result.rows) == ["real held-out", *protocol.REFERENCE_ROWS, "perfect", "repeated"]
 
 
-def test_the_same_seeds_give_the_same_table_to_the_last_digit(plan, result):
-    again = protocol.evaluate(plan, _both)
-    for name, row in result.rows.items():
+@pytest.fixture(scope="module")
+def few(plan):
+    return plan._replace(classes=dict(list(plan.classes.items())[:8]))
+
+
+def test_the_same_seeds_give_the_same_table_to_the_last_digit(few):
+    first, again = (protocol.evaluate(few, _both) for _ in range(2))
+    for name, row in first.rows.items():
         assert again.rows[name].values == row.values
         assert again.rows[name].intervals == row.intervals
-    assert table.to_markdown(again.rows) == table.to_markdown(result.rows)
+    assert table.to_markdown(again.rows) == table.to_markdown(first.rows)
 
 
-def test_a_row_of_the_first_seed_alone_is_scored_against_the_copies_of_that_seed(plan):
-    few = plan._replace(classes=dict(list(plan.classes.items())[:8]))
-
+def test_a_row_of_the_first_seed_alone_is_scored_against_the_copies_of_that_seed(few):
     def sometimes(support, episode, seed):
         control = {} if seed else _first_support_image(support, episode, seed)
         return _fresh_drawings(support, episode, seed) | control

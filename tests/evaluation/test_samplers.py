@@ -21,7 +21,7 @@ def run(run_folder, tmp_path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(run_folder, tmp_path / "run"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def support() -> np.ndarray:
     return glyphs.glyph_images(7, 3, 16, seed=0)
 
@@ -32,19 +32,25 @@ def _rows(run, support, steps, seed=0) -> dict[str, np.ndarray]:
     return judged.sampler(support, Episode("a", nothing, nothing, nothing), seed)
 
 
-def test_a_run_is_drawn_at_every_number_of_inner_steps_as_generate_draws_it(run, support):
-    rows = _rows(run, support, [1, 3])
-    model = models.load(run)
-    for k, name in ((0, "initialisation, 0 steps"), (1, "model, K = 1"), (3, "model, K = 3")):
+@pytest.fixture(scope="module")
+def rows(run_folder, support, tmp_path_factory) -> dict[str, np.ndarray]:
+    """Of a run that was not trained, at 1, 50 and 60 inner steps."""
+    run = shutil.copytree(run_folder, tmp_path_factory.mktemp("rows") / "run")
+    return _rows(run, support, [1, 50, 60])
+
+
+def test_a_run_is_drawn_at_every_number_of_inner_steps_as_generate_draws_it(
+    rows, run_folder, support
+):
+    model = models.load(run_folder)
+    for k, name in ((0, "initialisation, 0 steps"), (1, "model, K = 1"), (50, "model, K = 50")):
         np.testing.assert_array_equal(rows[name], model.generate(support, 5, 0, k))
 
 
-def test_the_untrained_control_adapts_as_long_as_the_model_where_that_draws_anything(run, support):
-    rows = _rows(run, support, [1, 50, 60])
+def test_the_untrained_control_adapts_as_long_as_the_model_where_that_draws_anything(rows):
     controls = {name for name in rows if name.startswith("untrained")}
     assert controls == {"untrained, K = 50", "untrained, K = 60"}
     assert all(rows[name].shape == (5, 16, 16, 1) for name in controls)
-    assert "untrained, K = 3" in _rows(run, support, [1, 3])
 
 
 def test_the_untrained_control_is_drawn_with_the_first_seed_alone(run, support):
@@ -52,10 +58,13 @@ def test_the_untrained_control_is_drawn_with_the_first_seed_alone(run, support):
     assert list(rows) == ["initialisation, 0 steps", "model, K = 1", "model, K = 3"]
 
 
-def test_the_untrained_control_starts_from_the_weights_that_the_run_started_from(run, support):
+def test_where_no_number_of_steps_draws_anything_the_largest_has_a_control(run, support):
+    assert "untrained, K = 3" in _rows(run, support, [1, 3])
+
+
+def test_the_untrained_control_starts_from_the_weights_that_the_run_started_from(rows):
     """The run of these tests was not trained, so that both are the same."""
-    rows = _rows(run, support, [3])
-    np.testing.assert_array_equal(rows["untrained, K = 3"], rows["model, K = 3"])
+    np.testing.assert_array_equal(rows["untrained, K = 50"], rows["model, K = 50"])
 
 
 def test_judging_a_packaged_model_leaves_its_folder_as_it_is(run, support, tmp_path):

@@ -20,6 +20,7 @@ from figr_tf import models
 from figr_tf.core.errors import UserError
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
+from tests import commands
 from tests.conftest import ROOT
 from tests.exporters.conftest import LIMITS, REQUEST, Server, serve
 
@@ -181,13 +182,6 @@ def test_the_card_names_training_limits_and_licence(exported):
         assert text in card
 
 
-def _export(*arguments: str, **options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "exporters.export_saved_model", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
 def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folder, tmp_path):
     report = tmp_path / "evaluation.json"
     row = {
@@ -207,7 +201,7 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
         "--signatures=sample",
     ]
 
-    process = _export(*arguments)
+    process = commands.Process("exporters.export_saved_model", arguments)
     deadline = time.monotonic() + 120
     while (
         not list(models.glob("unfinished-1/variables"))
@@ -221,11 +215,13 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
 
     # In the plainest of locales: the card is UTF-8 all the same.
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    process = _export(*arguments, env=os.environ | plain)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    command = [sys.executable, "-m", "exporters.export_saved_model", *arguments]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | plain, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
     assert _versions(models) == {"1"}
-    assert f"{models / '1'}: sample; saved_model.pb" in output
+    assert f"{models / '1'}: sample; saved_model.pb" in ended.stdout
     card = (models / "1/assets.extra/MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| model, K = 2 | 0.50 [0.25, 0.75] |" in card
     assert isinstance(serve(saved_model.Export(models / "1", {}, 0.0)), Server)
@@ -244,11 +240,10 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     ],
 )
 def test_mistakes_end_in_one_line(arguments, message):
-    process = _export(*arguments)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert message in errors
-    assert "Traceback" not in errors
+    ended = commands.run("exporters.export_saved_model", *arguments)
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_report_of_another_model_is_refused(exported, tmp_path):

@@ -132,16 +132,16 @@ EVERYTHING = InnerSettings(1e-2, optimizer="adam", batch_size=2, average_decay=0
 
 
 @pytest.mark.parametrize("inner", [INNER, EVERYTHING])
-def test_steps_taken_in_two_goes_equal_those_in_one(
-    inner, tiny_networks, tiny_weights, tiny_support
-):
+def test_steps_taken_in_two_goes_equal_those_in_one(inner):
     """Adam's moments and the average go along."""
+    networks, rng = _linear_networks(), np.random.default_rng(2)
+    support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
 
     @tf.function
     def take(state, count):
-        return adaptation.adapt(tiny_networks, state, tiny_support, count, inner, SEED)
+        return adaptation.adapt(networks, state, support, count, inner, SEED)
 
-    start = adaptation.start(tiny_weights, inner)
+    start = adaptation.start(adaptation.weights_of(networks), inner)
     whole = take(start, tf.constant(3))
     parts = take(take(start, tf.constant(1)), tf.constant(2))
     assert int(whole.steps_taken) == 3

@@ -3,8 +3,6 @@ bit for bit.
 """
 
 import dataclasses
-import subprocess
-import sys
 import time
 
 import hypothesis
@@ -22,7 +20,8 @@ from figr_tf.gan.settings import Settings
 from serving import remote, tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
-from tests.conftest import ROOT, TINY, untrained_run
+from tests import commands
+from tests.conftest import TINY, untrained_run
 from tests.serving import processes
 
 ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
@@ -33,8 +32,8 @@ ALLOWED_GROWTH = (
 
 
 def _run(module, *arguments):
-    command = [sys.executable, "-m", module, *arguments]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+    ended = commands.run(module, *arguments)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.fixture(scope="module")
