@@ -33,10 +33,7 @@ def glyph_images(class_index: int, num_drawings: int, image_size: int, seed: int
     ]
     curves = _written(strokes, hands)
     return np.stack(
-        [
-            _render(curve, hand.radius, image_size)
-            for curve, hand in zip(curves, hands, strict=True)
-        ]
+        [_render(curve, hand.radius, image_size) for curve, hand in zip(curves, hands, strict=True)]
     )
 
 
