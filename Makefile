@@ -52,10 +52,10 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 test: lint
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: lint
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m ""
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 bench: $(INSTALLED)
 	$(PYTHON) -m benchmarks.speed $(if $(PEER),--peer=$(PEER)) $(if $(PEER_PYTHON),--peer_python=$(PEER_PYTHON)) --json=bench.json

@@ -50,7 +50,7 @@ def _run_of(data, path: pathlib.Path, image_size: int = 32) -> pathlib.Path:
     """A run that was recorded and not trained."""
     settings = Settings(
         data=DataSettings("omniglot", str(data), image_size, cache_dir=str(data / "cache")),
-        network=NetworkSpec("dcgan", image_size, hidden=1),
+        network=NetworkSpec("lean", image_size, hidden=1, blocks_per_stage=0),
         num_inner_steps=2,
     )
     return untrained_run(path, settings, load_dataset(settings.data, settings.num_shots))

@@ -26,7 +26,8 @@ ENVIRONMENT = commands.ENVIRONMENT | CLOSED_PROXY
 TINY = (
     *(
         "--dataset=glyphs",
-        "--architecture=dcgan",
+        "--architecture=lean",
+        "--blocks_per_stage=0",
         "--hidden=2",
         "--image_size=16",
         "--latent_dim=8",

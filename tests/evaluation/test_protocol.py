@@ -134,7 +134,9 @@ def test_a_class_without_samples_is_one_line(plan):
         protocol.evaluate(plan, lambda support, *_: {"none": support[:0]})
 
 
-def test_classes_are_ordered_from_best_to_worst_and_drawn(plan, result):
+def test_classes_are_ordered_from_best_to_worst_and_drawn(plan):
+    plan = plan._replace(classes=dict(list(plan.classes.items())[:12]))
+
     def good_for_even_classes(support, episode, seed):
         even = int(episode.class_name.removeprefix("glyph")) % 2 == 0
         samples = (
@@ -146,7 +148,7 @@ def test_classes_are_ordered_from_best_to_worst_and_drawn(plan, result):
 
     mixed = protocol.evaluate(plan, good_for_even_classes)
     order = [list(plan.classes)[i] for i in protocol.class_order(mixed, "mixed")]
-    assert all(int(name.removeprefix("glyph")) % 2 == 0 for name in order[:15])
+    assert all(int(name.removeprefix("glyph")) % 2 == 0 for name in order[:6])
     image = protocol.picture(plan, good_for_even_classes, mixed, "mixed")
     assert (
         image.height == 3 * (4 * 68) + 2 * 8

@@ -2,7 +2,6 @@
 check what it is fed.
 """
 
-import dataclasses
 import io
 import pathlib
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from exporters.limits import Limits
 from figr_tf.data import datasets, glyphs
 from figr_tf.gan import adaptation
 from figr_tf.gan.settings import Settings
-from tests.conftest import TINY, untrained_run
+from tests.conftest import LEAN, untrained_run
 
 LIMITS = Limits(
     max_num_shots=6, max_num_inner_steps=20, max_num_samples=32, max_image_side=128, max_num_tasks=3
@@ -40,7 +39,7 @@ def run_folder(tmp_path_factory, tiny_dataset) -> pathlib.Path:
     """As the one of all tests, with a rate that magnifies rounding."""
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
-        network=dataclasses.replace(TINY, architecture="dcgan"),
+        network=LEAN,
         inner=adaptation.InnerSettings(learning_rate=1e-2),
         num_shots=3,
         num_inner_steps=2,

@@ -175,7 +175,7 @@ def test_the_card_names_training_limits_and_licence(exported):
     for text in (
         "glyphs, 4 classes",
         "12 meta-steps",
-        "dcgan, h = 2, 16×16×1",
+        "lean, h = 2, 16×16×1",
         "Not evaluated",
         "nobody else's data",
     ):

@@ -12,7 +12,7 @@ from figr_tf.data import datasets, glyphs, splits
 from figr_tf.data.class_images import ClassImages
 from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
-from tests.conftest import TINY, untrained_run
+from tests.conftest import LEAN, untrained_run
 from tests.exporters.conftest import REQUEST, serve
 
 
@@ -21,7 +21,7 @@ def run_folder(tmp_path_factory):
     """K = 2 in training and 3 afterwards; every inner step on five of nine redrawings."""
     settings = Settings(
         data=datasets.DataSettings(image_size=32),
-        network=dataclasses.replace(TINY, architecture="dcgan", image_size=32),
+        network=dataclasses.replace(LEAN, image_size=32),
         inner=adaptation.InnerSettings(learning_rate=1e-3, batch_size=5, average_decay=0.5),
         num_shots=3,
         num_inner_steps=2,

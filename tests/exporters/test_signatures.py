@@ -204,7 +204,7 @@ def test_the_contract_says_all_that_a_client_has_to_know(exported, run_folder, m
     assert contract["images"]["paper"] == 1
     assert contract["limits"]["num_shots"] == {"minimum": 1, "maximum": 6}
     assert contract["model"]["meta_step"] == model.meta_step == 12
-    assert contract["model"]["network"]["architecture"] == "dcgan"
+    assert contract["model"]["network"]["architecture"] == "lean"
     assert contract["model"]["inner"]["learning_rate"] == 1e-2
     assert 0 <= contract["model"]["fingerprint"] < 2**53
     assert (

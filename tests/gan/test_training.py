@@ -13,15 +13,14 @@ from figr_tf.data.datasets import DataSettings
 from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem
-from tests.conftest import TINY, identity_of, record
+from tests.conftest import LEAN, identity_of, record
 
 
 @pytest.fixture(scope="module")
 def settings():
-    """The DCGAN pair: its graph is a quarter of the ResNet's."""
     return Settings(
         data=DataSettings(image_size=16),
-        network=dataclasses.replace(TINY, architecture="dcgan"),
+        network=LEAN,
         num_shots=2,
         num_inner_steps=2,
         num_meta_steps=7,

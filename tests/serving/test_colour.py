@@ -15,7 +15,7 @@ from figr_common import image_grid
 from figr_tf.data import datasets
 from figr_tf.gan import adaptation
 from figr_tf.gan.settings import Settings
-from tests.conftest import TINY, untrained_run
+from tests.conftest import LEAN, untrained_run
 from tests.serving import processes
 
 INKS = {"berry": (200, 0, 40), "leaf": (0, 150, 30), "sea": (10, 40, 220)}
@@ -44,7 +44,7 @@ def run(folder):
         data=datasets.DataSettings(
             "folder", str(folder / "data"), 16, channels=3, cache_dir=str(folder / "cache")
         ),
-        network=dataclasses.replace(TINY, architecture="dcgan", channels=3),
+        network=dataclasses.replace(LEAN, channels=3),
         inner=adaptation.InnerSettings(learning_rate=1e-2),
         num_inner_steps=2,
     )
