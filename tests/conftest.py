@@ -14,6 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import pytest
 import tensorflow as tf
+from xdist import scheduler
 
 from figr_tf.classifier.adaptation import InnerLoop
 from figr_tf.classifier.models import NetworkSpec as ClassifierSpec
@@ -27,6 +28,24 @@ from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
 from figr_tf.gan.system import FigrSystem
 
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+class _Rooms(scheduler.LoadFileScheduling):
+    """A file's tests go to one worker, which makes its fixtures once.
+
+    So do all of tests/exporters, since most of them look at the same export.
+    """
+
+    def _split_scope(self, nodeid):
+        room = "tests/exporters"
+        return room if nodeid.startswith(room) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return _Rooms(config, log)
+
 
 def pytest_terminal_summary(terminalreporter):
     """Counts what was skipped by reason, so that a browser that is missing is seen."""
@@ -39,7 +58,6 @@ def pytest_terminal_summary(terminalreporter):
 TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
 # Traced in half of the DCGAN's time and a fifth of the ResNet's. Untrained it draws, not only grey.
 LEAN = dataclasses.replace(TINY, architecture="lean", blocks_per_stage=0)
-ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -220,7 +220,7 @@ def test_a_run_below_a_folder_whose_name_is_a_pattern_is_restored(tmp_path, capl
     assert checkpoints.restore_weights(folder.checkpoints, twin.meta_weights, identity) == 2
     pairs = zip(trained.meta_weights["network"], twin.meta_weights["network"], strict=True)
     assert all((a.numpy() == b.numpy()).all() for a, b in pairs)
-    assert caplog.text == ""
+    assert "ckpt" not in caplog.text  # No word of damage.
 
 
 def test_a_run_that_recorded_tasks_at_once_1_reads_as_one_that_did_not(

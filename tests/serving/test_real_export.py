@@ -2,7 +2,6 @@
 bit for bit.
 """
 
-import dataclasses
 import time
 
 import hypothesis
@@ -21,7 +20,7 @@ from serving import remote, tensors
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
 from tests import commands
-from tests.conftest import TINY, untrained_run
+from tests.conftest import LEAN, untrained_run
 from tests.serving import processes
 
 ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
@@ -43,7 +42,7 @@ def run_folder(tmp_path_factory, tiny_dataset):
     """
     settings = Settings(
         data=datasets.DataSettings(image_size=16),
-        network=dataclasses.replace(TINY, architecture="dcgan"),
+        network=LEAN,
         inner=adaptation.InnerSettings(learning_rate=1e-2),
         num_inner_steps=2,
     )
