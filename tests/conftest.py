@@ -63,7 +63,7 @@ LEAN = dataclasses.replace(TINY, architecture="lean", blocks_per_stage=0)
 @pytest.fixture(scope="session")
 def tiny_networks():
     """Shared and so never to be trained: tests that change variables build their own."""
-    return networks.build_networks(TINY, seed=0)
+    return networks.build_networks(LEAN, seed=0)
 
 
 @pytest.fixture(scope="session")

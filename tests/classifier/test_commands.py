@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted
 from figr_tf.data import glyphs
-from tests.conftest import ROOT
+from tests import commands
 
 TRAIN = [
     "--dataset=glyphs",
@@ -48,8 +47,7 @@ def _run(command, *arguments):
 def run(tmp_path_factory):
     """As a user types it, in a process of its own."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    command = [sys.executable, "-m", "figr_tf.train_classifier", *TRAIN, f"--run={folder}"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    result = commands.run("figr_tf.train_classifier", *TRAIN, f"--run={folder}")
     assert result.returncode == 0, result.stderr
     assert "held-out accuracy" in result.stdout
     return folder
