@@ -22,6 +22,7 @@ _DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder of the data. Default: do
 _OUT = flags.DEFINE_path("out", "figr.png", "Picture to write.")
 _NUM_COLUMNS = flags.DEFINE_integer("num_columns", 6, "Classes shown.", 1)
 
+# Those of the results table, so that the picture shows what the table scores.
 _NUM_SHOTS, _NUM_EVALUATED, _SEED = 4, 200, 0
 _LABEL_WIDTH, _LABEL_SIZE = 116, 17  # pixels
 
@@ -48,10 +49,13 @@ def main() -> None:
     from figr_tf.evaluation.episodes import choose_classes, draw_episode
 
     model = models.load_figr(models.find(_RUN.value))
+    # A packaged model has forgotten where the data of its training lay.
     data = dataclasses.replace(model.settings.data, data_dir=_DATA_DIR.value)
     dataset = datasets.load_dataset(data, num_shots=_NUM_SHOTS)
     names = choose_classes(dataset.split.held_out, _NUM_EVALUATED)
+    # The names are in order, alphabet by alphabet, so this takes from one end of them to the other.
     places = np.linspace(0, len(names) - 1, _NUM_COLUMNS.value).round().astype(int)
+    # A set, since a run's own K may be one of the others.
     steps = sorted({0, 10, 50, model.num_inner_steps})
     pictures = []
     for name in progress.track([names[i] for i in places], "adapting", "classes"):

@@ -23,6 +23,7 @@ class Ours:
 
     def __init__(self, work: Work):
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(work))]
+        # Standard error is left alone, so that a dying worker's last words reach the terminal.
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         self.ready = self._read()
@@ -46,6 +47,8 @@ class Ours:
             RuntimeError: the worker has ended.
         """
         assert self._process.stdin
+        # A line starts a run and a line answers, so worker and caller never compute at the same
+        # time.
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         answer = self._read()
@@ -54,6 +57,7 @@ class Ours:
 
     def close(self) -> None:
         """Ends the worker."""
+        # It has nothing to save, and may be in the middle of a call that hears no signal.
         self._process.kill()
         self._process.wait()
 
@@ -85,6 +89,7 @@ class Peer:
         done = subprocess.run(
             self._command, stdout=subprocess.PIPE, text=True, check=True, env=environment
         )
+        # The peer may print before; its result is the last line.
         self.seconds += json.loads(done.stdout.splitlines()[-1])["seconds"]
 
 

@@ -25,6 +25,7 @@ class Rates(NamedTuple):
 
 def measure_rates(repeats: int = 5) -> Rates:
     """The best of `repeats` matrix products of 2048³ and copies of 256 MiB in NumPy."""
+    # Large enough that a matrix product runs at full speed, and the copy is not one within a cache.
     a, b = np.ones([2, 2048, 2048], np.float32)
     source = np.ones(2**26, np.float32)
     target = np.empty_like(source)
@@ -50,6 +51,8 @@ def _pass_flops(model, num_images: int, image_size: int) -> int:
                 continue
             # A kernel is applied once for each pixel of the result.
             if isinstance(unit, layers.ConvUnit):
+                # A LayerNorm of these networks has a scale for each pixel, so its shape is that of
+                # the map. The lean pair's has none for pixels; it is not timed here.
                 pixels = unit.scale.shape[0] * unit.scale.shape[1]
             else:
                 pixels = image_size**2 if isinstance(unit, layers.ToImage) else 1
@@ -69,8 +72,10 @@ def inner_step_cost(spec: networks.NetworkSpec, num_shots: int) -> tuple[int, in
     together, a write for each gradient, 3 for each update.
     """
     generator, discriminator = networks.build_networks(spec)
+    # The discriminator's 12 and the 2 of the generator's step.
     flops = 14 * _pass_flops(discriminator, num_shots, spec.image_size)
     flops += 4 * _pass_flops(generator, num_shots, spec.image_size)
+    # In this order: reads in its own step, the gradient, the update, reads in the generator's step.
     moved = (4 + 1 + 3 + 2) * networks.parameter_count(discriminator)
     moved += (2 + 1 + 3) * networks.parameter_count(generator)
     return flops, 4 * moved
@@ -84,4 +89,5 @@ def seconds(
 ) -> float:
     """Seconds: the larger of both floors, for the inner steps of one meta-step."""
     flops, moved = inner_step_cost(spec, num_shots)
+    # The larger and not the sum: a machine can compute and move at once.
     return num_inner_steps * max(flops / rates.flops, moved / rates.bytes)

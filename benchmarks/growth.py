@@ -24,6 +24,8 @@ _OUT = flags.DEFINE_path("out", None, "Plots the table into this PNG.")
 _RUNS = flags.DEFINE_integer("runs", 5, "Timed runs of each setting.", lower_bound=1)
 
 _START = Work("adapt", hidden=4)
+# The start's own value is in every list. How far its ratio is from 1 shows how far to trust the
+# others.
 _VARIED: dict[str, tuple[int, ...]] = {
     "num_shots": (1, 2, 4, 8, 16, 32),
     "num_inner_steps": (1, 5, 10, 50, 100),
@@ -39,11 +41,13 @@ def _ratio(start: Ours, setting: str, value: int) -> float:
     changed: dict[str, Any] = {setting: value}
     varied = Ours(dataclasses.replace(_START, **changed))
     # Pairs of neighbours in time: what slows the machine down slows both.
+    # Times from before were taken beside another setting, and perhaps on a busier machine.
     start.seconds.clear()
     for _ in range(_RUNS.value):
         start.run()
         varied.run()
     varied.close()
+    # Of ratios, so that a slow spell spoils the pairs within it and no others.
     return statistics.median(b / a for a, b in zip(start.seconds, varied.seconds, strict=True))
 
 
@@ -67,6 +71,7 @@ def _plot(curves: dict[str, list[tuple[int, float]]]) -> Image.Image:
     """
 
     def place(value: float, ratio: float) -> tuple[float, float]:
+        # 128 is 2⁷, and from 1/16 to 256 there are 12 doublings.
         x = _MARGIN + math.log2(value) / 7 * (_WIDTH - 2 * _MARGIN)
         return x, _HEIGHT - _MARGIN - (math.log2(ratio) + 4) / 12 * (_HEIGHT - 2 * _MARGIN)
 

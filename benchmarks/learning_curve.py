@@ -33,6 +33,7 @@ _NUM_CLASSES = flags.DEFINE_integer("num_classes", 16, "Held-out classes, a fixe
 _OUT = flags.DEFINE_path("out", "learning-curve.png", "Plot to write.")
 _JSON = flags.DEFINE_path("json", "learning-curve.json", "Measured points; goes on from there.")
 
+# n and M of the results table, with one seed: each point costs an adaptation to every class.
 _NUM_SHOTS, _NUM_SAMPLES, _SEED = 4, 64, 0
 _REFERENCES = {"support + small affine": ":", "support + large affine": "--"}
 _COLOURS = ("#1b6ca8", "#c0392b", "#1e8449", "#8e44ad")
@@ -43,6 +44,8 @@ def _as_it_was(run: pathlib.Path, meta_step: int) -> Iterator[pathlib.Path]:
     """A run folder of links to `run`, of whose checkpoints it holds one."""
     with tempfile.TemporaryDirectory() as scratch:
         view = pathlib.Path(scratch)
+        # Whatever loads a run takes its newest checkpoint. So each is shown a folder that has one
+        # only. What begins with a dot is a lock or half a file.
         for path in run.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 (view / path.name).symlink_to(path.absolute())
@@ -60,8 +63,10 @@ def minutes_of(metrics: str, meta_step: int) -> float:
     """
     seconds, before = 0.0, 0
     for line in map(json.loads, metrics.splitlines()):
+        # Lines about held-out tasks have no rate.
         if "meta_steps_per_second" not in line or not before < line["meta_step"] <= meta_step:
             continue
+        # Rates and not the clock: a run may have been stopped for a night in between.
         seconds += (line["meta_step"] - before) / line["meta_steps_per_second"]
         before = line["meta_step"]
     return seconds / 60
@@ -91,6 +96,7 @@ def _skills(plan, run: pathlib.Path, steps: list[int]) -> dict[str, dict[str, fl
     model = models.load_figr(run)
 
     def sample(support, _, seed):
+        # One adaptation passes all K on its way.
         drawn = model.samples_along(support, steps, _NUM_SAMPLES, seed)
         return {f"K = {k}": images for k, images in zip(steps, drawn, strict=True)}
 
@@ -109,16 +115,20 @@ def _plot(points: list[dict], spaces: list[str]):
     panels = figure.subplots(1, len(spaces), sharey=True)
     at = [point["meta_step"] for point in points]
     for panel, space in zip(panels, spaces, strict=True):
+        # The reference rows do not depend on the checkpoint, so they are lines across the panel.
         curves = [name for name in points[0]["skills"] if name not in _REFERENCES]
+        # There are colours for four curves; a fifth would be left out.
         for name, colour in zip(curves, _COLOURS, strict=False):
             heights = [point["skills"][name][space] for point in points]
             panel.plot(at, heights, "o-", color=colour, label=name)
         for name, style in _REFERENCES.items():
             panel.axhline(points[-1]["skills"][name][space], color="gray", ls=style, label=name)
         panel.axhline(0, color="black", lw=0.8)
+        # Below −1 it makes no difference how bad; an untrained pair would press the rest together.
         panel.set(title=space, xlabel="meta-steps", ylim=(-1, 1))
         in_minutes = panel.secondary_xaxis("top")
         in_minutes.set_xticks(at, [f"{point['minutes']:.0f} min" for point in points], fontsize=7)
+        # Above the axis of minutes.
         panel.title.set_y(1.12)
     panels[0].set_ylabel("skill over copying")
     panels[-1].legend(fontsize=7, loc="lower right")
@@ -132,6 +142,7 @@ def _points(run: pathlib.Path) -> list[dict]:
     if not set(asked) <= set(there) or not there:
         raise UserError(f"{run}: has checkpoints of meta-steps {there}, not all of {asked}.")
     file, plan = pathlib.Path(_JSON.value), _plan()
+    # Points are known by their meta-step alone. Other classes or other K need another --json.
     points = {p["meta_step"]: p for p in json.loads(file.read_text())} if file.exists() else {}
     metrics = (run / "metrics.jsonl").read_text()
     for meta_step in asked:
@@ -144,6 +155,7 @@ def _points(run: pathlib.Path) -> list[dict]:
             "minutes": round(minutes_of(metrics, meta_step), 1),
             "skills": skills,
         }
+        # After every point, since each takes minutes.
         file.write_text(json.dumps([points[m] for m in sorted(points)], indent=1) + "\n")
     return [points[m] for m in asked]
 

@@ -29,6 +29,7 @@ from figr_tf.gan.adaptation import generate_images, weights_of
 from figr_tf.gan.networks import Networks, NetworkSpec, apply_network, build_networks
 
 _HIDDEN = (4, 16)
+# An odd number, so that the median is one of the measured values.
 _NUM_TASKS = 9
 _PENALTY_WEIGHT = 10.0
 
@@ -53,6 +54,8 @@ class Precision:
 def to_tf32(x: tf.Tensor) -> tf.Tensor:
     """Nearest number of 10 explicit bits of mantissa; ties away from 0."""
     # Half of the last bit that stays is added, then the 13 bits below it are cut off.
+    # A carry out of the mantissa raises the exponent, which is again the nearest number. The sign
+    # has a bit of its own, so negative numbers round in the same way.
     bits = tf.bitcast(x, tf.int32)
     return tf.bitcast(tf.bitwise.bitwise_and(bits + 0x1000, ~0x1FFF), tf.float32)
 
@@ -76,6 +79,8 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
     Forward, by input and by weights are three faces of one trilinear form: the derivatives of each
     are the others.
     """
+    # Automatic differentiation would not do. A bitcast has no gradient, and the convolutions of the
+    # derivatives have to round their inputs too.
     enter, leave = precision.inputs, precision.result
     same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
@@ -138,6 +143,7 @@ def penalty_and_gradient(
         tf.GradientTape() as tape,
     ):
         tape.watch(weights)
+        # FIGR's own losses: only the convolutions below them are others.
         penalty = losses.gradient_penalty(score, drawn + mix * (real - drawn))
         loss = losses.discriminator_loss("wasserstein", score(real), score(drawn))
         gradient = tape.gradient(loss + _PENALTY_WEIGHT * penalty, weights)
@@ -157,6 +163,8 @@ def _errors(networks: Networks, task: int) -> Iterator[tuple[str, list[float]]]:
     mix = tf.random.stateless_uniform([4, 1, 1, 1], [task, 1])
     exact = penalty_and_gradient(networks, support, generated, mix, EXACT)
     for precision in PRECISIONS:
+        # The same images and the same place on the line between them, so rounding is the only
+        # difference.
         found = penalty_and_gradient(networks, support, generated, mix, precision)
         relative = [
             float(np.linalg.norm(a - b) / np.linalg.norm(b))

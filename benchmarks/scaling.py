@@ -48,6 +48,7 @@ _WORKER = flags.DEFINE_bool(
     False,
     "Be a worker of the all-reduce (the benchmark starts itself so).",
 )
+# One worker alone would otherwise take both cores, and two could not be faster.
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
@@ -57,6 +58,7 @@ def _tasks_per_second(hidden: int, num_workers: int) -> float:
     command = ["figr_tf.train"]
     if num_workers > 1:
         command = ["figr_tf.launch", f"--workers={num_workers}", "--"]
+    # As many tasks as workers, so each of them always has one to adapt to.
     sizes = [f"--hidden={hidden}", f"--meta_batch_size={num_workers}", f"--num_meta_steps={steps}"]
     with tempfile.TemporaryDirectory() as folder:
         # One line of metrics at the end has the rate of all meta-steps but the first.
@@ -79,6 +81,7 @@ def _print_rates() -> None:
     for hidden in map(int, _HIDDEN.value):
         rates = [[_tasks_per_second(hidden, size) for size in (1, 2)] for _ in range(_ROUNDS.value)]
         one, two = (statistics.median(column) for column in zip(*rates, strict=True))
+        # Of pairs that were neighbours in time.
         ratio = statistics.median(b / a for a, b in rates)
         print(f"| {hidden} | {one:.3g} | {two:.3g} | {ratio:.2f} |", flush=True)
 
@@ -87,6 +90,7 @@ def _print_all_reduces() -> None:
     """Starts two workers, of which the first prints."""
     print("| message | bytes | all-reduce, ms, median (least) |\n|---|---|---|", flush=True)
     own = [f"--hidden={','.join(_HIDDEN.value)}", f"--repeats={_REPEATS.value}"]
+    # Two processes with TF_CONFIG, as figr_tf.launch starts them.
     each = launch.environments(2, launch.free_ports(2), os.environ | _ONE_THREAD)
     command = [sys.executable, "-m", "benchmarks.scaling", "--worker", *own]
     workers = [subprocess.Popen(command, env=environment) for environment in each]
@@ -96,6 +100,8 @@ def _print_all_reduces() -> None:
 
 
 def _work() -> None:
+    # The order is that of training. The supervisor's port becomes TensorFlow's, and no device may
+    # be listed before the strategy is built (docs/traps.md).
     with Supervisor(cluster.Cluster.from_environment(), start_timeout=60.0) as supervisor:
         with console.banner_held_back():
             from figr_tf.core.distributed import strategy
@@ -133,6 +139,7 @@ def _time_all_reduce(replicas: "OneDevice", message: list[Any]) -> list[float]:
         means = replicas.mean([value + 0.0 for value in message])
         return tf.reshape(means[0], [-1])[0]
 
+    # By training's own call, so that its all-reduce is what is timed.
     take_meta_steps = replicas.compile_meta_steps(
         ReplicaStep(reduce, tf.float32, 1),
         tf.constant(0),

@@ -26,11 +26,13 @@ from serving.embedded.versions import newest_version
 from serving.errors import ServingError
 from serving.grpc_transport import GrpcTransport
 
+# Turn by turn, so that both see the same machine.
 _PAIRS = 15  # Of one call in this process and one over gRPC.
 _STARTS = 3
 _TIMEOUT = 600.0  # Seconds.
 _FOLLOWING = 7  # Requests after the first.
 _CONCURRENCY = (1, 2, 4, 8)
+# Two that a server should bear, and one at which a queue has to grow.
 _SHARES_OF_CAPACITY = (0.5, 0.8, 1.2)
 
 
@@ -44,6 +46,7 @@ class _Served(NamedTuple):
 
 @contextlib.contextmanager
 def _server(base_path: pathlib.Path) -> Iterator[_Served]:
+    # Port 0 is any free one; the server names it in the line that says it is ready.
     command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}", "--port=0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -114,6 +117,7 @@ def _overhead(base_path: pathlib.Path, folder: str, num_samples: int, steps: int
         model = served.model
         support = model.read_support(folder)
         local = _in_process(base_path, support, num_samples, steps)
+        # Once each without a clock. What a first request costs is another measurement.
         local()
         model.generate(support, num_samples, 0, steps)
         pairs = []
@@ -137,12 +141,14 @@ def _calls(
     """Each signature, as a client calls it."""
     model, values = served.model, _tensor_inputs(support, num_samples, steps)
     transport = GrpcTransport(served.endpoint)
+    # A generator goes on when the next call is asked for, so each is timed before the next begins.
     yield "generate", lambda: model.generate(support, num_samples, 0, steps)
     yield (
         "generate_tensor",
         lambda: transport.predict("generate_tensor", values, ["images"], _TIMEOUT),
     )
     yield "adapt", lambda: model.adapt(support, 0, steps)
+    # Not earlier: then the first timed request of `adapt` would not be the first.
     adapted = model.adapt(support, 0, steps)
     yield "sample", lambda: model.sample(adapted, num_samples, 0)
 
@@ -162,6 +168,7 @@ def _first_requests(
     for _ in range(_STARTS):
         with _server(base_path) as served:
             for name, call in _calls(served, served.model.read_support(folder), num_samples, steps):
+                # The server has warmed up by itself before it says that it is ready.
                 first, *rest = (_seconds(call) for _ in range(1 + _FOLLOWING))
                 ratios.setdefault(name, []).append(first / statistics.median(rest))
     return ratios
@@ -186,6 +193,8 @@ def _load(
         capacity = max(result["rate"] for result in closed.values())
         opened = {}
         for share in _SHARES_OF_CAPACITY:
+            # 64 places: an open loop that runs out of them would wait for answers like a closed
+            # one.
             load = bench.Load(num_requests, 64, share * capacity, num_samples, steps)
             opened[f"{share:.0%}"] = bench.run(model, support, load)
         return {"closed": closed, "open": opened, "memory_mib": [before, _memory(process)]}
@@ -193,6 +202,7 @@ def _load(
 
 def _client_start() -> float:
     command = [sys.executable, "-m", "serving.client", "--help"]
+    # The least: what else the machine does can only make it longer.
     return min(
         _seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7)
     )

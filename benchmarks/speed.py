@@ -40,6 +40,8 @@ def _rows() -> list[tuple[str, Work]]:
         rows.append((f"meta-step, h = {h}", Work("meta_step", h)))
         if h == 16:
             rows.append(("meta-step, h = 16, n = 8, 64²", Work("meta_step", h, 64, 8)))
+        # At h = 64 every run takes eleven seconds, nearly all of it adaptation: the meta-step
+        # stands for all.
         if h < 64:
             rows.append((f"adapt alone, h = {h}", Work("adapt", h)))
             rows.append((f"adapt + 64 samples, h = {h}", Work("generate", h)))
@@ -51,6 +53,7 @@ def _rows() -> list[tuple[str, Work]]:
 def _export(hidden: int, folder: pathlib.Path) -> str:
     """An export of an untrained network, by the commands that a user types."""
     run, models = folder / f"run{hidden}", folder / f"models{hidden}"
+    # One meta-step: the time of an adaptation hardly depends on what the weights are.
     sizes = [f"--hidden={hidden}", "--num_meta_steps=1", "--num_shots=4"]
     for command in (
         ["figr_tf.train", "--dataset=glyphs", *sizes, f"--run={run}"],
@@ -66,6 +69,7 @@ def _export(hidden: int, folder: pathlib.Path) -> str:
 
 
 def _peer(work: Work) -> Peer | None:
+    # The peer can be asked for a meta-step and for a request, not for a part of them.
     if not (_PEER.value and _PEER_PYTHON.value) or work.kind in ("adapt", "sampling"):
         return None
     python, script = pathlib.Path(_PEER_PYTHON.value), pathlib.Path(_PEER.value)
@@ -76,6 +80,7 @@ def _peer(work: Work) -> Peer | None:
     ]
     if work.kind != "meta_step":
         arguments.insert(0, str(script))
+        # The peer's script has the networks and becomes an argument; the request is in ours.
         script = pathlib.Path(__file__).parent / "torch_generate.py"
     return Peer(python, script, arguments, _RUNS.value)
 
@@ -89,6 +94,7 @@ def _time(name: str, work: Work, rates: floor.Rates) -> dict[str, Any]:
             for _ in range(_RUNS.value):
                 ours.run()
     finally:
+        # A worker left behind would keep its memory while the next one is timed.
         ours.close()
     result = {"name": name} | ours.ready | {"peak_mib": ours.peak_mib} | spread(ours.seconds)
     if peer:
@@ -115,6 +121,7 @@ def _line(row: dict[str, Any]) -> str:
 def main() -> None:
     """Prints the table, row by row as it comes."""
     device = console.start_tensorflow()
+    # Before the first worker starts, which would take its share of the machine.
     rates = floor.measure_rates()
     print(
         f"device {device}; {rates.flops / 1e9:.0f} GFLOP/s in matrix products,"

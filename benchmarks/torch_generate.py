@@ -16,9 +16,11 @@ import torch
 
 
 def _generate(generator, discriminator, support, args):
+    # A server may not let one request change the next.
     generator, discriminator = copy.deepcopy(generator), copy.deepcopy(discriminator)
     n = len(support)
     for _ in range(args.inner):
+        # The discriminator's step sends no gradient into the generator, here as in ours.
         with torch.no_grad():
             generated = generator(torch.randn(n, 100))
         mix = torch.rand(n, 1, 1, 1)
@@ -28,9 +30,11 @@ def _generate(generator, discriminator, support, args):
             interpolates,
             create_graph=True,
         )
+        # WGAN-GP: the norm is that of a whole image, its target 1.
         penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
         loss = discriminator(generated).mean() - discriminator(support).mean() + 10 * penalty
         _descend(discriminator, loss)
+        # Against the discriminator that has just moved, as in Algorithm 1.
         _descend(generator, -discriminator(generator(torch.randn(n, 100))).mean())
     with torch.no_grad():
         return generator(torch.randn(args.samples, 100))
@@ -39,6 +43,7 @@ def _generate(generator, discriminator, support, args):
 def _descend(network, loss, rate=1e-4):
     weights = list(network.parameters())
     for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        # On the data, so that autograd does not record the step.
         weight.data.sub_(gradient, alpha=rate)
 
 

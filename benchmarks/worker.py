@@ -43,6 +43,7 @@ class Work:
 def _support(work: Work):
     import tensorflow as tf
 
+    # Noise will do: no operation takes longer for one image than for another.
     shape = [work.num_shots, work.image_size, work.image_size, 1]
     return tf.random.stateless_uniform(shape, [0, 0], -1, 1)
 
@@ -67,6 +68,7 @@ def _dataset(work: Work):
 
     from figr_tf.data import class_images, datasets, splits
 
+    # 964 background characters, and the held-out one.
     names = [f"class{i:03}" for i in range(965)]
     shape = [20 * len(names), work.image_size, work.image_size, 1]
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -102,6 +104,7 @@ def _meta_step(work: Work) -> Callable[[], Any]:
         num_shots=work.num_shots,
         num_inner_steps=work.num_inner_steps,
     )
+    # Without XLA, which makes a CPU ten times slower.
     trainer = training.Trainer(lambda: FigrSystem(settings, _dataset(work)), settings, False)
     return lambda: trainer.take_meta_steps(1).values["generator_loss"]
 
@@ -126,6 +129,7 @@ def _work(work: Work) -> Callable[[], Any]:
     def adapt():
         state, seed = adaptation.start(adaptation.weights_of(pair), inner), stateless_seed(0, 0)
         state = adaptation.adapt(pair, state, support, work.num_inner_steps, inner, seed)
+        # One array to wait for. Every weight of the last step depends on all steps before it.
         return state.weights.generator[-1]
 
     def generate():
@@ -146,11 +150,13 @@ def main() -> None:
     begun = time.perf_counter()
     from figr_tf.core import console
 
+    # As training does; otherwise page faults would be a sixth of the time at h = 64.
     console.reuse_freed_memory()
     device = console.start_tensorflow()
     imported = time.perf_counter()
     run = _work(Work(**json.loads(sys.argv[1])))
     built = time.perf_counter()
+    # Fetching a value waits for it. On a GPU a call returns before its work is done.
     run().numpy()
     first_call = time.perf_counter() - built
     run().numpy()

@@ -37,6 +37,7 @@ _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the images gi
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps", None, "Inner steps (K). Default: the run's, for held-out tasks.", 1
 )
+# Up to 2⁵³ − 1, as everywhere: JSON readers keep such integers whole.
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order in which images are seen.", 0, 2**53 - 1)
 
 
@@ -49,6 +50,7 @@ def spread(arguments: list[str]) -> list[str]:
             if not within:
                 result.append(argument)
         else:
+            # What follows another flag is that flag's value, or a mistake that console.run names.
             result.append(f"--images={argument}" if within else argument)
     return result
 
@@ -62,9 +64,11 @@ def _support(model: "ClassifierModel") -> np.ndarray:
             f" trained on {most}. Received: {given}."
         )
     if len(set(_IMAGES.value)) < given:
+        # The two would share its probability, and the answer would look unsure.
         raise UserError("--images: a class is given twice.")
     paths = map(os.path.expanduser, _IMAGES.value)
     classes = [model.read_images(path, _INK.value) for path in paths]
+    # One array, so one number of shots for all classes. A task of the training is like that, too.
     num_shots = min(map(len, classes))
     if num_shots < max(map(len, classes)):
         print(f"taking the first {num_shots} images of each class, as many as the smallest has")
@@ -76,6 +80,7 @@ def main() -> None:
     # See figr_tf.train_classifier.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     console.start_tensorflow()
+    # After the start, which holds TensorFlow's banner back: these modules import TensorFlow.
     from figr_tf.classifier.model import ClassifierModel
     from figr_tf.models import find
 

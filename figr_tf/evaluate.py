@@ -119,6 +119,7 @@ _PICTURE = flags.DEFINE_path(
 
 def _steps() -> list[int]:
     try:
+        # Rising, since one adaptation goes on from each K to the next.
         steps = sorted({int(text) for text in _NUM_INNER_STEPS.value})
     except ValueError as error:
         raise UserError(
@@ -141,6 +142,7 @@ def _check_flags() -> None:
         )
     if _CHANNELS.value not in (None, 1, 3):
         raise UserError(f"--channels={_CHANNELS.value}: give 1 (grey) or 3 (colour).")
+    # Checked now: what they are to hold takes minutes.
     outputs = (_JSON, _MARKDOWN, _PICTURE, _WRITE_EPISODES, _WRITE_DECK)
     for path in (flag.value for flag in outputs):
         if path and not pathlib.Path(path).resolve().parent.is_dir():
@@ -155,8 +157,10 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
                 " --dataset too to judge it on other data."
             )
         own = judged.data_settings
+        # Another host has the same data elsewhere, and a packaged model has forgotten where.
         data_dir = _DATA.data_dir.value or own.data_dir
         return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.cache_dir.value)
+    # An export or a run draws in one form only. Real drawings must be read in the same one.
     size, channels = judged.image_form or (32, 1)
     for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
         if judged.image_form and flag.value not in (None, value):
@@ -177,6 +181,8 @@ def _load(judged: "Judged", settings: datasets.DataSettings) -> datasets.Dataset
             f" {judged.name} are smaller: image_size={settings.image_size}."
         )
     own = _is_on_own_data(judged)
+    # A run's own split lacks the classes that were too small for its training. With another least
+    # size the split would be another one, and the check of it would refuse the run.
     dataset = datasets.load_dataset(settings, judged.class_size if own else 1)
     if _DATA.split.value != _ALL:
         return dataset
@@ -207,6 +213,7 @@ def _make_deck(path: pathlib.Path) -> None:
     dataset = datasets.load_dataset(settings, num_shots=deck.NUM_SHOTS)
     classes = dataset.images_of(dataset.split.held_out)
     shape = next(iter(classes.values())).shape[1:]
+    # Before any drawing: a model that does not fit the data is known at once.
     chosen = sources.choose(_DECK_MODELS.value, shape)
     made = deck.make(classes, chosen, _DECK_TRIALS.value, _DECK_SEED.value, facts)
     made.write(path)
@@ -239,6 +246,8 @@ def main() -> None:
     # Of a run that is judged on other data the split says nothing.
     if _is_on_own_data(judged) or not judged.data_settings:
         judged.check(dataset, plan)
+    # Before the feature network is chosen. Episodes do not need one, and to train one takes
+    # minutes.
     if _WRITE_EPISODES.value:
         pathlib.Path(_WRITE_EPISODES.value).write_text(report.episode_file(dataset, plan))
         print(f"{_WRITE_EPISODES.value}: {len(plan.classes)} episodes")

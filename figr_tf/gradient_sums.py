@@ -42,6 +42,7 @@ def _base():
     from figr_tf.classifier import gradient_sums
     from figr_tf.classifier.models import NetworkSpec
 
+    # No other data set has that split.
     published = "random-1200" if _DATASET.value == "omniglot" else None
     data = datasets.DataSettings(
         dataset=_DATASET.value,
@@ -56,8 +57,11 @@ def _base():
         network=NetworkSpec(image_size=_IMAGE_SIZE.value, filters=_FILTERS.value),
         num_meta_steps=_NUM_META_STEPS.value,
         seed=_SEED.value,
+        # The plot reads the accuracies alone. More lines would only make the file longer.
         log_every=_EVAL_EVERY.value,
         eval_every=_EVAL_EVERY.value,
+        # A call costs a millisecond or two, which counts where a meta-step is four inner steps at
+        # most.
         meta_steps_per_call=20,
     )
 
@@ -82,6 +86,7 @@ def main() -> None:
             command.run(training, command.Place(str(below / combination.folder), ""), devices)
         gradient_sums.draw(
             lambda combination: RunFolder(below / combination.folder),
+            # 5-way 5-shot is what `ClassifierSettings` has by default, ε what `base_settings` has.
             f"5-way 5-shot, SGD {_RATE.value:g} on the sum of the losses, ε = 0.25",
             pathlib.Path(_OUT.value),
         )

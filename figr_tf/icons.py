@@ -30,6 +30,7 @@ def main() -> None:
     """Makes the zip and says what is in it."""
     console.check_output(_OUT.value, (".zip",))
     source = pathlib.Path(_SOURCE.value)
+    # Before the renderer is imported: who has no file yet need not install the extra first.
     if not source.is_file():
         raise UserError(f"{source}: no such file. Fetch it with: npm pack @iconify/json")
     from figr_tf.data import icons

@@ -31,6 +31,7 @@ from figr_common import streams
 from figr_tf.core import interruption
 from figr_tf.core.distributed.cluster import LOST
 
+# How CUDA names devices: by number, by UUID, or by the UUID of a slice of one.
 _GPU = re.compile(r"\d+$|GPU-|MIG-")
 _GRACE = 60.0  # Seconds for workers to notice by themselves that another one has failed,
 _LAST_GRACE = 30.0  # and then to save after SIGTERM.
@@ -44,6 +45,7 @@ def free_ports(count: int) -> list[int]:
     before its worker does.
     """
     ports: list[int] = []
+    # From the system's generator: of two launchers at once, each tries ports of its own.
     for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("", port))
@@ -69,6 +71,7 @@ def environments(
     addresses = [f"127.0.0.1:{port}" for port in ports]
     workers = []
     for index in range(num_workers):
+        # TF_CONFIG as tf.distribute defines it. All have the same list; the index tells them apart.
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = (
             # Its share of the cores, unless the environment says otherwise.
@@ -102,6 +105,8 @@ def _start(
         # A terminal's Ctrl-C would reach them twice, and a second one means: do not save.
         start_new_session=True,
     )
+    # A thread for each pipe: a worker whose pipe is full stops in the middle of a line, and the
+    # other workers wait for it.
     copies = [
         threading.Thread(target=_copy_lines, args=(index, *streams), daemon=True)
         for streams in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
@@ -125,6 +130,7 @@ def _wait(workers: list[subprocess.Popen]) -> int:
     first_failure, deadlines = 0, [(_GRACE, signal.SIGTERM), (_GRACE + _LAST_GRACE, signal.SIGKILL)]
     failed_at = 0.0
     while True:
+        # Asked in turns, since any of them may be the first to end.
         statuses = [worker.poll() for worker in workers]
         failures = [status for status in statuses if status]
         if failures and not first_failure:
@@ -152,6 +158,7 @@ def _launch() -> None:
     parser.add_argument(
         "--workers", type=int, required=True, help="how many processes share each meta-batch"
     )
+    # argparse takes nothing behind -- for a flag of its own, so all of it reaches figr_tf.train.
     parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="flags of figr_tf.train")
     arguments = parser.parse_args()
     if arguments.workers < 1:
@@ -168,6 +175,8 @@ def _launch() -> None:
         copies += copying
     status = _wait(workers)
     for copy in copies:
+        # The last lines of a worker matter most. A pipe that a process of its own still holds may
+        # not keep the launcher for ever.
         copy.join(timeout=5.0)
     sys.exit(status)
 

@@ -71,6 +71,7 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
     if settings.augment == "jitter":
         return jitter(settings.augment_count)
     model = WarpModel(_SHIPPED / REDRAWING)
+    # Φ was trained on the variations of that network. Another would vary otherwise, unnoticed.
     if settings.redraw_sha256 not in (None, model.weights_sha256):
         raise RunError(
             f"this run redraws its support with a network of sha256 {settings.redraw_sha256}; the"
@@ -83,6 +84,7 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
             model.redraw_from(scaling.signed_to_unit(support_images), settings.augment_count, seed)
         )
 
+    # With its variables, so that an export of the FIGR run stores them.
     return Augmentation(redraw, tuple(v for vs in model.meta_weights().values() for v in vs))
 
 
@@ -91,6 +93,7 @@ def load_figr(folder: str | pathlib.Path) -> FewShotModel:
     return load_run(folder, augmentation_of)
 
 
+# By the name in the run's identity. "sine" is not among them: nothing draws with such a run.
 _LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator | ClassifierModel]] = {
     "classifier": ClassifierModel,
     "gan": load_figr,
@@ -114,6 +117,7 @@ def find(name_or_folder: str | pathlib.Path) -> pathlib.Path:
     # A shipped name wins over a folder of that name (docs/decisions.md).
     if str(name_or_folder) in shipped_names():
         return _SHIPPED / str(name_or_folder)
+    # Path flags have done it already. Names in Python and in lists of runs come as they were typed.
     folder = pathlib.Path(os.path.expanduser(name_or_folder))
     if not folder.is_dir():
         shipped = ", ".join(shipped_names())
@@ -123,6 +127,7 @@ def find(name_or_folder: str | pathlib.Path) -> pathlib.Path:
 
 def system_of(folder: pathlib.Path) -> str:
     """Which system a run folder is of, such as "gan". Raises RunError if it is no run folder."""
+    # Its record is older than the names of systems.
     if is_former_run(folder):
         return "warp"
     return runs.RunFolder(folder).read_identity()["system"]
@@ -136,6 +141,7 @@ def load(name_or_folder: str | pathlib.Path) -> FewShotGenerator:
     """
     refuse_classifier(name_or_folder)
     model = load_any(name_or_folder)
+    # Refused two lines above; this tells mypy.
     assert not isinstance(model, ClassifierModel)
     return model
 

@@ -30,6 +30,8 @@ def main() -> None:
 
     folder = models.find(_RUN.value)
     model = models.load_any(folder)
+    # A classifier's inner loop starts from the second moments of its training. Without them it
+    # would take other steps.
     carried = model.carried if isinstance(model, ClassifierModel) else ()
     out = pathlib.Path(_OUT.value)
     dtype = "float16" if _FLOAT16.value else "float32"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt fla
 
 flags = console.OwnFlags(__name__)
 
+# Every option beyond the paper is off by default, and rates, n and K are Table 1's for Omniglot.
+# Only the data are others, so that a first try needs no download.
 _DATASET = flags.DEFINE_enum(
     "dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download."
 )
@@ -140,6 +142,7 @@ _NUM_META_STEPS = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
 )
+# These intervals are no part of a run's identity: a run may be continued with others.
 _LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
 _EVAL_EVERY = flags.DEFINE_integer(
     "eval_every", 10_000, "Meta-steps between pictures of held-out classes."
@@ -156,6 +159,7 @@ _META_STEPS_PER_CALL = flags.DEFINE_integer(
     "Meta-steps that TensorFlow takes at a stretch: more keep a fast GPU from waiting for Python."
     " Progress and Ctrl-C wait for them; what comes out is the same.",
 )
+# It belongs to the identity by its outcome: XLA draws other numbers from the same seed.
 _JIT_COMPILE = flags.DEFINE_enum(
     "jit_compile",
     "auto",
@@ -186,6 +190,7 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 
 
+# As people write them, for the plan.
 _OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam"}
 
 
@@ -230,6 +235,7 @@ def _settings() -> "Settings":
         task_pool=_TASK_POOL.value,
         augment=_AUGMENT.value,
         augment_count=_AUGMENT_COUNT.value,
+        # Recorded, because another redrawing network would train another Φ with the same settings.
         redraw_sha256=models.redraw_sha256() if _AUGMENT.value == "redraw" else None,
         num_test_inner_steps=_NUM_TEST_INNER_STEPS.value,
         meta_average=_META_AVERAGE.value,
@@ -270,11 +276,13 @@ def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
         try:
+            # Settings check themselves. Here that is one line, and no traceback.
             settings = _settings()
         except ValueError as error:
             raise UserError(str(error)) from error
         # Before minutes of reading data: it refuses a meta-batch that cannot be shared.
         devices.replicas.share(settings.meta_batch_size)
+        # A training task draws from as many drawings as its pool has; smaller classes are left out.
         dataset = datasets.load_dataset(
             settings.data, max(settings.num_shots, settings.task_pool or 0)
         )
@@ -289,6 +297,7 @@ def main() -> None:
                 "split.json": dataset.split.to_json(),
             },
             plan=_plan(settings, dataset),
+            # A function: variables have to be made in the scope of the replicas (core/training.py).
             build_system=lambda compiled: FigrSystem(
                 settings, dataset, compiled, models.augmentation_of(settings)
             ),

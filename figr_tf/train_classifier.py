@@ -48,6 +48,8 @@ _ARCHITECTURE = flags.DEFINE_enum(
     ["strided", "pooled"],
     "How the convolutions get smaller: by their stride (Omniglot), by max-pooling (mini-ImageNet).",
 )
+# From here to --meta_batch_size and --num_meta_steps the defaults are those of
+# openai/supervised-reptile.
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
 _CHANNELS = flags.DEFINE_enum("channels", "1", ["1", "3"], "1: grey images, 3: colour.")
 _FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
@@ -65,6 +67,8 @@ _CLASS_ROTATIONS = flags.DEFINE_bool(
 _INNER_OPTIMIZER = flags.DEFINE_enum(
     "inner_optimizer", "adam", ["adam", "sgd"], "Adam with β1 = 0 and moments that go on, or SGD."
 )
+# Of the sum, because the published code descends it. On a mean the same rate is a smaller step
+# (docs/reptile.md).
 _INNER_LEARNING_RATE = flags.DEFINE_float(
     "inner_learning_rate",
     1e-3,
@@ -99,6 +103,8 @@ _CHECKPOINT_EVERY = flags.DEFINE_integer(
     "Meta-steps between checkpoints.",
     1,
 )
+# More than figr_tf.train's one: this network is small, and a call from Python costs a millisecond
+# or two.
 _META_STEPS_PER_CALL = flags.DEFINE_integer(
     "meta_steps_per_call", 20, "Meta-steps at a stretch; progress and Ctrl-C wait for them.", 1
 )
@@ -158,6 +164,7 @@ def _settings() -> "ClassifierSettings":
             weight_decay=_WEIGHT_DECAY.value,
         ),
         num_shots=_NUM_SHOTS.value,
+        # None stands for the default; 0 is refused by the flag.
         train_shots=_TRAIN_SHOTS.value or _NUM_SHOTS.value,
         tail_shots=_TAIL_SHOTS.value,
         class_rotations=_CLASS_ROTATIONS.value,
@@ -184,6 +191,7 @@ def main() -> None:
         from figr_tf.classifier.system import prepare
 
         try:
+            # Only now: the settings' modules import TensorFlow, which `devices` has to start first.
             settings = _settings()
         except ValueError as error:
             raise UserError(str(error)) from error

@@ -36,6 +36,7 @@ _RUN = flags.DEFINE_path("run", None, "Folder to train in.", required=True)
 _NUM_STEPS = flags.DEFINE_integer(
     "num_steps", 4_000, "Training steps; the rate falls over the last 40 %.", 1
 )
+# With one image copying has no two different copies, and the unit of the loss would be 0 / 0.
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).", lower_bound=2)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
@@ -72,8 +73,10 @@ def main() -> None:
             data_facts=dataset.facts(),
             files={"split.json": dataset.split.to_json()},
             plan=f"{dataset.split.describe()}; {settings.num_meta_steps} steps",
+            # Its pictures are drawn eagerly, so XLA has nothing to compile in them.
             build_system=lambda compiled: WarpSystem(settings, dataset),
         )
+        # There is no folder of numbered runs here: --run is required.
         command.run(training, command.Place(_RUN.value, ""), devices)
 
 

@@ -15,6 +15,7 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
+# Any name will do, as names are not sent: a message consists of field numbers and values.
 _PACKAGE = "figr.serving"
 
 _SCALARS = ("bool", "bytes", "double", "float", "int32", "int64", "string")

@@ -60,6 +60,7 @@ def signals_noted(noted: list[int] | None = None) -> Iterator[list[int]]:
             "%s: finishing this step and saving; again to stop at once", signal.Signals(number).name
         )
 
+    # `signal.signal` raises ValueError in any other thread.
     heard = endings() if in_main_thread() else ()
     previous = {number: signal.signal(number, note) for number in heard}
     try:

@@ -50,6 +50,8 @@ class DataFlags:
         self, image_size: int = 32, channels: int = 1, default_dataset: str = "omniglot"
     ) -> datasets.DataSettings:
         """Raises UserError for combinations that cannot work."""
+        # A name that the command has added, such as figr_tf.evaluate's "all", is for the command to
+        # deal with.
         split = self.split.value if self.split.value in datasets.SPLITS else None
         try:
             return datasets.DataSettings(

@@ -68,6 +68,7 @@ class DataSettings:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "DataSettings":
         """Settings as a run recorded them."""
+        # JSON knows no tuples, and a list never equals one.
         return cls(**fields | {"held_out_classes": tuple(fields["held_out_classes"])})
 
     def image_format(self) -> ImageFormat:

@@ -15,6 +15,7 @@ from figr_tf.evaluation.samplers import Judged
 
 def episode_file(dataset: datasets.Dataset, plan: protocol.Plan) -> str:
     """The text of --write_episodes: the episodes of the first seed."""
+    # Compared before foreign samples are judged: they were drawn for these episodes and no others.
     facts = {
         "split": dataset.split.name,
         "split_sha256": dataset.split.digest(),

@@ -61,6 +61,7 @@ def examples_of(
     from figr_tf.evaluation.telling import views
 
     episode = draw_episode(name, len(drawings), NUM_SHOTS, seed)
+    # A seed for each class; with one for all, every class would get the same latents.
     own_seed = zlib.crc32(f"{seed} {name}".encode())
     support = drawings[episode.support][..., 0]
     for label, source in sources.items():
@@ -166,6 +167,7 @@ def main() -> None:
 
     classes = _background(deck)
     chosen = sources.choose(_MODELS.value, (*deck.support.shape[2:], 1))
+    # The trials of such a source would have no network to answer them.
     if missing := sorted(set(map(str, deck.sources)) - set(chosen)):
         raise UserError(f"{_DECK.value}: has drawings of {missing[0]}; name it with --models.")
     examples: dict[str, list[Examples]] = {name: [] for name in chosen}

@@ -17,6 +17,7 @@ flags = console.OwnFlags(__name__)
 
 _DATA = DataFlags(flags, "Whose training classes to train on. Default: omniglot.")
 _OUT = flags.DEFINE_path("out", "features.npz", "File to write; its record goes beside it (.json).")
+# 700 made the file in the package. Another number makes other scores.
 _EPISODES = flags.DEFINE_integer(
     "episodes", 700, "Training episodes of 60 ways, 1 shot, 5 queries.", lower_bound=1
 )

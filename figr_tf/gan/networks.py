@@ -19,6 +19,7 @@ ARCHITECTURES = ("resnet", "dcgan", "lean")
 NUM_STAGES = 4
 SIZE_MULTIPLE = 2**NUM_STAGES
 
+# Now: on another backend the first error would come from deep inside a layer.
 if keras.config.backend() != "tensorflow":
     raise ImportError(
         f"figr_tf needs Keras on TensorFlow. Received: {keras.config.backend()}; set KERAS_BACKEND"
@@ -193,6 +194,7 @@ def _lean_blocks(spec: NetworkSpec, seeds: Iterator[int]) -> list[layers.PureLay
 
 
 def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
+    # Three doublings from the coarsest map, where the paper's pair has four.
     base, width = spec.image_size // 8, 8 * spec.hidden
     stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
     stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]

@@ -32,6 +32,7 @@ class Settings(TrainingSettings):
     system: ClassVar[str] = "gan"
     not_identity: ClassVar[tuple[str, ...]] = (
         *TrainingSettings.not_identity,
+        # Where files lie does not matter. The sha256 of their pixels is in the identity.
         "data.data_dir",
         "data.cache_dir",
         # What a trained model is asked for does not change it.

@@ -25,6 +25,7 @@ def _mean_of_pairs(points: tf.Tensor) -> tf.Tensor:
     """Mean distance of different points of [T, m, d] → [T]."""
     count = points.shape[1]
     between = distances(points, points)
+    # The diagonal is subtracted, as it is not 0 but the root of `_TINY`.
     return (tf.reduce_sum(between, [1, 2]) - tf.linalg.trace(between)) / (count * (count - 1))
 
 

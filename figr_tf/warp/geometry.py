@@ -131,6 +131,7 @@ def warp(
     """
     size = magnified_ink.shape[1] // 2
     positions = pixel_positions(size, per_pixel=2)
+    # From the sample back to its source, so that every point of the sample gets a value.
     u = (positions - target[:, 0:1]) * tf.exp(-target[:, 2:3])
     v = (positions - target[:, 1:2]) * tf.exp(-target[:, 3:4])
     displacement = tf.einsum("bai,bijc,bdj->badc", bspline_weights(v), control, bspline_weights(u))

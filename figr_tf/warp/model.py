@@ -43,6 +43,7 @@ def _read_former(folder: pathlib.Path) -> tuple[WarpSettings, WarpGenerator]:
         data = (folder / "weights.npz").read_bytes()
         if hashlib.sha256(data).hexdigest() != record["weights_sha256"]:
             raise ValueError("the weights do not match their sha256")
+        # Without pickles: to load a model must not mean to run what its file says.
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
             weights = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
         names = (

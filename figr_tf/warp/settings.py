@@ -34,6 +34,7 @@ class WarpSettings(TrainingSettings):
         "data.data_dir",
         "data.cache_dir",
     )
+    # The rate falls over the last 40 %, so the weights at a given step depend on the length.
     schedule_has_length: ClassVar[bool] = True
 
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
@@ -51,6 +52,7 @@ class WarpSettings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        # The network pools features of half the size to 8×8 control points.
         if self.data.image_size % 16 or self.data.channels != 1:
             raise ValueError(
                 "the redrawing network draws grey images, their size a multiple of 16. Received:"
@@ -67,6 +69,7 @@ class WarpSettings(TrainingSettings):
         count = tf.cast(meta_step, tf.float32)
         done = count / self.num_meta_steps
         falling = tf.maximum(_LAST_RATE, (1.0 - done) / (1.0 - _CONSTANT_SHARE))
+        # Not from 0, at which the first step would be none.
         rising = (count + 1.0) / _WARM_UP
         return self.meta_learning_rate * tf.minimum(tf.minimum(1.0, falling), rising)
 

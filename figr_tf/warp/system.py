@@ -22,6 +22,7 @@ from figr_tf.warp.generator import random_draw
 from figr_tf.warp.settings import WarpSettings
 
 _GRADIENT_NORM = 5.0
+# As floats all of Omniglot's training drawings, in four turns, would take 0.3 GB at once.
 _EMBED_BATCH = 1000
 _BASELINE_TASKS = 400
 _SHOWN_TASKS, _SHOWN_SAMPLES = 6, 12
@@ -98,6 +99,7 @@ class WarpSystem:
         seeds = split(seed, 4)
         turned = tf.random.stateless_uniform([num_tasks], seeds[0], alg="philox")
         turns = tf.random.stateless_uniform([num_tasks], seeds[1], 1, 4, tf.int32, "philox")
+        # Most tasks stay upright: turned classes teach something slightly wrong (docs/traps.md).
         turns = tf.where(turned >= settings.upright_share, turns, 0)
         classes = tf.random.stateless_uniform(
             [num_tasks], seeds[2], 0, self._num_classes, tf.int32, "philox"
@@ -136,6 +138,7 @@ class WarpSystem:
             loss = tf.reduce_mean(distance) / self._copying
         gradients = tape.gradient(loss, weights["generator"])
         gradients, _ = tf.clip_by_global_norm(gradients, _GRADIENT_NORM)
+        # With rate 1 the core's Φ − W is the clipped gradient itself.
         stepped = tuple(w - g for w, g in zip(weights["generator"], gradients, strict=True))
         return system.Adapted({"generator": stepped}, carried, {"skill_blur": 1.0 - loss})
 

@@ -34,6 +34,7 @@ def repeat_step(take: Callable[[], Any], dtypes: Any, times: tf.Tensor, most: in
 
     Returns its results stacked to [most], of which the first `times` count.
     """
+    # Always of the same length: XLA has to know it before it compiles.
     rows = tf.nest.map_structure(
         lambda dtype: tf.TensorArray(dtype, most, element_shape=[]), dtypes
     )
