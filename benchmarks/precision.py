@@ -73,8 +73,17 @@ PRECISIONS = (
 EXACT = Precision("float64", tf.float64)
 
 
-def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
-    """`layers.convolution` in that precision, with its derivatives of every order.
+def convolution_of(precision: Precision) -> Callable[..., tf.Tensor]:
+    """`layers.convolution` in that precision, with its derivatives of every order."""
+
+    def convolution(x, kernel, bias, strides=1):
+        return tf.nn.bias_add(_product_of(precision, strides)(x, kernel), bias)
+
+    return convolution
+
+
+def _product_of(precision: Precision, strides: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The convolution without its bias.
 
     Forward, by input and by weights are three faces of one trilinear form: the derivatives of each
     are the others.
@@ -82,7 +91,7 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
     # Automatic differentiation would not do. A bitcast has no gradient, and the convolutions of the
     # derivatives have to round their inputs too.
     enter, leave = precision.inputs, precision.result
-    same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    same = {"strides": [1, strides, strides, 1], "padding": "SAME"}
 
     @tf.custom_gradient
     def forward(x, kernel):
@@ -116,7 +125,7 @@ def convolution_of(precision: Precision) -> Callable[[tf.Tensor, tf.Tensor, tf.T
 
         return of(x, dy)
 
-    return lambda x, kernel, bias: tf.nn.bias_add(forward(x, kernel), bias)
+    return forward
 
 
 def penalty_and_gradient(

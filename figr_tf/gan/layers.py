@@ -102,7 +102,7 @@ class ConvUnit(_NormalisedUnit):
         kernel, bias, slope, scale, offset = weights
         # To the shape that `prelu_layer_norm` takes; see there why.
         if self.affine_per_channel:
-            scale, offset = (value + tf.zeros(self._example) for value in (scale, offset))
+            scale, offset = (v + tf.zeros(self._example, v.dtype) for v in (scale, offset))
         return prelu_layer_norm(convolution(x, kernel, bias, self.strides), slope, scale, offset)
 
     def compute_output_shape(self, input_shape):
