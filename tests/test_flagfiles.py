@@ -49,6 +49,15 @@ def test_the_flags_for_icons_are_the_best_recipe_with_eight_drawings():
     assert dataclasses.replace(best, data=icons.data, num_shots=8, task_pool=16) == icons
 
 
+def test_the_flags_for_own_folders_are_the_best_recipe_with_a_smaller_pool():
+    best, folder = (
+        _settings_of_file("flags/omniglot-best.flags"),
+        _settings(f"--flagfile={ROOT / 'flags/folder.flags'}", "--data_dir=my_sketches"),
+    )
+    assert dataclasses.replace(best, data=folder.data, task_pool=8) == folder
+    assert (folder.data.dataset, folder.data.split) == ("folder", None)
+
+
 def test_a_support_in_colour_is_not_redrawn_in_grey():
     with pytest.raises(
         ValueError, match=r"draws in grey; .* augment=jitter\. Received: channels=3"

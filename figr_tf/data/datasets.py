@@ -80,7 +80,8 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
         raise DataError(
             f"{settings.data_dir or settings.dataset}: {len(names)} of {len(data.counts)} classes"
             f" have {num_shots} images or more; at least 2 are needed. A class is a folder of its"
-            " own; a lower --num_shots needs fewer."
+            " own. Lower --num_shots, and --task_pool or --train_shots where they are set, to need"
+            " fewer images of a class."
         )
     return Dataset(data, _split_of(settings, data, names, background))
 
