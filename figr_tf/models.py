@@ -15,6 +15,7 @@ from figr_tf.core.errors import RunError
 from figr_tf.gan.augmentation import Augmentation, jitter
 from figr_tf.gan.generation import FewShotModel, load_run
 from figr_tf.gan.settings import Settings
+from figr_tf.pixelcnn.model import PixelCnnModel
 from figr_tf.warp.model import WarpModel, is_former_run
 
 REDRAWING = "omniglot-32-redraw"  # The shipped network that redraws a support.
@@ -97,6 +98,7 @@ def load_figr(folder: str | pathlib.Path) -> FewShotModel:
 _LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator | ClassifierModel]] = {
     "classifier": ClassifierModel,
     "gan": load_figr,
+    "pixelcnn": PixelCnnModel,
     "warp": WarpModel,
 }
 

@@ -113,7 +113,13 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
         return splits.split_by(name, names, lambda class_name: class_name not in background)
     # The evaluation set is on neither side of this one, so that nothing is ever chosen on it.
     if name == "validation":
-        return splits.split_by(name, background & set(names), _is_validation)
+        return splits.split_by(name, background & set(names), splits.is_validation)
+    # The five test alphabets are held out, or on neither side while settings are chosen.
+    if name == "45-5":
+        return splits.split_by(name, names, splits.is_test)
+    if name == "45-5-validation":
+        others = [class_name for class_name in names if not splits.is_test(class_name)]
+        return splits.split_by(name, others, splits.is_validation)
     # Boutin et al. 2022: the first three characters of every alphabet.
     if name == "boutin":
         return splits.split_by(
@@ -131,7 +137,3 @@ def _split(settings: DataSettings, names: list[str], background: set[str]) -> sp
         )
     # A tenth, where nobody has published a split.
     return splits.random_split(name, names, max(1, len(names) // 10), settings.split_seed)
-
-
-def _is_validation(class_name: str) -> bool:
-    return class_name.split("/")[0] in splits.VALIDATION_ALPHABETS

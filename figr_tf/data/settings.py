@@ -9,10 +9,11 @@ from figr_tf.core.errors import DataError
 from figr_tf.data.class_images import ImageFormat
 
 DATASETS = ("omniglot", "mnist", "figr8", "icons", "folder", "glyphs")
-SPLITS = ("unseen-alphabets", "validation", "paper", "boutin", "random", "random-1200")
+_ALPHABETS = ("unseen-alphabets", "validation", "45-5", "45-5-validation")
+SPLITS = (*_ALPHABETS, "paper", "boutin", "random", "random-1200")
 # The first is the default.
 SPLITS_OF = {
-    "omniglot": ("unseen-alphabets", "validation", "paper", "boutin", "random", "random-1200"),
+    "omniglot": (*_ALPHABETS, "paper", "boutin", "random", "random-1200"),
     "mnist": ("paper", "random"),
     "figr8": ("paper", "random"),
     "icons": ("random",),

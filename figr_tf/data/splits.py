@@ -17,6 +17,20 @@ from figr_tf.core.errors import DataError, RunError
 # among the other 25: Blackfoot and Inuktitut, say, share characters with Ojibwe.
 VALIDATION_ALPHABETS = ("Balinese", "Futurama", "Korean", "N_Ko", "Syriac_(Estrangelo)")
 
+# The five alphabets on which few-shot density models are compared (Reed et al. 2017,
+# arXiv:1710.10304). Known at second hand: the names are from github.com/yenchenlin/omniglot-45-5.
+TEST_ALPHABETS = ("Tengwar", "Sylheti", "Tibetan", "Syriac_(Serto)", "ULOG")
+
+
+def is_validation(class_name: str) -> bool:
+    """Whether an Omniglot class, "Alphabet/characterNN", is of a validation alphabet."""
+    return class_name.split("/")[0] in VALIDATION_ALPHABETS
+
+
+def is_test(class_name: str) -> bool:
+    """Whether an Omniglot class is of one of the five test alphabets."""
+    return class_name.split("/")[0] in TEST_ALPHABETS
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:

@@ -79,8 +79,15 @@ def choose(
     if run:
         folder = models.find(run)
         models.refuse_classifier(run)
-        if models.system_of(folder) == "warp":
+        system = models.system_of(folder)
+        if system == "warp":
             return _warp_run(folder, sizes)
+        if system == "pixelcnn":
+            raise UserError(
+                f"{run}: is a run of 'pixelcnn', whose drawings are too small to be judged"
+                " directly. figr_tf.evaluate_pixelcnn judges its likelihood; its samples are"
+                " judged as --samples (docs/likelihood.md)."
+            )
         return _run(folder, sizes, steps, cache_dir)
     if saved_model:
         return _saved_model(pathlib.Path(saved_model), sizes, steps)

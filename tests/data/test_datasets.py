@@ -86,6 +86,26 @@ def test_the_validation_split_holds_out_five_background_alphabets_and_no_evaluat
     assert set(EVALUATION) <= set(dataset.data.counts)  # one cache of images, whatever the split
 
 
+def test_the_split_of_45_and_5_alphabets_tests_on_five_and_chooses_on_five_others(
+    tmp_path, settings
+):
+    folder = tmp_path / "omniglot"
+    folder.mkdir()
+    test = [f"{a}/character01" for a in ("Sylheti", "Syriac_(Serto)", "Tengwar", "Tibetan", "ULOG")]
+    validation = ["Korean/character01", "Syriac_(Estrangelo)/character01"]
+    _omniglot_zip(folder / "images_background.zip", BACKGROUND | dict.fromkeys(validation, 2), 1)
+    _omniglot_zip(folder / "images_evaluation.zip", EVALUATION | dict.fromkeys(test, 2), 9)
+    others = set(BACKGROUND) | set(EVALUATION)
+    for name, trained, held_out in (
+        ("45-5", others | set(validation), test),
+        ("45-5-validation", others, validation),
+    ):
+        chosen = dataclasses.replace(settings, dataset="omniglot", data_dir=str(folder), split=name)
+        split = load_dataset(chosen, 2).split
+        assert set(split.training) == trained - set(test)
+        assert split.held_out == tuple(held_out)
+
+
 def test_boutins_split_holds_out_the_first_three_characters_of_every_alphabet(
     all_of_omniglot, settings
 ):

@@ -1,0 +1,96 @@
+"""Judges runs of figr_tf.train_pixelcnn: nats per pixel of drawings that they have not seen.
+
+  python -m figr_tf.evaluate_pixelcnn --run JOINT,REPTILE,ATTENTION --sides held_out,training
+  python -m figr_tf.evaluate_pixelcnn --run REPTILE --eval_learning_rate 0.1,0.3,1
+
+From n drawings of a class its other drawings are predicted. Intervals are over classes.
+"""
+
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from figr_tf.pixelcnn.evaluation import Plan
+
+flags = console.OwnFlags(__name__)
+
+_RUN = flags.DEFINE_list("run", None, "Run folders, comma-separated.", required=True)
+_SIDES = flags.DEFINE_list(
+    "sides",
+    ["held_out", "training"],
+    "Which classes, a column each: held_out and training of the runs' split, and test: Omniglot's"
+    " five test alphabets, if the runs were not trained on them.",
+)
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", 144, "Of each side, a fixed choice.", 2)
+_NUM_INNER_STEPS = flags.DEFINE_list(
+    "num_inner_steps", ["0", "10", "30"], "Inner steps (K), a row each."
+)
+_EVAL_LEARNING_RATE = flags.DEFINE_list(
+    "eval_learning_rate", [], "Of those steps, rows for each. Default: the run's."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the support sets.", 0, 2**31 - 1)
+_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default: as in training.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
+_JSON = flags.DEFINE_path("json", None, "Write all numbers here, with versions and hashes.")
+_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
+
+
+def _numbers(flag, kind, least: float, wanted: str) -> list:
+    try:
+        values = sorted({kind(text) for text in flag.value})
+    except ValueError as error:
+        raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.") from error
+    if any(not value >= least for value in values):
+        raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.")
+    return values
+
+
+def _plan() -> "Plan":
+    from figr_tf.pixelcnn.evaluation import SIDES, Plan
+
+    if not _SIDES.value or not set(_SIDES.value) <= set(SIDES):
+        raise UserError(f"--sides={','.join(_SIDES.value)}: give some of {', '.join(SIDES)}.")
+    steps = _numbers(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
+    if not steps:
+        raise UserError("--num_inner_steps: give at least one number.")
+    for path, suffix in ((_JSON.value, ".json"), (_MARKDOWN.value, ".md")):
+        if path:
+            console.check_output(path, [suffix])
+    return Plan(
+        list(dict.fromkeys(_SIDES.value)),
+        _NUM_CLASSES.value,
+        steps,
+        _numbers(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0"),
+        _SEED.value,
+        _DATA_DIR.value,
+        _CACHE_DIR.value,
+    )
+
+
+def main() -> None:
+    """Prints the table, and writes it where it is asked to."""
+    # See figr_tf.train_pixelcnn.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.start_tensorflow()
+    from figr_tf.pixelcnn import evaluation
+    from figr_tf.pixelcnn.model import PixelCnnModel
+
+    plan = _plan()
+    models = [PixelCnnModel(pathlib.Path(name)) for name in dict.fromkeys(_RUN.value)]
+    report = evaluation.run(models, plan)
+    print(report.text(), flush=True)
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
+    if _MARKDOWN.value:
+        pathlib.Path(_MARKDOWN.value).write_text(report.to_markdown() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    console.run(main)

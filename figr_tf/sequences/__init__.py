@@ -1,0 +1,1 @@
+"""Sequences learned by gradient descent alone (unixpickle/reptile-gen): the step is the memory."""

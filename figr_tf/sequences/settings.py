@@ -1,0 +1,84 @@
+"""All that decides the outcome of training on sequences."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.data.datasets import DataSettings
+from figr_tf.sequences.models import NetworkSpec
+
+OBJECTIVES = ("reptile", "maml")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceSettings(TrainingSettings):
+    """Attributes that are not of every system:
+
+    Attributes:
+        network: its size is that of the images.
+        num_sequences: T, images that are read side by side; a meta-step takes their mean.
+        inner_learning_rate: of the SGD step on each pixel.
+        objective: "reptile" moves Φ towards where the steps lead; "maml" goes down the gradient of
+            the nats through all steps (Finn et al. 2017, arXiv:1703.03400). The recurrent baseline
+            has no steps and learns as usual, whatever stands here.
+
+    Raises:
+        ValueError: values that cannot work, or not together.
+    """
+
+    system: ClassVar[str] = "sequences"
+    not_identity: ClassVar[tuple[str, ...]] = (
+        *TrainingSettings.not_identity,
+        "data.data_dir",
+        "data.cache_dir",
+    )
+
+    data: DataSettings = dataclasses.field(default_factory=lambda: DataSettings(image_size=28))
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    num_sequences: int = 8
+    inner_learning_rate: float = 0.01
+    objective: str = "reptile"
+    meta_learning_rate: float = 1e-3
+    meta_average: float = 0.998
+    num_meta_steps: int = 5_000
+    eval_every: int = 1_000
+    checkpoint_every: int = 200
+    meta_steps_per_call: int = 10
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "num_sequences")
+        if self.inner_learning_rate <= 0:
+            raise ValueError(
+                f"inner_learning_rate must be above 0. Received: {self.inner_learning_rate}"
+            )
+        if self.objective not in OBJECTIVES:
+            known = " or ".join(OBJECTIVES)
+            raise ValueError(f"objective must be {known}. Received: {self.objective}")
+        if self.data.channels != 1:
+            raise ValueError(f"images are grey. Received: channels={self.data.channels}")
+        if self.data.image_size != self.network.image_size:
+            raise ValueError("data and network must agree on image_size")
+
+    @property
+    def has_gradient_through_steps(self) -> bool:
+        """Whether a meta-step differentiates the whole loop over an image."""
+        return self.objective == "maml" or self.network.is_recurrent
+
+    def is_compiled(self, device: str) -> bool:
+        """XLA reads an image 2.6 times faster, but does not differentiate the loop over it."""
+        return not self.has_gradient_through_steps
+
+    @property
+    def name(self) -> str:
+        """Such as "mnist-sequences-gated"."""
+        return f"{self.data.dataset}-sequences-{self.network.network}"
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "SequenceSettings":
+        """Settings as a run recorded them."""
+        nested = {
+            "data": DataSettings.from_dict(fields["data"]),
+            "network": NetworkSpec(**fields["network"]),
+        }
+        return cls(**fields | nested)

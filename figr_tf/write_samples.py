@@ -1,0 +1,99 @@
+"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judges as --samples.
+
+  python -m figr_tf.evaluate --write_episodes=episodes.json --num_classes=16 --data_dir=DIR
+  python -m figr_tf.write_samples --run=RUN --episodes=episodes.json --out=samples --data_dir=DIR
+  python -m figr_tf.evaluate --samples=samples --episodes=episodes.json --num_classes=16 \
+    --data_dir=DIR
+
+It is for models whose drawings are of another size than what is judged, such as those of
+figr_tf.train_pixelcnn. The same command again continues: classes that are there are left alone.
+"""
+
+import dataclasses
+import pathlib
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from figr_tf.core import console, progress
+from figr_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from figr_tf.pixelcnn.model import PixelCnnModel
+
+flags = console.OwnFlags(__name__)
+
+_RUN = flags.DEFINE_path("run", None, "Run folder of figr_tf.train_pixelcnn.", required=True)
+_EPISODES = flags.DEFINE_path("episodes", None, "File of --write_episodes.", required=True)
+_OUT = flags.DEFINE_path("out", None, "Folder to write, a folder per class.", required=True)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Samples per class (M).", 2)
+_NUM_INNER_STEPS = flags.DEFINE_integer(
+    "num_inner_steps", None, "Inner steps (K). Default: the run's.", 0
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**31 - 1)
+_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default: as in training.")
+_CACHE_DIR = flags.DEFINE_path(
+    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
+)
+
+
+def _model() -> "PixelCnnModel":
+    from figr_tf import models
+    from figr_tf.pixelcnn.model import PixelCnnModel
+
+    model = models.load(_RUN.value)
+    if not isinstance(model, PixelCnnModel):
+        raise UserError(
+            f"{_RUN.value}: is judged without detours: figr_tf.evaluate --run={_RUN.value}"
+        )
+    return model
+
+
+def _write(folder: pathlib.Path, samples: np.ndarray, scale: int) -> None:
+    """All of a class or none: the folder gets its name last."""
+    scratch = folder.with_name(f".{folder.name}.new")
+    scratch.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(samples[..., 0].repeat(scale, 1).repeat(scale, 2)):
+        Image.fromarray(image).save(scratch / f"{i:03d}.png")
+    scratch.rename(folder)
+
+
+def main() -> None:
+    """Draws class after class."""
+    console.start_tensorflow()
+    from figr_tf.data.datasets import load_dataset
+    from figr_tf.evaluation.episodes import from_json
+    from figr_tf.pixelcnn import drawings
+
+    model = _model()
+    episodes, _ = from_json(pathlib.Path(_EPISODES.value))
+    data = model.settings.data
+    places = _DATA_DIR.value or data.data_dir
+    data = dataclasses.replace(data, data_dir=places, cache_dir=_CACHE_DIR.value)
+    dataset = load_dataset(data, 1)
+    unknown = [e.class_name for e in episodes if e.class_name not in dataset.data.counts]
+    if unknown:
+        raise UserError(
+            f"{_EPISODES.value}: class {unknown[0]!r} is not in {data.dataset}, which"
+            f" {_RUN.value} was trained on."
+        )
+    seconds = []
+    for episode in progress.track(episodes, "drawing", "classes"):
+        folder = pathlib.Path(_OUT.value) / episode.class_name
+        if folder.exists():
+            continue
+        (every,) = dataset.images_of([episode.class_name]).values()
+        support = drawings.to_pixels(drawings.pooled(every[episode.support]))
+        start = time.monotonic()
+        steps = None if model.num_inner_steps is None else _NUM_INNER_STEPS.value
+        samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, steps)
+        seconds.append(time.monotonic() - start)
+        _write(folder, samples, drawings.POOL)
+    each = f", {np.median(seconds):.1f} s a class" if seconds else ""
+    print(f"{_OUT.value}: {len(episodes)} classes of {_NUM_SAMPLES.value} samples{each}")
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,112 @@
+"""Meta-steps on sequences: what Φ moves by, and that a run goes on bit for bit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from figr_tf.core import checkpoints, reptile, runs, training
+from figr_tf.core.random import stateless_seed
+from figr_tf.core.settings import full_identity
+from figr_tf.data import datasets
+from figr_tf.data.class_images import ClassImages
+from figr_tf.sequences import recurrence, system
+from figr_tf.sequences.settings import SequenceSettings
+from figr_tf.sequences.system import SequenceSystem
+from tests.sequences.conftest import SETTINGS, SIZE, SPEC
+
+
+def _adapt(built, seed=0):
+    weights = {"network": tuple(v.read_value() for v in built.meta_weights["network"])}
+    task = built.draw_task(built.constants, stateless_seed(seed))
+    named = dict(zip(SPEC.shapes(), weights["network"], strict=True))
+    return named, task, built.adapt(weights, (), task, stateless_seed(seed))
+
+
+def test_reptile_goes_to_the_mean_of_where_each_image_leads(build):
+    named, task, adapted = _adapt(build())
+    rate = SETTINGS.inner_learning_rate
+    each = [recurrence.run(SPEC, named, rate, task[i : i + 1]).weights for i in range(3)]
+    for name, after in zip(named, adapted.weights["network"], strict=True):
+        expected = np.mean([weights[name][0] for weights in each], 0)
+        np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
+def test_maml_goes_down_the_slope_through_all_steps(build):
+    named, task, adapted = _adapt(build(objective="maml"))
+    rate, nudge = SETTINGS.inner_learning_rate, 1e-3
+    slope = {
+        name: w - after
+        for (name, w), after in zip(named.items(), adapted.weights["network"], strict=True)
+    }
+    length = float(tf.linalg.global_norm(list(slope.values())))
+
+    def loss(sign):
+        moved = {name: w + sign * nudge / length * slope[name] for name, w in named.items()}
+        return float(tf.reduce_mean(recurrence.run(SPEC, moved, rate, task).nats))
+
+    assert length == pytest.approx((loss(1) - loss(-1)) / (2 * nudge), rel=2e-2)
+    _, _, first_order = _adapt(build())
+    # The steps' own dependence on Φ makes a difference.
+    other = [w - a for w, a in zip(named.values(), first_order.weights["network"], strict=True)]
+    cosine = sum(
+        float(tf.reduce_sum(a * b)) for a, b in zip(slope.values(), other, strict=True)
+    ) / (length * float(tf.linalg.global_norm(other)))
+    assert 0 < cosine < 0.999
+
+
+def _run(path, sequences, steps):
+    settings = dataclasses.replace(SETTINGS, num_meta_steps=steps, eval_every=100)
+    # Without XLA, which takes seconds to compile; with it a run goes on as well.
+    identity = full_identity(settings, sequences.facts, compiled=False)
+    folder = runs.at_path(path, settings, identity)
+    folder.record(settings, identity, {})
+    training.train(lambda: SequenceSystem(settings, sequences), settings, folder, identity)
+    folder.unlock()
+    return folder
+
+
+def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, sequences):
+    unbroken = _run(tmp_path / "unbroken", sequences, 6)
+    _run(tmp_path / "broken", sequences, 3)
+    broken = _run(tmp_path / "broken", sequences, 6)
+    states = []
+    for folder in (unbroken, broken):
+        state = reptile.Reptile(SequenceSystem(SETTINGS, sequences), SETTINGS.meta_average)
+        assert checkpoints.restore_training(folder.checkpoints, state, {})
+        states.append([v.numpy() for v in checkpoints.state_variables(state)])
+    for ours, theirs in zip(*states, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_every_tenth_image_is_held_out_and_a_dark_byte_is_ink(monkeypatch):
+    bytes_ = np.stack([np.full([SIZE, SIZE, 1], 100 + i, np.uint8) for i in range(40)])
+    data = datasets.Dataset(ClassImages(bytes_, {"a": 25, "b": 15}), None)
+    monkeypatch.setattr(system, "load_dataset", lambda settings, shots: data)
+    loaded = system.load(SETTINGS.data)
+    assert (len(loaded.training), len(loaded.held_out)) == (36, 4)
+    # Bytes 100, 110, 120 are ink, 130 is paper.
+    np.testing.assert_array_equal(loaded.held_out[:, 0], [1, 1, 1, 0])
+    assert loaded.training.sum() == 25 * SIZE**2
+    np.testing.assert_array_equal(
+        system.to_pixels(loaded.held_out, SIZE)[[0, 3], 0, 0, 0], [0, 255]
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"num_sequences": 0}, "num_sequences"),
+        ({"inner_learning_rate": 0.0}, "above 0"),
+        ({"objective": "both"}, "reptile or maml.*both"),
+        ({"network": dataclasses.replace(SPEC, image_size=7)}, "image_size"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(SETTINGS, **wrong)
+
+
+def test_settings_come_back_from_their_record():
+    assert SequenceSettings.from_dict(dataclasses.asdict(SETTINGS)) == SETTINGS
