@@ -1,9 +1,14 @@
-"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judges as --samples.
+r"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judges as --samples.
 
-  python -m figr_tf.evaluate --write_episodes=episodes.json --num_classes=16 --data_dir=DIR
+  CLASSES=Tengwar/character01,Tengwar/character02,Tibetan/character01
+  python -m figr_tf.evaluate --dataset=omniglot --held_out_classes=$CLASSES --data_dir=DIR \
+    --write_episodes=episodes.json
   python -m figr_tf.write_samples --run=RUN --episodes=episodes.json --out=samples --data_dir=DIR
-  python -m figr_tf.evaluate --samples=samples --episodes=episodes.json --num_classes=16 \
-    --data_dir=DIR
+  python -m figr_tf.evaluate --dataset=omniglot --held_out_classes=$CLASSES --data_dir=DIR \
+    --samples=samples --episodes=episodes.json --seeds=1
+
+Name classes that the run has not seen: the 45-5 splits train on most of the alphabets that
+figr_tf.evaluate holds out by itself.
 
 It is for models whose drawings are of another size than what is judged, such as those of
 figr_tf.train_pixelcnn. The same command again continues: classes that are there are left alone.
