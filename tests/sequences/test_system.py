@@ -12,6 +12,7 @@ from figr_tf.core.settings import full_identity
 from figr_tf.data import datasets
 from figr_tf.data.class_images import ClassImages
 from figr_tf.sequences import recurrence, system
+from figr_tf.sequences.models import NetworkSpec
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import SequenceSystem
 from tests.sequences.conftest import SETTINGS, SIZE, SPEC
@@ -56,8 +57,12 @@ def test_maml_goes_down_the_slope_through_all_steps(build):
     assert 0 < cosine < 0.999
 
 
+# The network with the smallest graph.
+_QUICK = dataclasses.replace(SETTINGS, network=NetworkSpec("mlp", SIZE, width=4, num_blocks=1))
+
+
 def _run(path, sequences, steps):
-    settings = dataclasses.replace(SETTINGS, num_meta_steps=steps, eval_every=100)
+    settings = dataclasses.replace(_QUICK, num_meta_steps=steps, eval_every=100)
     # Without XLA, which takes seconds to compile; with it a run goes on as well.
     identity = full_identity(settings, sequences.facts, compiled=False)
     folder = runs.at_path(path, settings, identity)
@@ -73,7 +78,7 @@ def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, sequences):
     broken = _run(tmp_path / "broken", sequences, 6)
     states = []
     for folder in (unbroken, broken):
-        state = reptile.Reptile(SequenceSystem(SETTINGS, sequences), SETTINGS.meta_average)
+        state = reptile.Reptile(SequenceSystem(_QUICK, sequences), _QUICK.meta_average)
         assert checkpoints.restore_training(folder.checkpoints, state, {})
         states.append([v.numpy() for v in checkpoints.state_variables(state)])
     for ours, theirs in zip(*states, strict=True):
