@@ -141,6 +141,7 @@ def drawings(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tmp_path, capsys):
     joint = tmp_path / "joint"
     _run(train_classifier, *TRAIN, "--num_inner_steps=1", f"--run={joint}")
@@ -250,6 +251,7 @@ def test_ten_combinations_of_gradients_are_those_of_the_post():
     assert (last.train_shots, last.inner.batch_size, last.inner.num_steps) == (20, 25, 4)
 
 
+@pytest.mark.slow
 def test_gradient_sums_makes_runs_and_a_plot_and_goes_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(system, "_REPORT_TASKS", 2)
     two = [sums.Combination("last", 1), sums.Combination("average", 2)]

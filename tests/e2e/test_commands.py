@@ -162,7 +162,9 @@ def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
 def test_a_shipped_model_draws_by_its_name_and_one_without_any(run, tmp_path):
     own = [f"--run={run}"] if run else []
     images, picture = ROOT / "examples/fish", tmp_path / "out.png"
-    result = _run("generate", *own, f"--images={images}", "--num_samples=8", f"--out={picture}")
+    steps = [] if run else ["--num_inner_steps=20"]
+    few = [*own, *steps, "--num_samples=8"]
+    result = _run("generate", *few, f"--images={images}", f"--out={picture}")
     assert result.returncode == 0, result.stderr
     age = figr_tf.load(run or "omniglot-32").age
     assert f"8 samples from 4 images, {age}" in result.stdout

@@ -255,6 +255,7 @@ def test_a_run_of_another_split_is_refused_naming_both(trained, where, tmp_path)
     assert np.size(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_warp_generator_is_trained_and_judged_and_is_finished_when_asked_for_again(
     where, tmp_path
 ):

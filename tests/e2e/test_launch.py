@@ -49,6 +49,7 @@ def _wait_for_line(launcher: subprocess.Popen, children: list, start: str) -> No
     assert len(children) == 2
 
 
+@pytest.mark.slow
 def test_one_killed_worker_ends_all_and_gives_the_launcher_its_status(tmp_path):
     with _launched(f"--run={tmp_path / 'run'}") as (launcher, children):
         _wait_for_line(launcher, children, "[worker 0] run folder")
@@ -81,7 +82,7 @@ def test_an_error_of_all_workers_is_shown_for_each_and_passed_on(tmp_path):
     assert launcher.returncode == 1
     for index in range(2):
         assert f"[worker {index}] error: " in error
-    assert "--meta_batch_size=3 is not a multiple of 2 (replicas)" in error
+    assert "--meta_batch_size=3 is not a multiple of the 2 replicas" in error
 
 
 def test_a_worker_that_neither_fails_nor_ends_is_killed_in_the_end(monkeypatch):

@@ -202,6 +202,7 @@ def stuck_before_tensorflow():
         yield two
 
 
+@pytest.mark.slow
 def test_the_deadline_holds_while_tensorflow_waits_for_its_peers(stuck_before_tensorflow):
     chief, other = stuck_before_tensorflow.ended()
     assert (chief.status, other.status) == (75, 75)

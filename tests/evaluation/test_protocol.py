@@ -63,6 +63,7 @@ def few(plan):
     return plan._replace(classes=dict(list(plan.classes.items())[:8]))
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_the_same_table_to_the_last_digit(few):
     first, again = (protocol.evaluate(few, _both) for _ in range(2))
     for name, row in first.rows.items():

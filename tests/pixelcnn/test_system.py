@@ -95,6 +95,7 @@ def _run(path, dataset, steps):
     return folder, trained
 
 
+@pytest.mark.slow
 def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, dataset):
     unbroken, trained = _run(tmp_path / "unbroken", dataset, 6)
     _run(tmp_path / "broken", dataset, 3)

@@ -72,6 +72,7 @@ def _run(path, sequences, steps):
     return folder
 
 
+@pytest.mark.slow
 def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, sequences):
     unbroken = _run(tmp_path / "unbroken", sequences, 6)
     _run(tmp_path / "broken", sequences, 3)

@@ -63,6 +63,7 @@ def served(run, folder):
         yield server
 
 
+@pytest.mark.slow
 def test_the_clients_picture_has_the_colours_of_generating_here(served, run, folder, tmp_path):
     arguments = ["--num_samples", "6", "--seed", "7", "--out", str(tmp_path / "out.png")]
     ended = processes.run_client(

@@ -1,8 +1,6 @@
 """Sine waves: the network against NumPy, and whether Reptile learns to adapt to them."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import tensorflow as tf
 from figr_tf.core import training
 from figr_tf.core.random import stateless_seed
 from figr_tf.sine.system import SineSettings, SineSystem, Waves, descend, draw_waves, network_output
-from tests.conftest import ROOT
+from tests import commands
 
 SETTINGS = SineSettings(width=8, num_meta_steps=40, meta_steps_per_call=20)
 
@@ -92,9 +90,7 @@ def test_the_command_trains_draws_and_refuses_to_make_a_finished_schedule_longer
 
     def sine(num_meta_steps):
         own = [f"--run={run}", f"--out={picture}", f"--num_meta_steps={num_meta_steps}"]
-        return subprocess.run(
-            [sys.executable, "-m", "figr_tf.sine", *own], cwd=ROOT, capture_output=True, text=True
-        )
+        return commands.run("figr_tf.sine", *own)
 
     first = sine(20)
     assert first.returncode == 0, first.stderr

@@ -213,6 +213,7 @@ def _assert_same_weights(path: pathlib.Path, other: pathlib.Path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_training_is_repeatable_and_moves_the_weights(run, settings, dataset, tmp_path):
     again = _train(settings, dataset, tmp_path / "again").path
     _assert_same_weights(run, again)
