@@ -127,6 +127,7 @@ def test_a_run_that_redraws_takes_the_network_that_ships_and_refuses_any_other()
         models.augmentation_of(other)
 
 
+@pytest.mark.slow
 def test_a_packaged_run_of_figr_draws_what_the_run_draws(run_folder, tmp_path):
     model = figr_tf.load(run_folder)
     support = glyphs.glyph_images(7, 3, 16, seed=0)

@@ -61,6 +61,7 @@ def test_training_leaves_a_run_with_finite_metrics_a_picture_and_its_flags(run):
     assert "--num_classes=3" in (run / "flags.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_the_cost_and_leaves_nothing(tmp_path, capsys):
     _run(train_classifier, *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
     output = capsys.readouterr().out

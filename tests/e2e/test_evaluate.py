@@ -162,6 +162,7 @@ def test_a_saved_model_is_judged_through_its_signature(where, tmp_path):
     assert abs(values["skill embedding"]) < 0.2
 
 
+@pytest.mark.slow
 def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_path):
     request = saved_model.ExportRequest(
         trained, "generate", ("generate_tensor",), Limits(), 16, None, None

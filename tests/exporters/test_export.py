@@ -135,7 +135,7 @@ def test_a_reloaded_export_draws_what_the_model_draws_but_for_one_rounding_of_we
     assert exported.difference < 1e-6
 
 
-@pytest.mark.parametrize("wrong", ["weights", "rate"])
+@pytest.mark.parametrize("wrong", ["rate", pytest.param("weights", marks=pytest.mark.slow)])
 def test_an_export_that_does_not_draw_what_adapt_draws_is_refused(exported, model, wrong):
     networks, settings = model.networks, model.settings
     if wrong == "weights":
