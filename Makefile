@@ -52,10 +52,10 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 test: lint
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-all: lint
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m ""
 
 bench: $(INSTALLED)
 	$(PYTHON) -m benchmarks.speed $(if $(PEER),--peer=$(PEER)) $(if $(PEER_PYTHON),--peer_python=$(PEER_PYTHON)) --json=bench.json
