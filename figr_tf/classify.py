@@ -77,8 +77,7 @@ def _support(model: "ClassifierModel") -> np.ndarray:
 
 def main() -> None:
     """Adapts to the classes and names the queries."""
-    # See figr_tf.train_classifier.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     console.start_tensorflow()
     # After the start, which holds TensorFlow's banner back: these modules import TensorFlow.
     from figr_tf.classifier.model import ClassifierModel

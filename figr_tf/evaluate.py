@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from figr_tf.core.report_flags import ReportFlags, rising
 from figr_tf.data import datasets
 from figr_tf.data.data_flags import DataFlags
 from figr_tf.data.splits import Split
@@ -74,6 +75,7 @@ _DECK_GLYPHS = flags.DEFINE_bool(
 _DATA = DataFlags(
     flags,
     "Data to judge on. Default: what the --run was trained on, otherwise omniglot.",
+    default_dataset=None,
     more_splits=[_ALL],
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
@@ -108,28 +110,10 @@ _SEEDS = flags.DEFINE_integer(
     " classes.",
     1,
 )
-_JSON = flags.DEFINE_path(
-    "json", None, "Write all numbers here, with versions, hashes and timings."
-)
-_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
+_REPORT = ReportFlags(flags)
 _PICTURE = flags.DEFINE_path(
     "picture", None, "Write the best, median and worst classes at the largest K here."
 )
-
-
-def _steps() -> list[int]:
-    try:
-        # Rising, since one adaptation goes on from each K to the next.
-        steps = sorted({int(text) for text in _NUM_INNER_STEPS.value})
-    except ValueError as error:
-        raise UserError(
-            f"--num_inner_steps={','.join(_NUM_INNER_STEPS.value)}: give whole numbers."
-        ) from error
-    if not steps or steps[0] < 1:
-        raise UserError(
-            "--num_inner_steps: give at least one positive number; 0 steps has a row of its own."
-        )
-    return steps
 
 
 def _check_flags() -> None:
@@ -142,15 +126,13 @@ def _check_flags() -> None:
         )
     if _CHANNELS.value not in (None, 1, 3):
         raise UserError(f"--channels={_CHANNELS.value}: give 1 (grey) or 3 (colour).")
-    # Checked now: what they are to hold takes minutes.
-    outputs = (_JSON, _MARKDOWN, _PICTURE, _WRITE_EPISODES, _WRITE_DECK)
-    for path in (flag.value for flag in outputs):
-        if path and not pathlib.Path(path).resolve().parent.is_dir():
-            raise UserError(f"{path}: its folder does not exist. Make it first.")
+    _REPORT.check()
+    for path in filter(None, (_PICTURE.value, _WRITE_EPISODES.value, _WRITE_DECK.value)):
+        console.check_output(path, suffixes=())
 
 
 def _data_settings(judged: "Judged") -> datasets.DataSettings:
-    if judged.data_settings and not _DATA.dataset.value:
+    if judged.data_settings and not _DATA.files.dataset.value:
         if given := _DATA.given_beside_dataset():
             raise UserError(
                 f"{given[0]}: a run is judged on the data and split that it was trained on. Give"
@@ -158,8 +140,8 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
             )
         own = judged.data_settings
         # Another host has the same data elsewhere, and a packaged model has forgotten where.
-        data_dir = _DATA.data_dir.value or own.data_dir
-        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.cache_dir.value)
+        data_dir = _DATA.files.data_dir.value or own.data_dir
+        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.files.cache_dir.value)
     # An export or a run draws in one form only. Real drawings must be read in the same one.
     size, channels = judged.image_form or (32, 1)
     for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
@@ -169,7 +151,7 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
 
 
 def _is_on_own_data(judged: "Judged") -> bool:
-    return bool(judged.data_settings and not _DATA.dataset.value)
+    return bool(judged.data_settings and not _DATA.files.dataset.value)
 
 
 def _load(judged: "Judged", settings: datasets.DataSettings) -> datasets.Dataset:
@@ -197,7 +179,7 @@ def _deck_data() -> tuple[datasets.DataSettings, dict]:
             "demonstration": True,
         }
     settings = datasets.DataSettings(
-        "omniglot", _DATA.data_dir.value, cache_dir=_DATA.cache_dir.value
+        "omniglot", _DATA.files.data_dir.value, cache_dir=_DATA.files.cache_dir.value
     )
     return settings, {
         "data": "Drawings: Omniglot (Lake, Salakhutdinov, Tenenbaum 2015), characters of its"
@@ -223,7 +205,10 @@ def _make_deck(path: pathlib.Path) -> None:
 def main() -> None:
     """Judges, or writes what others are to judge by."""
     _check_flags()
-    steps = _steps()
+    # Rising, since one adaptation goes on from each K to the next. 0 steps has a row of its own.
+    steps = rising(_NUM_INNER_STEPS, int, 1, "whole numbers, 1 or more")
+    if not steps:
+        raise UserError("--num_inner_steps: give at least one number.")
     console.start_tensorflow()
     if _WRITE_DECK.value:
         _make_deck(pathlib.Path(_WRITE_DECK.value))
@@ -237,7 +222,7 @@ def main() -> None:
         episodes=_EPISODES.value,
         num_samples=_NUM_SAMPLES.value,
         steps=steps,
-        cache_dir=_DATA.cache_dir.value,
+        cache_dir=_DATA.files.cache_dir.value,
         num_shots=_NUM_SHOTS.value,
     )
     settings = _data_settings(judged)
@@ -253,12 +238,11 @@ def main() -> None:
         print(f"{_WRITE_EPISODES.value}: {len(plan.classes)} episodes")
         return
     embedding = feature_training.choose(_FEATURES.value, settings, dataset)
-    report.run(
-        judged,
-        report.Data(settings, dataset, embedding),
-        plan,
-        {"json": _JSON.value, "markdown": _MARKDOWN.value, "picture": _PICTURE.value},
-    )
+    found = report.make(judged, report.Data(settings, dataset, embedding), plan)
+    # The table comes before the picture, so that no full disk takes it away.
+    _REPORT.write(found)
+    if _PICTURE.value and (picture := found.picture()):
+        picture.save(_PICTURE.value)
 
 
 if __name__ == "__main__":

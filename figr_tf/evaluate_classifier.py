@@ -8,13 +8,11 @@ answers, joint training if there is a run of it, and nearest prototypes and cosi
 the same queries.
 """
 
-import json
-import os
-import pathlib
 from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from figr_tf.core.report_flags import ReportFlags, rising
 
 if TYPE_CHECKING:
     from figr_tf.classifier.reporting import ReportRequest
@@ -65,29 +63,18 @@ _DATA_DIR = flags.DEFINE_path(
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
 )
-_JSON = flags.DEFINE_path("json", None, "Write all numbers here, with versions and hashes.")
-_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
-
-
-def _shots() -> list[int]:
-    try:
-        shots = sorted({int(text) for text in _SHOTS.value})
-    except ValueError as error:
-        raise UserError(f"--shots={','.join(_SHOTS.value)}: give whole numbers.") from error
-    if not shots or shots[0] < 1:
-        raise UserError(f"--shots={','.join(_SHOTS.value)}: give positive numbers.")
-    return shots
+_REPORT = ReportFlags(flags)
 
 
 def _request() -> "ReportRequest":
     from figr_tf.classifier.reporting import ReportRequest
 
-    # Checked now, not after thousands of tasks.
-    for path, suffix in ((_JSON.value, ".json"), (_MARKDOWN.value, ".md")):
-        if path:
-            console.check_output(path, [suffix])
+    _REPORT.check()
+    shots = rising(_SHOTS, int, 1, "whole numbers, 1 or more")
+    if not shots:
+        raise UserError("--shots: give at least one number.")
     return ReportRequest(
-        _shots(),
+        shots,
         _NUM_TASKS.value,
         _SEED.value,
         _TRANSDUCTIVE.value,
@@ -99,8 +86,7 @@ def _request() -> "ReportRequest":
 
 def main() -> None:
     """Prints the table, and writes it where it is asked to."""
-    # See figr_tf.train_classifier.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     console.start_tensorflow()
     from figr_tf.classifier import reporting
     from figr_tf.classifier.model import ClassifierModel
@@ -115,14 +101,7 @@ def main() -> None:
     # Under random-1200 this embedding has seen most of the test characters. Its rows are a bound
     # and not a rival (docs/reptile.md).
     report = reporting.run(models, joint, request, Embedding().embed)
-    print(report.text(), flush=True)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
-    if _MARKDOWN.value:
-        # The table holds ±, which the encoding of some locales lacks.
-        pathlib.Path(_MARKDOWN.value).write_text(
-            report.table.to_markdown() + "\n", encoding="utf-8"
-        )
+    _REPORT.write(report)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@
 From n drawings of a class its other drawings are predicted. Intervals are over classes.
 """
 
-import json
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from figr_tf.core.report_flags import ReportFlags, rising
 
 if TYPE_CHECKING:
     from figr_tf.pixelcnn.evaluation import Plan
@@ -38,18 +37,7 @@ _DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default:
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
 )
-_JSON = flags.DEFINE_path("json", None, "Write all numbers here, with versions and hashes.")
-_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
-
-
-def _numbers(flag, kind, least: float, wanted: str) -> list:
-    try:
-        values = sorted({kind(text) for text in flag.value})
-    except ValueError as error:
-        raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.") from error
-    if any(not value >= least for value in values):
-        raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.")
-    return values
+_REPORT = ReportFlags(flags)
 
 
 def _plan() -> "Plan":
@@ -57,17 +45,15 @@ def _plan() -> "Plan":
 
     if not _SIDES.value or not set(_SIDES.value) <= set(SIDES):
         raise UserError(f"--sides={','.join(_SIDES.value)}: give some of {', '.join(SIDES)}.")
-    steps = _numbers(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
+    steps = rising(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
     if not steps:
         raise UserError("--num_inner_steps: give at least one number.")
-    for path, suffix in ((_JSON.value, ".json"), (_MARKDOWN.value, ".md")):
-        if path:
-            console.check_output(path, [suffix])
+    _REPORT.check()
     return Plan(
         list(dict.fromkeys(_SIDES.value)),
         _NUM_CLASSES.value,
         steps,
-        _numbers(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0"),
+        rising(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0"),
         _SEED.value,
         _DATA_DIR.value,
         _CACHE_DIR.value,
@@ -76,20 +62,14 @@ def _plan() -> "Plan":
 
 def main() -> None:
     """Prints the table, and writes it where it is asked to."""
-    # See figr_tf.train_pixelcnn.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     console.start_tensorflow()
     from figr_tf.pixelcnn import evaluation
     from figr_tf.pixelcnn.model import PixelCnnModel
 
     plan = _plan()
     models = [PixelCnnModel(pathlib.Path(name)) for name in dict.fromkeys(_RUN.value)]
-    report = evaluation.run(models, plan)
-    print(report.text(), flush=True)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
-    if _MARKDOWN.value:
-        pathlib.Path(_MARKDOWN.value).write_text(report.to_markdown() + "\n", encoding="utf-8")
+    _REPORT.write(evaluation.run(models, plan))
 
 
 if __name__ == "__main__":

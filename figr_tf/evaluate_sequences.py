@@ -5,12 +5,11 @@
 The runs stand beside each pixel's own frequency. Intervals are over images.
 """
 
-import json
-import os
 import pathlib
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from figr_tf.core.report_flags import ReportFlags
 
 flags = console.OwnFlags(__name__)
 
@@ -21,19 +20,16 @@ _DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default:
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
 )
-_JSON = flags.DEFINE_path("json", None, "Write all numbers here, with versions and hashes.")
-_MARKDOWN = flags.DEFINE_path("markdown", None, "Write the table here.")
+_REPORT = ReportFlags(flags)
 _PICTURE = flags.DEFINE_path("picture", None, "Write held-out images and samples here.")
 
 
 def main() -> None:
     """Prints the table, and writes what it is asked to."""
-    # See figr_tf.train_sequences.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    outputs = ((_JSON.value, ".json"), (_MARKDOWN.value, ".md"), (_PICTURE.value, ".png"))
-    for path, suffix in outputs:
-        if path:
-            console.check_output(path, [suffix])
+    console.one_operation_at_a_time()
+    _REPORT.check()
+    if _PICTURE.value:
+        console.check_output(_PICTURE.value)
     console.start_tensorflow()
     from figr_tf.sequences import evaluation
     from figr_tf.sequences.model import SequenceModel
@@ -44,12 +40,7 @@ def main() -> None:
     if len({model.settings.network.image_size for model in models}) > 1:
         raise UserError("--run: runs of images of different sizes do not go into one table.")
     sequences = evaluation.load(models, _DATA_DIR.value, _CACHE_DIR.value)
-    report = evaluation.run(models, sequences, _NUM_IMAGES.value)
-    print(report.text(), flush=True)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(report.numbers(), indent=1))
-    if _MARKDOWN.value:
-        pathlib.Path(_MARKDOWN.value).write_text(report.to_markdown() + "\n", encoding="utf-8")
+    _REPORT.write(evaluation.run(models, sequences, _NUM_IMAGES.value))
     if _PICTURE.value:
         evaluation.picture(models, sequences, _SEED.value).save(_PICTURE.value)
 

@@ -6,27 +6,17 @@ Ten short runs of figr_tf.train_classifier, one after another, each in a folder 
 The same command again goes on where it was.
 """
 
-import os
 import pathlib
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
-from figr_tf.data import datasets
+from figr_tf.core.errors import refusals_in_one_line
+from figr_tf.data.data_flags import DataFlags
 
 flags = console.OwnFlags(__name__)
 
 _OUT = flags.DEFINE_path("out", "gradient-sums.png", "Picture to write.")
-_DATASET = flags.DEFINE_enum("dataset", "omniglot", datasets.DATASETS, "What to train on.")
-_SPLIT = flags.DEFINE_enum(
-    "split",
-    None,
-    datasets.SPLITS,
-    "Default: random-1200 with omniglot, as published.",
-)
-_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the data set's files.")
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+# The split is published as random-1200, which is that of omniglot alone.
+_DATA = DataFlags(flags, "What to train on.", default_dataset="omniglot")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
 _FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
 _RATE = flags.DEFINE_float("inner_learning_rate", 0.003, "Of the SGD steps; published: 0.003.", 0)
@@ -42,18 +32,10 @@ def _base():
     from figr_tf.classifier import gradient_sums
     from figr_tf.classifier.models import NetworkSpec
 
-    # No other data set has that split.
-    published = "random-1200" if _DATASET.value == "omniglot" else None
-    data = datasets.DataSettings(
-        dataset=_DATASET.value,
-        data_dir=_DATA_DIR.value,
-        image_size=_IMAGE_SIZE.value,
-        split=_SPLIT.value or published,
-        cache_dir=_CACHE_DIR.value,
-    )
+    published = "random-1200" if _DATA.files.dataset.value == "omniglot" else None
     return gradient_sums.base_settings(
         _RATE.value,
-        data=data,
+        data=_DATA.settings(_IMAGE_SIZE.value, default_split=published),
         network=NetworkSpec(image_size=_IMAGE_SIZE.value, filters=_FILTERS.value),
         num_meta_steps=_NUM_META_STEPS.value,
         seed=_SEED.value,
@@ -69,16 +51,13 @@ def _base():
 def main() -> None:
     """Trains what is missing of the ten runs, then draws."""
     console.check_output(_OUT.value)
-    # See figr_tf.train_classifier.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     with command.devices() as devices:
         from figr_tf.classifier import gradient_sums, system
         from figr_tf.core.runs import RunFolder
 
-        try:
+        with refusals_in_one_line():
             base = _base()
-        except ValueError as error:
-            raise UserError(str(error)) from error
         below = pathlib.Path(_RUNS_DIR.value)
         for combination in gradient_sums.combinations():
             print(combination.label, flush=True)

@@ -10,8 +10,10 @@ folder below --runs_dir.
 from typing import TYPE_CHECKING
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
+from figr_tf.core.errors import refusals_in_one_line
+from figr_tf.core.loop_flags import LoopFlags
 from figr_tf.data import datasets
+from figr_tf.data.data_flags import DataFlags
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
     from figr_tf.gan.settings import Settings
@@ -20,31 +22,7 @@ flags = console.OwnFlags(__name__)
 
 # Every option beyond the paper is off by default, and rates, n and K are Table 1's for Omniglot.
 # Only the data are others, so that a first try needs no download.
-_DATASET = flags.DEFINE_enum(
-    "dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download."
-)
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir",
-    None,
-    "Folder with the data set's files. Default: what tensorflow-datasets downloads.",
-)
-_SPLIT = flags.DEFINE_enum(
-    "split",
-    None,
-    datasets.SPLITS,
-    "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist, figr8), random"
-    " tenth (icons, folder, glyphs).",
-)
-_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
-_HELD_OUT = flags.DEFINE_list(
-    "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
-)
-_INK = flags.DEFINE_enum(
-    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
-)
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+_DATA = DataFlags(flags, "What to train on; glyphs needs no download.")
 _ARCHITECTURE = flags.DEFINE_enum(
     "architecture",
     "resnet",
@@ -129,27 +107,15 @@ _PENALTY_NORM = flags.DEFINE_enum(
     ["image", "pixel"],
     "Gradient norm per image (WGAN-GP) or pixel (2018 code).",
 )
-_META_LEARNING_RATE = flags.DEFINE_float(
-    "meta_learning_rate", 1e-5, "Adam rate of the outer loop.", lower_bound=0
-)
-_ANNEAL = flags.DEFINE_bool(
-    "anneal_meta_learning_rate", False, "Lower the outer rate linearly to 0 over the run."
+_LOOP = LoopFlags(
+    flags,
+    meta_learning_rate=1e-5,
+    num_meta_steps=250_000,
+    eval_every=10_000,
+    eval_help="pictures of held-out classes",
+    checkpoint_every=1_000,
 )
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks averaged in one meta-step.")
-_NUM_META_STEPS = flags.DEFINE_integer(
-    "num_meta_steps", 250_000, "Meta-steps in all, earlier ones of the run included."
-)
-_SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
-)
-# These intervals are no part of a run's identity: a run may be continued with others.
-_LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.")
-_EVAL_EVERY = flags.DEFINE_integer(
-    "eval_every", 10_000, "Meta-steps between pictures of held-out classes."
-)
-_CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every", 1_000, "Meta-steps between checkpoints."
-)
 _KEEP_CHECKPOINTS = flags.DEFINE_integer(
     "keep_checkpoints", 3, "Newest checkpoints that stay; a learning curve needs many.", 1
 )
@@ -179,15 +145,6 @@ _START_TIMEOUT = flags.DEFINE_float(
     "Seconds that the workers of --distribute=multi_worker wait for each other.",
     lower_bound=1,
 )
-_RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_path(
-    "run", None, "This very run folder, made if need be, instead of a numbered one."
-)
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run",
-    False,
-    "Load the data (into --cache_dir), print the plan and its cost, train nothing.",
-)
 
 
 # As people write them, for the plan.
@@ -204,17 +161,7 @@ def _settings() -> "Settings":
     if penalty_weight is None:
         penalty_weight = 10.0 if _LOSS.value == "wasserstein" else 0.0
     return Settings(
-        data=datasets.DataSettings(
-            dataset=_DATASET.value,
-            data_dir=_DATA_DIR.value,
-            image_size=_IMAGE_SIZE.value,
-            channels=_CHANNELS.value,
-            ink=_INK.value,
-            split=_SPLIT.value,
-            split_seed=_SPLIT_SEED.value,
-            held_out_classes=tuple(_HELD_OUT.value),
-            cache_dir=_CACHE_DIR.value,
-        ),
+        data=_DATA.settings(_IMAGE_SIZE.value, _CHANNELS.value),
         network=networks.NetworkSpec(
             architecture=_ARCHITECTURE.value,
             image_size=_IMAGE_SIZE.value,
@@ -242,17 +189,11 @@ def _settings() -> "Settings":
         num_shots=_NUM_SHOTS.value,
         num_inner_steps=_NUM_INNER_STEPS.value,
         class_rotations=_CLASS_ROTATIONS.value,
-        meta_learning_rate=_META_LEARNING_RATE.value,
-        anneal_meta_learning_rate=_ANNEAL.value,
         meta_batch_size=_META_BATCH_SIZE.value,
-        num_meta_steps=_NUM_META_STEPS.value,
-        seed=_SEED.value,
-        log_every=_LOG_EVERY.value,
-        eval_every=_EVAL_EVERY.value,
-        checkpoint_every=_CHECKPOINT_EVERY.value,
         keep_checkpoints=_KEEP_CHECKPOINTS.value,
         meta_steps_per_call=_META_STEPS_PER_CALL.value,
         jit_compile=_JIT_COMPILE.value,
+        **_LOOP.settings(),
     )
 
 
@@ -275,11 +216,8 @@ def _plan(settings: "Settings", dataset: datasets.Dataset) -> str:
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
-        try:
-            # Settings check themselves. Here that is one line, and no traceback.
+        with refusals_in_one_line():
             settings = _settings()
-        except ValueError as error:
-            raise UserError(str(error)) from error
         # Before minutes of reading data: it refuses a meta-batch that cannot be shared.
         devices.replicas.share(settings.meta_batch_size)
         # A training task draws from as many drawings as its pool has; smaller classes are left out.
@@ -302,11 +240,7 @@ def main() -> None:
                 settings, dataset, compiled, models.augmentation_of(settings)
             ),
         )
-        place = command.Place(_RUN.value, _RUNS_DIR.value)
-        if _DRY_RUN.value:
-            command.rehearse(training, devices)
-        else:
-            command.run(training, place, devices)
+        _LOOP.start(training, devices)
 
 
 if __name__ == "__main__":

@@ -7,41 +7,20 @@ The same command again continues an unfinished run of the same settings. Results
 folder below --runs_dir; `figr_tf.evaluate_classifier` judges them (docs/reptile.md).
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
-from figr_tf.data import datasets
+from figr_tf.core.errors import refusals_in_one_line
+from figr_tf.core.loop_flags import LoopFlags
+from figr_tf.data.data_flags import DataFlags
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
     from figr_tf.classifier.settings import ClassifierSettings
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on.")
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder with the data set's files. Default: as tensorflow-datasets downloads."
-)
-_SPLIT = flags.DEFINE_enum(
-    "split",
-    None,
-    datasets.SPLITS,
-    "Which classes are held out. Published is random-1200 (omniglot).",
-)
-_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
-_HELD_OUT = flags.DEFINE_list(
-    "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
-)
-_INK = flags.DEFINE_enum(
-    "ink",
-    "dark",
-    ["dark", "light"],
-    "Ink in the files of --dataset=folder; light is inverted.",
-)
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+# Published is --split=random-1200 of omniglot.
+_DATA = DataFlags(flags, "What to train on; glyphs needs no download.")
 _ARCHITECTURE = flags.DEFINE_enum(
     "architecture",
     "strided",
@@ -88,21 +67,17 @@ _EVAL_BATCH_SIZE = flags.DEFINE_integer(
     1,
 )
 _EVAL_INNER_STEPS = flags.DEFINE_integer("eval_inner_steps", 50, "Inner steps on those.", 1)
-_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 0.1, "ε in Φ + ε(W − Φ).", 0)
-_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower ε linearly to 0.")
+_LOOP = LoopFlags(
+    flags,
+    meta_learning_rate=0.1,
+    rate_help="ε in Φ + ε(W − Φ).",
+    num_meta_steps=400_000,
+    log_every=1_000,
+    eval_every=10_000,
+    eval_help="rough accuracies and pictures of held-out tasks",
+    checkpoint_every=1_000,
+)
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 1, "Tasks of one meta-step.", 1)
-_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 400_000, "Meta-steps in all.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
-_LOG_EVERY = flags.DEFINE_integer("log_every", 1_000, "Meta-steps between lines of metrics.", 1)
-_EVAL_EVERY = flags.DEFINE_integer(
-    "eval_every", 10_000, "Meta-steps between rough accuracies and pictures of held-out tasks.", 1
-)
-_CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every",
-    1_000,
-    "Meta-steps between checkpoints.",
-    1,
-)
 # More than figr_tf.train's one: this network is small, and a call from Python costs a millisecond
 # or two.
 _META_STEPS_PER_CALL = flags.DEFINE_integer(
@@ -120,25 +95,6 @@ _START_TIMEOUT = flags.DEFINE_float(
     "Seconds that workers wait for each other.",
     1,
 )
-_RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Load the data, print the plan and its cost, train nothing."
-)
-
-
-def _data() -> datasets.DataSettings:
-    return datasets.DataSettings(
-        dataset=_DATASET.value,
-        data_dir=_DATA_DIR.value,
-        image_size=_IMAGE_SIZE.value,
-        channels=int(_CHANNELS.value),
-        ink=_INK.value,
-        split=_SPLIT.value,
-        split_seed=_SPLIT_SEED.value,
-        held_out_classes=tuple(_HELD_OUT.value),
-        cache_dir=_CACHE_DIR.value,
-    )
 
 
 def _settings() -> "ClassifierSettings":
@@ -146,7 +102,7 @@ def _settings() -> "ClassifierSettings":
     from figr_tf.classifier.models import NetworkSpec
     from figr_tf.classifier.settings import ClassifierSettings
 
-    data = _data()
+    data = _DATA.settings(_IMAGE_SIZE.value, int(_CHANNELS.value))
     return ClassifierSettings(
         data=data,
         network=NetworkSpec(
@@ -171,35 +127,22 @@ def _settings() -> "ClassifierSettings":
         foml=_FOML.value,
         eval_batch_size=_EVAL_BATCH_SIZE.value,
         eval_inner_steps=_EVAL_INNER_STEPS.value,
-        meta_learning_rate=_META_LEARNING_RATE.value,
-        anneal_meta_learning_rate=_ANNEAL.value,
         meta_batch_size=_META_BATCH_SIZE.value,
-        num_meta_steps=_NUM_META_STEPS.value,
-        seed=_SEED.value,
-        log_every=_LOG_EVERY.value,
-        eval_every=_EVAL_EVERY.value,
-        checkpoint_every=_CHECKPOINT_EVERY.value,
         meta_steps_per_call=_META_STEPS_PER_CALL.value,
+        **_LOOP.settings(),
     )
 
 
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
-    # An inner step is a chain of operations; a second thread between them makes it slower.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
         from figr_tf.classifier.system import prepare
 
-        try:
-            # Only now: the settings' modules import TensorFlow, which `devices` has to start first.
+        # Only now: the settings' modules import TensorFlow, which `devices` has to start first.
+        with refusals_in_one_line():
             settings = _settings()
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        training = prepare(settings)
-        if _DRY_RUN.value:
-            command.rehearse(training, devices)
-        else:
-            command.run(training, command.Place(_RUN.value, _RUNS_DIR.value), devices)
+        _LOOP.start(prepare(settings), devices)
 
 
 if __name__ == "__main__":

@@ -9,36 +9,21 @@ folder below --runs_dir; `figr_tf.evaluate_pixelcnn` judges them (docs/likelihoo
 `figr_tf.generate` draws with them.
 """
 
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
-from figr_tf.data import datasets
+from figr_tf.core.errors import refusals_in_one_line
+from figr_tf.core.loop_flags import LoopFlags
+from figr_tf.data.data_flags import DataFlags
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
     from figr_tf.pixelcnn.settings import PixelCnnSettings
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on.")
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder with the data set's files. Default: as tensorflow-datasets downloads."
-)
-_SPLIT = flags.DEFINE_enum(
-    "split", None, datasets.SPLITS, "Which classes are held out. Published is 45-5 (omniglot)."
-)
-_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", lower_bound=0)
-_HELD_OUT = flags.DEFINE_list(
-    "held_out_classes", [], "Names of the held-out classes, comma-separated; replaces --split."
-)
-_INK = flags.DEFINE_enum(
-    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
-)
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+# Published is --split=45-5 of omniglot.
+_DATA = DataFlags(flags, "What to train on; glyphs needs no download.")
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 26, "Height and width in pixels, even; a pixel is 4×4 of a file's.", 2
 )
@@ -67,8 +52,14 @@ _EVAL_INNER_STEPS = flags.DEFINE_integer(
     "eval_inner_steps", 10, "Inner steps on held-out support sets, each on all of one.", 0
 )
 _EVAL_LEARNING_RATE = flags.DEFINE_float("eval_learning_rate", 0.3, "Of those steps.")
-_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-3, "Of Adam on Φ − W.", 0)
-_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower it linearly to 0.")
+_LOOP = LoopFlags(
+    flags,
+    meta_learning_rate=1e-3,
+    num_meta_steps=10_000,
+    eval_every=1_000,
+    eval_help="rough scores and pictures of held-out tasks",
+    checkpoint_every=200,
+)
 _META_AVERAGE = flags.DEFINE_float(
     "meta_average",
     0.998,
@@ -76,43 +67,15 @@ _META_AVERAGE = flags.DEFINE_float(
     0,
 )
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 4, "Tasks of one meta-step.", 1)
-_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 10_000, "Meta-steps in all.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
-_LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.", 1)
-_EVAL_EVERY = flags.DEFINE_integer(
-    "eval_every", 1_000, "Meta-steps between rough scores and pictures of held-out tasks.", 1
-)
-_CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every", 200, "Meta-steps between checkpoints.", 1
-)
-_RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Load the data, print the plan and its cost, train nothing."
-)
-
-
-def _data() -> datasets.DataSettings:
-    from figr_tf.pixelcnn.drawings import decoded_size
-
-    return datasets.DataSettings(
-        dataset=_DATASET.value,
-        data_dir=_DATA_DIR.value,
-        image_size=decoded_size(_IMAGE_SIZE.value),
-        ink=_INK.value,
-        split=_SPLIT.value,
-        split_seed=_SPLIT_SEED.value,
-        held_out_classes=tuple(_HELD_OUT.value),
-        cache_dir=_CACHE_DIR.value,
-    )
 
 
 def _settings(start_sha256: str | None = None) -> "PixelCnnSettings":
+    from figr_tf.pixelcnn.drawings import decoded_size
     from figr_tf.pixelcnn.models import NetworkSpec
     from figr_tf.pixelcnn.settings import PixelCnnSettings
 
     return PixelCnnSettings(
-        data=_data(),
+        data=_DATA.settings(decoded_size(_IMAGE_SIZE.value)),
         network=NetworkSpec(_IMAGE_SIZE.value, _PLANES.value, _NUM_LAYERS.value, _CONDITION.value),
         num_shots=_NUM_SHOTS.value,
         train_shots=_TRAIN_SHOTS.value,
@@ -122,36 +85,24 @@ def _settings(start_sha256: str | None = None) -> "PixelCnnSettings":
         eval_inner_steps=_EVAL_INNER_STEPS.value,
         eval_learning_rate=_EVAL_LEARNING_RATE.value,
         start_sha256=start_sha256,
-        meta_learning_rate=_META_LEARNING_RATE.value,
-        anneal_meta_learning_rate=_ANNEAL.value,
         meta_average=_META_AVERAGE.value,
         meta_batch_size=_META_BATCH_SIZE.value,
-        num_meta_steps=_NUM_META_STEPS.value,
-        seed=_SEED.value,
-        log_every=_LOG_EVERY.value,
-        eval_every=_EVAL_EVERY.value,
-        checkpoint_every=_CHECKPOINT_EVERY.value,
+        **_LOOP.settings(),
     )
 
 
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
-    # An inner step is a chain of operations; a second thread between them makes it slower.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     with command.devices() as devices:
         from figr_tf.pixelcnn.model import PixelCnnModel
         from figr_tf.pixelcnn.system import prepare
 
         first = PixelCnnModel(pathlib.Path(_START.value)) if _START.value else None
-        try:
+        with refusals_in_one_line():
             settings = _settings(first.weights_sha256 if first else None)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        training = prepare(settings, first.start_of(settings.network) if first else None)
-        if _DRY_RUN.value:
-            command.rehearse(training, devices)
-        else:
-            command.run(training, command.Place(_RUN.value, _RUNS_DIR.value), devices)
+        start = first.start_of(settings.network) if first else None
+        _LOOP.start(prepare(settings, start), devices)
 
 
 if __name__ == "__main__":

@@ -9,28 +9,19 @@ in a numbered folder below --runs_dir; `figr_tf.evaluate_sequences` judges them
 (docs/likelihood.md).
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
-from figr_tf.data import datasets
+from figr_tf.core.errors import refusals_in_one_line
+from figr_tf.core.loop_flags import LoopFlags
+from figr_tf.data.data_flags import FileFlags
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
     from figr_tf.sequences.settings import SequenceSettings
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum("dataset", "glyphs", datasets.DATASETS, "What to train on.")
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir", None, "Folder with the data set's files. Default: as tensorflow-datasets downloads."
-)
-_INK = flags.DEFINE_enum(
-    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
-)
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+_FILES = FileFlags(flags, "What to train on; glyphs needs no download.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels.", 2)
 _NETWORK = flags.DEFINE_enum(
     "network",
@@ -51,24 +42,16 @@ _OBJECTIVE = flags.DEFINE_enum(
     ["reptile", "maml"],
     "Towards where the steps lead, or down the gradient through all steps (much memory).",
 )
-_META_LEARNING_RATE = flags.DEFINE_float("meta_learning_rate", 1e-3, "Of Adam on Φ − W.", 0)
-_ANNEAL = flags.DEFINE_bool("anneal_meta_learning_rate", False, "Lower it linearly to 0.")
+_LOOP = LoopFlags(
+    flags,
+    meta_learning_rate=1e-3,
+    num_meta_steps=5_000,
+    eval_every=1_000,
+    eval_help="rough scores and pictures of samples",
+    checkpoint_every=200,
+)
 _META_AVERAGE = flags.DEFINE_float(
     "meta_average", 0.998, "Decay of an average of Φ, which is what is judged; 0: Φ itself.", 0
-)
-_NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 5_000, "Meta-steps in all.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)
-_LOG_EVERY = flags.DEFINE_integer("log_every", 100, "Meta-steps between lines of metrics.", 1)
-_EVAL_EVERY = flags.DEFINE_integer(
-    "eval_every", 1_000, "Meta-steps between rough scores and pictures of samples.", 1
-)
-_CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every", 200, "Meta-steps between checkpoints.", 1
-)
-_RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
-_RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Load the data, print the plan and its cost, train nothing."
 )
 
 
@@ -77,44 +60,25 @@ def _settings() -> "SequenceSettings":
     from figr_tf.sequences.settings import SequenceSettings
 
     return SequenceSettings(
-        data=datasets.DataSettings(
-            dataset=_DATASET.value,
-            data_dir=_DATA_DIR.value,
-            image_size=_IMAGE_SIZE.value,
-            ink=_INK.value,
-            cache_dir=_CACHE_DIR.value,
-        ),
+        data=_FILES.settings(_IMAGE_SIZE.value),
         network=NetworkSpec(_NETWORK.value, _IMAGE_SIZE.value, _WIDTH.value, _NUM_BLOCKS.value),
         num_sequences=_NUM_SEQUENCES.value,
         inner_learning_rate=_INNER_LEARNING_RATE.value,
         objective=_OBJECTIVE.value,
-        meta_learning_rate=_META_LEARNING_RATE.value,
-        anneal_meta_learning_rate=_ANNEAL.value,
         meta_average=_META_AVERAGE.value,
-        num_meta_steps=_NUM_META_STEPS.value,
-        seed=_SEED.value,
-        log_every=_LOG_EVERY.value,
-        eval_every=_EVAL_EVERY.value,
-        checkpoint_every=_CHECKPOINT_EVERY.value,
+        **_LOOP.settings(),
     )
 
 
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
-    # A step is a chain of operations; a second thread between them makes it slower.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    console.one_operation_at_a_time()
     with command.devices() as devices:
         from figr_tf.sequences.system import prepare
 
-        try:
+        with refusals_in_one_line():
             settings = _settings()
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        training = prepare(settings)
-        if _DRY_RUN.value:
-            command.rehearse(training, devices)
-        else:
-            command.run(training, command.Place(_RUN.value, _RUNS_DIR.value), devices)
+        _LOOP.start(prepare(settings), devices)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,13 @@ The same command again continues an interrupted run.
 """
 
 from figr_tf.core import command, console
-from figr_tf.core.errors import UserError
+from figr_tf.core.errors import refusals_in_one_line
 from figr_tf.data import datasets
+from figr_tf.data.data_flags import DataFlags
 
 flags = console.OwnFlags(__name__)
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", "glyphs", datasets.DATASETS, "What to train on; glyphs needs no download."
-)
-_DATA_DIR = flags.DEFINE_path(
-    "data_dir",
-    None,
-    "Folder with the data set's files. Default: what tensorflow-datasets downloads.",
-)
-_SPLIT = flags.DEFINE_enum(
-    "split", None, datasets.SPLITS, "Which classes are held out; see figr_tf.train."
-)
-_INK = flags.DEFINE_enum(
-    "ink", "dark", ["dark", "light"], "Ink in the files of --dataset=folder; light is inverted."
-)
-_CACHE_DIR = flags.DEFINE_path(
-    "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
-)
+_DATA = DataFlags(flags, "What to train on; glyphs needs no download.")
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 32, "Height and width in pixels, a multiple of 16.", lower_bound=16
 )
@@ -49,25 +34,15 @@ def main() -> None:
         from figr_tf.warp.settings import WarpSettings
         from figr_tf.warp.system import WarpSystem
 
-        try:
-            data = datasets.DataSettings(
-                _DATASET.value,
-                _DATA_DIR.value,
-                image_size=_IMAGE_SIZE.value,
-                ink=_INK.value,
-                split=_SPLIT.value,
-                cache_dir=_CACHE_DIR.value,
-            )
+        with refusals_in_one_line():
             settings = WarpSettings(
-                data=data,
+                data=_DATA.settings(_IMAGE_SIZE.value),
                 num_meta_steps=_NUM_STEPS.value,
                 num_shots=_NUM_SHOTS.value,
                 seed=_SEED.value,
             )
-        except ValueError as error:
-            raise UserError(str(error)) from error
         # Two drawings beside the support are the least that the energy distance is made of.
-        dataset = datasets.load_dataset(data, settings.num_shots + 2)
+        dataset = datasets.load_dataset(settings.data, settings.num_shots + 2)
         training = command.Training(
             settings=settings,
             data_facts=dataset.facts(),

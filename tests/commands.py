@@ -1,4 +1,4 @@
-"""Runs commands in processes of their own, without the seconds in which TensorFlow is imported.
+"""Runs commands: in this process, or in one of their own without the seconds of an import.
 
 One server process imports TensorFlow and Keras, starts nothing of theirs, and is forked for each
 command. A fork has arguments, environment, output, signals and exit status of its own, and imports
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Mapping, Sequence
 from multiprocessing import connection, forkserver
 from unittest import mock
@@ -127,6 +128,16 @@ class Process:
             reader.join(None if end is None else max(0.0, end - time.monotonic()))
         self.wait(None if end is None else max(0.0, end - time.monotonic()))
         return said[0], said[1]
+
+
+def run_here(command: types.ModuleType, *arguments: str) -> None:
+    """A command's main in this process, with these arguments and no others."""
+    given = command.flags.FLAGS
+    for name in given:
+        given[name].unparse()
+    given.unparse_flags()
+    given(["command", *arguments])
+    command.main()
 
 
 def run(

@@ -45,10 +45,14 @@ class Report(NamedTuple):
     facts: dict[str, Any]
     table: Table
 
+    def to_markdown(self) -> str:
+        """The table alone."""
+        return self.table.to_markdown()
+
     def text(self) -> str:
         """For people."""
         about = f"{self.facts['num_tasks']} tasks a column, split {self.facts['split']}"
-        return f"per cent right ± 95 % interval, {about}\n\n{self.table.to_markdown()}"
+        return f"per cent right ± 95 % interval, {about}\n\n{self.to_markdown()}"
 
     def numbers(self) -> dict[str, Any]:
         """For machines."""

@@ -1,6 +1,7 @@
 """Errors that are the user's to mend."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 
 class UserError(Exception):
@@ -18,6 +19,15 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run folder or checkpoint: missing, damaged, in use, or of another kind than asked for."""
+
+
+@contextlib.contextmanager
+def refusals_in_one_line() -> Iterator[None]:
+    """For settings made of flags: they check themselves, and what they refuse is the user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def listing(names: Sequence[str], shown: int = 5) -> str:

@@ -1,10 +1,10 @@
-"""Runs the protocol on something to judge and writes what came out."""
+"""Runs the protocol on something to judge, and says what came out."""
 
 import dataclasses
-import json
 import math
-import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from PIL import Image
 
 from figr_tf.core import runs
 from figr_tf.data import datasets
@@ -32,27 +32,61 @@ class Data(NamedTuple):
     embedding: features.Embedding
 
 
-def run(judged: Judged, data: Data, plan: protocol.Plan, outputs: dict[str, str | None]) -> None:
-    """Prints the table; `outputs` names files for "json", "markdown" and "picture", or None."""
-    # The table is printed before any file is written, so that no full disk takes it away.
-    result = protocol.evaluate(plan, judged.sampler, data.embedding)
-    text = table.to_markdown(result.rows)
-    notes = "".join(f"\n{note}" for note in notes_on(data, plan))
-    print(
-        f"{judged.name}: {len(plan.classes)} classes of {data.settings.dataset},"
-        f" n = {plan.num_shots}, M = {plan.num_samples}, {len(plan.seeds)} seeds\n\n{text}\n{notes}"
-        f"\nadaptation {result.seconds['adaptation']:.0f} s,"
-        f" everything else {result.seconds['everything else']:.0f} s",
-        flush=True,
-    )
-    if outputs["markdown"]:
-        pathlib.Path(outputs["markdown"]).write_text(text + "\n", encoding="utf-8")
-    if outputs["json"]:
-        pathlib.Path(outputs["json"]).write_text(
-            json.dumps(_numbers(judged, data, plan, result), indent=1)
+class Report(NamedTuple):
+    """What came out."""
+
+    judged: Judged
+    data: Data
+    plan: protocol.Plan
+    result: protocol.Result
+
+    def to_markdown(self) -> str:
+        """The table alone."""
+        return table.to_markdown(self.result.rows)
+
+    def text(self) -> str:
+        """For people."""
+        plan, seconds = self.plan, self.result.seconds
+        notes = "".join(f"\n{note}" for note in notes_on(self.data, plan))
+        return (
+            f"{self.judged.name}: {len(plan.classes)} classes of {self.data.settings.dataset},"
+            f" n = {plan.num_shots}, M = {plan.num_samples}, {len(plan.seeds)} seeds"
+            f"\n\n{self.to_markdown()}\n{notes}"
+            f"\nadaptation {seconds['adaptation']:.0f} s,"
+            f" everything else {seconds['everything else']:.0f} s"
         )
-    if outputs["picture"] and judged.sampler:
-        protocol.picture(plan, judged.sampler, result, judged.row).save(outputs["picture"])
+
+    def numbers(self) -> dict[str, Any]:
+        """For machines."""
+        settings, dataset, embedding = self.data
+        rows = {name: _row_numbers(row) for name, row in self.result.rows.items()}
+        return {
+            "judged": self.judged.facts,
+            # Where the data lay says nothing about the result, and is nobody else's business.
+            "data": dataclasses.asdict(settings) | {"data_dir": None, "cache_dir": None},
+            "split": dataset.split.name,
+            "split_sha256": dataset.split.digest(),
+            "embedding_sha256": embedding.sha256,
+            "embedding_trained_on": embedding.trained_on,
+            "versions": runs.versions(),
+            "seeds": list(self.plan.seeds),
+            "num_shots": self.plan.num_shots,
+            "num_samples": self.plan.num_samples,
+            "classes": list(self.plan.classes),
+            "seconds": self.result.seconds,
+            "rows": rows,
+        }
+
+    def picture(self) -> Image.Image | None:
+        """The best, median and worst classes at the largest K; None if nothing was drawn."""
+        if not self.judged.sampler:
+            return None
+        return protocol.picture(self.plan, self.judged.sampler, self.result, self.judged.row)
+
+
+def make(judged: Judged, data: Data, plan: protocol.Plan) -> Report:
+    """Draws and scores: what takes the time."""
+    return Report(judged, data, plan, protocol.evaluate(plan, judged.sampler, data.embedding))
 
 
 def notes_on(data: Data, plan: protocol.Plan) -> list[str]:
@@ -78,27 +112,6 @@ def notes_on(data: Data, plan: protocol.Plan) -> list[str]:
     elif count < scores.FEW_CLASSES:
         notes.append(f"{count} classes: intervals are stretched as Student's")
     return notes
-
-
-def _numbers(judged: Judged, data: Data, plan: protocol.Plan, result: protocol.Result) -> dict:
-    settings, dataset, embedding = data
-    rows = {name: _row_numbers(row) for name, row in result.rows.items()}
-    return {
-        "judged": judged.facts,
-        # Where the data lay says nothing about the result, and is nobody else's business.
-        "data": dataclasses.asdict(settings) | {"data_dir": None, "cache_dir": None},
-        "split": dataset.split.name,
-        "split_sha256": dataset.split.digest(),
-        "embedding_sha256": embedding.sha256,
-        "embedding_trained_on": embedding.trained_on,
-        "versions": runs.versions(),
-        "seeds": list(plan.seeds),
-        "num_shots": plan.num_shots,
-        "num_samples": plan.num_samples,
-        "classes": list(plan.classes),
-        "seconds": result.seconds,
-        "rows": rows,
-    }
 
 
 def _row_numbers(row: table.Row) -> dict:

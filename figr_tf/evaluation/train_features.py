@@ -15,7 +15,7 @@ from figr_tf.data.data_flags import DataFlags
 
 flags = console.OwnFlags(__name__)
 
-_DATA = DataFlags(flags, "Whose training classes to train on. Default: omniglot.")
+_DATA = DataFlags(flags, "Whose training classes to train on.", "omniglot")
 _OUT = flags.DEFINE_path("out", "features.npz", "File to write; its record goes beside it (.json).")
 # 700 made the file in the package. Another number makes other scores.
 _EPISODES = flags.DEFINE_integer(

@@ -17,6 +17,7 @@ from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted
 from figr_tf.data import glyphs
 from tests import commands
+from tests.commands import run_here
 
 TRAIN = [
     "--dataset=glyphs",
@@ -32,15 +33,6 @@ TRAIN = [
     "--num_meta_steps=20",
     "--log_every=10",
 ]
-
-
-def _run(command, *arguments):
-    """Runs a command's main in this process."""
-    command.flags.FLAGS.unparse_flags()
-    for name in command.flags.FLAGS:
-        command.flags.FLAGS[name].unparse()
-    command.flags.FLAGS(["command", *arguments])
-    command.main()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,7 @@ def test_training_leaves_a_run_with_finite_metrics_a_picture_and_its_flags(run):
 
 @pytest.mark.slow
 def test_a_dry_run_tells_the_cost_and_leaves_nothing(tmp_path, capsys):
-    _run(train_classifier, *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
+    run_here(train_classifier, *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
     output = capsys.readouterr().out
     assert "weights: network " in output
     assert " per meta-step, measured over " in output
@@ -71,7 +63,7 @@ def test_a_dry_run_tells_the_cost_and_leaves_nothing(tmp_path, capsys):
 
 
 def _evaluate(run, *arguments):
-    _run(evaluate_classifier, f"--run={run}", "--num_tasks=6", "--shots=1,2", *arguments)
+    run_here(evaluate_classifier, f"--run={run}", "--num_tasks=6", "--shots=1,2", *arguments)
 
 
 def test_an_evaluation_has_rows_with_intervals_and_goes_on_where_it_was(run, tmp_path, capsys):
@@ -105,7 +97,7 @@ def test_an_evaluation_has_rows_with_intervals_and_goes_on_where_it_was(run, tmp
 
 def test_several_runs_stand_in_one_table_with_their_mean(run, tmp_path, capsys):
     again = tmp_path / "again"
-    _run(train_classifier, *TRAIN, "--seed=1", f"--run={again}")
+    run_here(train_classifier, *TRAIN, "--seed=1", f"--run={again}")
     _evaluate(f"{run},{again}", "--notransductive", "--nobaselines")
     table = capsys.readouterr().out
     assert "| mean of 2 runs ± half their range, plain |" in table
@@ -145,7 +137,7 @@ def drawings(tmp_path_factory):
 @pytest.mark.slow
 def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tmp_path, capsys):
     joint = tmp_path / "joint"
-    _run(train_classifier, *TRAIN, "--num_inner_steps=1", f"--run={joint}")
+    run_here(train_classifier, *TRAIN, "--num_inner_steps=1", f"--run={joint}")
     _evaluate(run, f"--joint={joint}", "--nobaselines", "--notransductive")
     table = capsys.readouterr().out
     assert f"| joint training: {joint} (20 meta-steps), plain |" in table
@@ -156,7 +148,7 @@ def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tm
 
 def _classify(run, drawings, names):
     listed = classify.spread(["--images", *(str(drawings / name) for name in names)])
-    _run(classify, f"--run={run}", *listed, f"--query={drawings / 'b.png'}")
+    run_here(classify, f"--run={run}", *listed, f"--query={drawings / 'b.png'}")
 
 
 def test_a_query_is_told_the_classes_by_their_probabilities(run, drawings, capsys):
@@ -194,7 +186,9 @@ def test_images_of_another_size_are_refused_by_the_model(run):
     [
         (["--shots=1,30"], "need 31 images"),
         (["--shots=none"], "whole numbers"),
-        (["--json=out.txt"], "ends in .json"),
+        (["--shots=0,1"], "whole numbers, 1 or more"),
+        (["--shots="], "at least one number"),
+        (["--json=no-folder/out.json"], "its folder does not exist"),
         (["--data_dir=nowhere"], "data_dir"),
     ],
 )
@@ -215,7 +209,7 @@ def test_evaluations_that_cannot_be_are_refused(run, arguments, said):
 )
 def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, arguments, said):
     with pytest.raises(UserError, match=said):
-        _run(train_classifier, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
+        run_here(train_classifier, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
     assert not (tmp_path / "run").exists()
 
 
@@ -225,7 +219,7 @@ def test_a_run_of_another_system_is_refused_by_name(run, run_folder):
     with pytest.raises(UserError, match=r"is a run of 'classifier', which.*figr_tf.classify"):
         models.load(run)
     with pytest.raises(UserError, match="system"):
-        _run(train_classifier, *TRAIN, f"--run={run_folder}")
+        run_here(train_classifier, *TRAIN, f"--run={run_folder}")
 
 
 def test_a_damaged_run_is_refused(run, tmp_path):
@@ -266,12 +260,12 @@ def test_gradient_sums_makes_runs_and_a_plot_and_goes_on(tmp_path, capsys, monke
         "--num_meta_steps=2",
         "--eval_every=1",
     ]
-    _run(gradient_sums, *arguments)
+    run_here(gradient_sums, *arguments)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"last-1", "average-2"}
     with Image.open(tmp_path / "sums.png") as picture:
         assert picture.size == (900, 500)
     first = capsys.readouterr().out
     assert first.count("building the graph") == 2
     assert "(g₁ + g₂) / 2" in first
-    _run(gradient_sums, *arguments)
+    run_here(gradient_sums, *arguments)
     assert "building the graph" not in capsys.readouterr().out

@@ -16,10 +16,11 @@ import figr_tf
 from figr_tf.gan.networks import NetworkSpec, build_networks
 from tests import commands
 from tests.conftest import ROOT
+from tests.e2e import small_data
 
 # Checkpoints after every meta-step, so that a kill often lands in the middle of a save.
 TRAIN = [
-    "--dataset=glyphs",
+    *small_data.FLAGS,
     "--architecture=lean",
     "--blocks_per_stage=0",
     "--hidden=2",
@@ -28,9 +29,9 @@ TRAIN = [
     "--num_shots=3",
     "--num_inner_steps=2",
     "--meta_learning_rate=1e-3",
-    "--num_meta_steps=60",
+    "--num_meta_steps=30",
     "--log_every=5",
-    "--eval_every=60",
+    "--eval_every=100",
     "--checkpoint_every=1",
 ]
 REDRAW = ["--run=omniglot-32-redraw", "--images=examples/key"]
@@ -69,7 +70,7 @@ def _signalled_at(
 
 
 def _final_tensors(run: pathlib.Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-000000060"))
+    reader = tf.train.load_checkpoint(str(run / "checkpoints/ckpt-000000030"))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -84,7 +85,7 @@ def broken_run(tmp_path_factory):
     status, _ = _signalled_at(7, signal.SIGKILL, runs_dir, *TRAIN)
     assert status == -signal.SIGKILL
     killed_at = _newest_step(runs_dir)
-    assert 7 <= killed_at < 60
+    assert 7 <= killed_at < 30
 
     status, output = _signalled_at(killed_at + 8, signal.SIGTERM, runs_dir, *TRAIN)
     # A kill in the last moment of a save tears the index: then the one before is taken, with a
@@ -93,25 +94,26 @@ def broken_run(tmp_path_factory):
     assert f"continuing at meta-step {killed_at - torn}\n" in output
     assert "stopped by SIGTERM at meta-step" in output
     assert status == 128 + signal.SIGTERM
-    assert _newest_step(runs_dir) < 60
+    assert _newest_step(runs_dir) < 30
 
     result = _run("train", *TRAIN, f"--runs_dir={runs_dir}")
     assert result.returncode == 0, result.stderr
-    assert [p.name for p in runs_dir.iterdir()] == ["00001-glyphs-lean-h2"]
-    return runs_dir / "00001-glyphs-lean-h2"
+    assert [p.name for p in runs_dir.iterdir()] == ["00001-folder-lean-h2"]
+    return runs_dir / "00001-folder-lean-h2"
 
 
 def test_a_killed_and_continued_run_ends_with_the_bits_of_an_unbroken_one(broken_run, tmp_path):
     """The unbroken one is started from the broken one's own flagfile."""
-    result = _run("train", f"--flagfile={broken_run / 'flags.txt'}", f"--runs_dir={tmp_path}")
+    own = [f"--flagfile={broken_run / 'flags.txt'}", "--eval_every=30", f"--runs_dir={tmp_path}"]
+    result = _run("train", *own)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert "continuing" not in result.stdout
     # Output that is no terminal tells progress, rate and time left all the same.
-    line = next(line for line in result.stdout.splitlines() if line.startswith("meta-step 10/60"))
+    line = next(line for line in result.stdout.splitlines() if line.startswith("meta-step 10/30"))
     assert "meta-steps/s  ETA 0:00:" in line
     unbroken, broken = (
-        _final_tensors(tmp_path / "00001-glyphs-lean-h2"),
+        _final_tensors(tmp_path / "00001-folder-lean-h2"),
         _final_tensors(broken_run),
     )
     assert unbroken.keys() == broken.keys()
@@ -122,14 +124,14 @@ def test_a_killed_and_continued_run_ends_with_the_bits_of_an_unbroken_one(broken
 
 def test_metrics_of_a_continued_run_have_each_meta_step_once(broken_run):
     steps = [line.split(",")[0] for line in (broken_run / "metrics.jsonl").read_text().splitlines()]
-    assert len(steps) == len(set(steps)) == 12
+    assert len(steps) == len(set(steps)) == 6
 
 
 def test_fewer_meta_steps_than_a_run_has_are_refused_and_its_record_stays(broken_run):
     before = (broken_run / "flags.txt").read_text()
     result = _run("train", *TRAIN, "--num_meta_steps=21", f"--run={broken_run}")
     assert result.returncode == 1
-    assert "has 60 meta-steps already, --num_meta_steps=21 is less" in result.stderr
+    assert "has 30 meta-steps already, --num_meta_steps=21 is less" in result.stderr
     assert (broken_run / "flags.txt").read_text() == before
 
 
@@ -146,7 +148,7 @@ def test_generate_writes_picture_arrays_and_animation(broken_run, tmp_path):
         f"--gif={outputs['gif']}",
     )
     assert result.returncode == 0, result.stderr
-    assert "20 samples from 4 images, meta-step 60" in result.stdout
+    assert "20 samples from 4 images, meta-step 30" in result.stdout
     with np.load(outputs["npz"]) as arrays:
         assert arrays["support_images"].shape == (4, 16, 16, 1)
         assert arrays["images"].shape == (20, 16, 16, 1)
@@ -176,7 +178,7 @@ def test_a_packaged_run_draws_the_pictures_of_the_run(broken_run, tmp_path):
     packaged = tmp_path / "packaged"
     made = _run("package", f"--run={broken_run}", f"--out={packaged}")
     assert made.returncode == 0, made.stderr
-    assert made.stdout.startswith(f"{packaged}: meta-step 60, 0.")
+    assert made.stdout.startswith(f"{packaged}: meta-step 30, 0.")
     pictures = [tmp_path / "run.npz", tmp_path / "packaged.npz"]
     for run, arrays in zip((broken_run, packaged), pictures, strict=True):
         drawing = [f"--run={run}", f"--images={ROOT / 'examples/glyph'}", "--num_samples=4"]
@@ -255,13 +257,13 @@ def test_mistakes_end_in_one_line_that_names_them(module, arguments, message, tm
 def test_dry_run_prints_the_plan_and_changes_nothing(tmp_path):
     result = _run("train", *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
     assert result.returncode == 0
-    assert "lean h=2, 16×16×1; n=3, K=2, 60 meta-steps" in result.stdout
+    assert "lean h=2, 16×16×1; n=3, K=2, 30 meta-steps" in result.stdout
     pair = build_networks(NetworkSpec("lean", 16, 1, 2, 8, blocks_per_stage=0), seed=0)
     generator, discriminator = (network.count_params() for network in pair)
     listed = f"weights: generator {generator:,}, discriminator {discriminator:,}; "
     assert listed in result.stdout
     assert " per meta-step, measured over " in result.stdout
-    assert " for all 60, " in result.stdout
+    assert " for all 30, " in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from figr_tf import launch
 from tests import commands
 from tests.conftest import ROOT
+from tests.e2e import small_data
 from tests.serving.processes import CLOSED_PROXY
 
 # Seconds after which a hanging test is ended. A loaded machine takes a while to import and trace.
@@ -25,7 +26,7 @@ ENVIRONMENT = commands.ENVIRONMENT | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.
 TINY = (
     *(
-        "--dataset=glyphs",
+        *small_data.FLAGS,
         "--architecture=lean",
         "--blocks_per_stage=0",
         "--hidden=2",

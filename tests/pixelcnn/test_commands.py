@@ -18,6 +18,7 @@ from figr_tf.core.errors import UserError
 from figr_tf.data import glyphs, loaders
 from figr_tf.pixelcnn import drawings
 from figr_tf.pixelcnn.model import PixelCnnModel
+from tests.commands import run_here
 
 TRAIN = [
     "--image_size=8",
@@ -32,15 +33,6 @@ TRAIN = [
 ]
 
 
-def _run(command, *arguments):
-    """Runs a command's main in this process."""
-    command.flags.FLAGS.unparse_flags()
-    for name in command.flags.FLAGS:
-        command.flags.FLAGS[name].unparse()
-    command.flags.FLAGS(["command", *arguments])
-    command.main()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _few_glyphs():
     """To draw all of them takes seconds."""
@@ -53,7 +45,7 @@ def _few_glyphs():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "joint"
-    _run(train_pixelcnn, *TRAIN, f"--run={folder}")
+    run_here(train_pixelcnn, *TRAIN, f"--run={folder}")
     return folder
 
 
@@ -62,7 +54,7 @@ def attention(run, tmp_path_factory):
     """Begun with the weights of the other run."""
     folder = tmp_path_factory.mktemp("runs") / "attention"
     own = [f"--start={run}", "--condition=attention", "--meta_learning_rate=0"]
-    _run(train_pixelcnn, *TRAIN, *own, f"--run={folder}")
+    run_here(train_pixelcnn, *TRAIN, *own, f"--run={folder}")
     return folder
 
 
@@ -85,7 +77,7 @@ def test_an_evaluation_has_a_row_for_each_k_and_rate_and_a_column_for_each_side(
     run, attention, tmp_path, capsys
 ):
     out = tmp_path / "out.json"
-    _run(
+    run_here(
         evaluate_pixelcnn,
         f"--run={run},{attention}",
         "--num_inner_steps=0,2",
@@ -115,7 +107,7 @@ def test_an_evaluation_has_a_row_for_each_k_and_rate_and_a_column_for_each_side(
 def test_generate_draws_a_picture_and_an_animation_of_black_and_white_samples(run, tmp_path):
     out, gif, npz = (tmp_path / f"out.{kind}" for kind in ("png", "gif", "npz"))
     own = ["--images=examples/fish", "--num_samples=3", "--num_inner_steps=2"]
-    _run(generate, f"--run={run}", *own, f"--out={out}", f"--gif={gif}", f"--npz={npz}")
+    run_here(generate, f"--run={run}", *own, f"--out={out}", f"--gif={gif}", f"--npz={npz}")
     with np.load(npz) as arrays:
         assert arrays["images"].shape == (3, 8, 8, 1)
         assert set(np.unique(arrays["images"])) <= {0, 255}
@@ -144,7 +136,9 @@ def test_samples_for_episodes_are_those_of_the_support_and_what_is_there_stays(
     names = ["glyph001", "glyph002"]
     episodes, out = _episodes(tmp_path / "e.json", names), tmp_path / "samples"
     (out / "glyph002").mkdir(parents=True)
-    _run(write_samples, f"--run={run}", f"--episodes={episodes}", f"--out={out}", "--num_samples=2")
+    run_here(
+        write_samples, f"--run={run}", f"--episodes={episodes}", f"--out={out}", "--num_samples=2"
+    )
     assert "2 classes of 2 samples" in capsys.readouterr().out
     assert list((out / "glyph002").iterdir()) == []
     with Image.open(out / "glyph001" / "001.png") as image:
@@ -160,9 +154,9 @@ def test_samples_for_other_data_or_of_other_models_are_refused(run, tmp_path):
     episodes = _episodes(tmp_path / "e.json", ["Greek/character01"])
     where = [f"--episodes={episodes}", f"--out={tmp_path / 'samples'}"]
     with pytest.raises(UserError, match="Greek/character01' is not in glyphs"):
-        _run(write_samples, f"--run={run}", *where)
+        run_here(write_samples, f"--run={run}", *where)
     with pytest.raises(UserError, match=r"figr_tf.evaluate --run=omniglot-32-redraw"):
-        _run(write_samples, "--run=omniglot-32-redraw", *where)
+        run_here(write_samples, "--run=omniglot-32-redraw", *where)
 
 
 def test_bad_input_is_refused_by_the_model(run, attention):
@@ -182,12 +176,12 @@ def test_bad_input_is_refused_by_the_model(run, attention):
         (["--sides=all"], "some of held_out, training, test"),
         (["--num_inner_steps=-1"], "0 or more"),
         (["--eval_learning_rate=fast"], "numbers above 0"),
-        (["--json=out.txt"], "ends in .json"),
+        (["--json=no-folder/out.json"], "its folder does not exist"),
     ],
 )
 def test_evaluations_that_cannot_be_are_refused(run, arguments, said):
     with pytest.raises(UserError, match=said):
-        _run(evaluate_pixelcnn, f"--run={run}", *arguments)
+        run_here(evaluate_pixelcnn, f"--run={run}", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +199,7 @@ def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(
 ):
     arguments = [argument.replace("RUN", str(run)) for argument in arguments]
     with pytest.raises(UserError, match=said):
-        _run(train_pixelcnn, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
+        run_here(train_pixelcnn, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
     assert not (tmp_path / "run").exists()
 
 
@@ -213,7 +207,7 @@ def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(
     with pytest.raises(UserError, match="is a run of 'gan'; a run of 'pixelcnn' is needed"):
         PixelCnnModel(run_folder)
     with pytest.raises(UserError, match=r"system=gan.*system=pixelcnn"):
-        _run(train_pixelcnn, *TRAIN, f"--run={run_folder}")
+        run_here(train_pixelcnn, *TRAIN, f"--run={run_folder}")
     with pytest.raises(UserError, match=r"is a run of 'pixelcnn'.*evaluate_pixelcnn.*--samples"):
-        _run(evaluate, f"--run={run}")
+        run_here(evaluate, f"--run={run}")
     assert isinstance(models.load(run), PixelCnnModel)

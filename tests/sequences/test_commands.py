@@ -12,6 +12,7 @@ from figr_tf.data import loaders
 from figr_tf.sequences import system
 from figr_tf.sequences.model import SequenceModel
 from figr_tf.sequences.settings import SequenceSettings
+from tests.commands import run_here
 
 TRAIN = [
     "--image_size=4",
@@ -21,15 +22,6 @@ TRAIN = [
     "--log_every=10",
     "--meta_learning_rate=1e-2",
 ]
-
-
-def _run(command, *arguments):
-    """Runs a command's main in this process."""
-    command.flags.FLAGS.unparse_flags()
-    for name in command.flags.FLAGS:
-        command.flags.FLAGS[name].unparse()
-    command.flags.FLAGS(["command", *arguments])
-    command.main()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +40,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for network in ("mlp", "recurrent"):
         own = ["--eval_every=40"] if network == "mlp" else ["--eval_every=80"]
-        _run(train_sequences, *TRAIN, *own, f"--network={network}", f"--run={folder / network}")
+        run_here(train_sequences, *TRAIN, *own, f"--network={network}", f"--run={folder / network}")
     return folder
 
 
@@ -65,7 +57,7 @@ def test_an_evaluation_has_a_row_for_each_run_and_one_for_the_pixels_by_themselv
 ):
     json_file, picture = tmp_path / "out.json", tmp_path / "out.png"
     outputs = [f"--json={json_file}", f"--picture={picture}"]
-    _run(evaluate_sequences, f"--run={runs / 'mlp'},{runs / 'recurrent'}", *outputs)
+    run_here(evaluate_sequences, f"--run={runs / 'mlp'},{runs / 'recurrent'}", *outputs)
     assert "20 held-out images of glyphs (every tenth image)" in capsys.readouterr().out
     rows = json.loads(json_file.read_text())["rows"]
     assert list(rows) == [
@@ -96,16 +88,16 @@ def test_an_evaluation_has_a_row_for_each_run_and_one_for_the_pixels_by_themselv
 )
 def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, arguments, said):
     with pytest.raises(UserError, match=said):
-        _run(train_sequences, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
+        run_here(train_sequences, *TRAIN, f"--run={tmp_path / 'run'}", *arguments)
     assert not (tmp_path / "run").exists()
 
 
 def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(runs, run_folder):
     with pytest.raises(UserError, match="is a run of 'gan'; a run of 'sequences' is needed"):
-        _run(evaluate_sequences, f"--run={run_folder}")
+        run_here(evaluate_sequences, f"--run={run_folder}")
     with pytest.raises(UserError, match="is a run of 'sequences', which draws no images"):
         models.load(runs / "mlp")
     with pytest.raises(UserError, match=r"network.network=mlp.*network.network=gated"):
-        _run(train_sequences, *TRAIN, f"--run={runs / 'mlp'}")
+        run_here(train_sequences, *TRAIN, f"--run={runs / 'mlp'}")
     with pytest.raises(UserError, match=r"ends in \.png"):
-        _run(evaluate_sequences, f"--run={runs / 'mlp'}", "--picture=out.txt")
+        run_here(evaluate_sequences, f"--run={runs / 'mlp'}", "--picture=out.txt")

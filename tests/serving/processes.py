@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from serving import remote
+from tests import commands
 from tests.conftest import ROOT
 
 PATIENCE = 60.0  # seconds for what takes well under one
@@ -22,11 +23,13 @@ CLOSED_PROXY = dict.fromkeys(
 )
 START_TIMEOUT = 120.0  # seconds; a loaded machine takes a while to import TensorFlow
 
+Process = subprocess.Popen | commands.Process
+
 
 class Served(NamedTuple):
     """A running server: its process, and the addresses to give a client."""
 
-    process: subprocess.Popen
+    process: Process
     grpc: str
     rest: str
 
@@ -38,7 +41,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
+def _stopped_afterwards(process: Process) -> Iterator[None]:
     try:
         yield
     finally:
@@ -47,20 +50,8 @@ def _stopped_afterwards(process: subprocess.Popen) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def started(module: str, *flags: str, until: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Runs `python -m module` until the end of the block; begins when it prints a line that starts
-    with `until`.
-    """
-    command = [sys.executable, "-m", module, *flags]
-    environment = os.environ | CLOSED_PROXY
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _once_said(process: Process, until: str) -> Iterator[tuple[Process, str]]:
+    """A process until the end of the block, and its first line that starts with `until`."""
     watchdog = threading.Timer(START_TIMEOUT, process.kill)
     watchdog.start()
     with _stopped_afterwards(process):
@@ -72,11 +63,29 @@ def started(module: str, *flags: str, until: str) -> Iterator[tuple[subprocess.P
         yield process, line
 
 
+def started(
+    module: str, *flags: str, until: str
+) -> contextlib.AbstractContextManager[tuple[Process, str]]:
+    """`python -m module` until the end of the block, which begins when it prints a line that starts
+    with `until`.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        cwd=ROOT,
+        env=os.environ | CLOSED_PROXY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return _once_said(process, until)
+
+
 @contextlib.contextmanager
 def start_embedded(base_path: pathlib.Path, *flags: str, port: int = 0) -> Iterator[Served]:
     """Runs `serving.server` until the end of the block; begins when it says that it serves."""
     given = [f"--model_base_path={base_path}", f"--port={port}", "--rest_port=0", *flags]
-    with started("serving.server", *given, until="serving ") as (process, line):
+    process = commands.Process("serving.server", given, os.environ | CLOSED_PROXY, together=True)
+    with _once_said(process, "serving ") as (_, line):
         grpc, rest = (part.split()[0].strip(",") for part in line.split(" at ")[1:])
         yield Served(process, grpc, f"http://{rest}")
 

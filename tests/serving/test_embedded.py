@@ -4,7 +4,6 @@ import concurrent.futures
 import itertools
 import json
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ import pytest
 
 from serving import client, remote
 from serving.errors import ServingError
-from tests.conftest import ROOT
+from tests import commands
 from tests.serving import processes, stub_model
 
 SLOW = 1024  # size of the matrix product: some .05 s for an inner step on one core
@@ -243,10 +242,7 @@ def _generate_when_there(address, support):
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(arguments, sentence):
-    command = [sys.executable, "-m", "serving.server", *arguments]
-    ended = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT
-    )
+    ended = commands.run("serving.server", *arguments)
     assert ended.returncode == 1
     assert sentence in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -254,15 +250,6 @@ def test_a_server_that_cannot_start_says_why_in_one_line(arguments, sentence):
 
 def test_a_port_that_is_taken_is_refused(server, stub):
     port = server.grpc.rpartition(":")[2]
-    command = [
-        sys.executable,
-        "-m",
-        "serving.server",
-        f"--model_base_path={stub}",
-        f"--port={port}",
-    ]
-    ended = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=processes.START_TIMEOUT
-    )
+    ended = commands.run("serving.server", f"--model_base_path={stub}", f"--port={port}")
     assert ended.returncode == 1
     assert f"cannot listen at 127.0.0.1:{port}" in ended.stderr

@@ -13,15 +13,14 @@ from figr_tf.classifier.model import ClassifierModel
 from figr_tf.data import glyphs
 from serving import remote
 from serving.errors import ServingError
+from tests.commands import run_here
 from tests.serving import processes
 
 
 @pytest.fixture(scope="module")
 def served(classifier_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "figr"
-    flags = export_saved_model.flags.FLAGS
-    flags(["command", f"--run={classifier_run}", f"--export_dir={path}"])
-    export_saved_model.main()
+    run_here(export_saved_model, f"--run={classifier_run}", f"--export_dir={path}")
     with processes.start_embedded(path) as server:
         yield server
 

@@ -1,0 +1,80 @@
+"""What commands that judge have in common: flags that list numbers, and files for the report."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import absl.flags
+
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
+
+absl.flags.disclaim_key_flags()  # They are those of the command, for its --help.
+
+
+Number = TypeVar("Number", int, float)
+
+
+class Report(Protocol):
+    """What a judging command found."""
+
+    def text(self) -> str:
+        """The table as the terminal shows it, with a line on what it is about."""
+
+    def to_markdown(self) -> str:
+        """The table alone."""
+
+    def numbers(self) -> dict[str, Any]:
+        """All of it, with versions and hashes, in types that JSON has."""
+
+
+class ReportFlags:
+    """--json and --markdown."""
+
+    def __init__(self, flags: console.OwnFlags):
+        self._json = flags.DEFINE_path(
+            "json", None, "Write all numbers here, with versions and hashes."
+        )
+        self._markdown = flags.DEFINE_path("markdown", None, "Write the table here.")
+
+    def check(self) -> None:
+        """Raises UserError for a place that cannot be written: now, not after the work."""
+        for path in filter(None, (self._json.value, self._markdown.value)):
+            console.check_output(path, suffixes=())
+
+    def write(self, report: Report) -> None:
+        """Prints the report, and writes it where that is asked for."""
+        print(report.text(), flush=True)
+        if self._json.value:
+            pathlib.Path(self._json.value).write_text(json.dumps(report.numbers(), indent=1))
+        if self._markdown.value:
+            # The table holds ±, which the encoding of some locales lacks.
+            pathlib.Path(self._markdown.value).write_text(
+                report.to_markdown() + "\n", encoding="utf-8"
+            )
+
+
+def rising(
+    flag: "absl.flags.FlagHolder[list[str]]",
+    kind: Callable[[str], Number],
+    least: float,
+    wanted: str,
+) -> list[Number]:
+    """The numbers of a list flag, each once, in rising order.
+
+    Args:
+        kind: `int` or `float`.
+        least: the smallest that is allowed.
+        wanted: what the message of a refusal asks for, such as "whole numbers, 0 or more".
+
+    Raises:
+        UserError: something else than such numbers.
+    """
+    with contextlib.suppress(ValueError):
+        values = sorted({kind(text) for text in flag.value})
+        # False also of what float() takes for a number and is none: nan.
+        if all(value >= least for value in values):
+            return values
+    raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.")
