@@ -1,10 +1,11 @@
-"""A small tree of classes, and the loading of it."""
+"""Small trees of classes, and the loading of them."""
 
+import io
 import pathlib
 
 from PIL import Image
 
-from figr_tf.data import class_images
+from figr_tf.data import class_images, datasets
 from figr_tf.data.class_images import ImageFormat
 
 FORMAT = ImageFormat(16, 1, "dark")
@@ -23,3 +24,16 @@ def write_tree(root: pathlib.Path) -> pathlib.Path:
 
 def load(list_files, tmp_path):
     return class_images.load_images(list_files, FORMAT, tmp_path / "cache")
+
+
+def png(grey: int) -> bytes:
+    """A PNG file of 105×105 pixels, all of one grey."""
+    buffer = io.BytesIO()
+    Image.new("L", (105, 105), grey).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def greys(dataset: datasets.Dataset, class_name: str) -> list[int]:
+    """By which the drawings of a class are known."""
+    start = dataset.data.starts()[class_name]
+    return dataset.data.images[start : start + dataset.data.counts[class_name], 0, 0, 0].tolist()

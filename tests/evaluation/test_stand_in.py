@@ -8,7 +8,7 @@ from figr_common.decks import REAL
 from figr_tf.data import glyphs
 from figr_tf.evaluation import sources, stand_in, telling
 from figr_tf.evaluation.sources import Source
-from tests.judge import made
+from tests.serving.judge import made
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from serving.demo_app import description
-from tests.demo import hand
-from tests.demo.conftest import SIZE
+from tests.serving.demo import hand
+from tests.serving.demo.conftest import SIZE
 
 # 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as
 # `figr_common` does; measured as below. Their paper is 255 and their ink dark.

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from figr_common import images
-from tests.demo import fakes
+from tests.serving.demo import fakes
 
 
 def _png(row: int) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.demo import fakes, hand
+from tests.serving.demo import fakes, hand
 
 
 def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, visit, gateway):

@@ -4,7 +4,7 @@ import pytest
 
 from serving.demo_app import gateway
 from serving.pages import site
-from tests.demo import fakes
+from tests.serving.demo import fakes
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from figr_common.answers import SIDES
 from figr_common.decks import REAL, ROUND
 from serving.judge_app.games import Games
 from serving.judge_app.server import Judge
-from tests.demo.fakes import asynchronous
-from tests.judge import made
+from tests.serving.demo.fakes import asynchronous
+from tests.serving.judge import made
 
 
 class Player:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.demo import hand
-from tests.demo.conftest import SIZE
+from tests.serving.demo import hand
+from tests.serving.demo.conftest import SIZE
 
 
 def _flag() -> np.ndarray:

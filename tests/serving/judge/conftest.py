@@ -2,7 +2,7 @@ import pytest
 
 from figr_common import decks
 from tests.browsing import browser, visit  # noqa: F401
-from tests.judge import made
+from tests.serving.judge import made
 
 
 @pytest.fixture(scope="session")

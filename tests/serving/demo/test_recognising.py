@@ -10,9 +10,9 @@ from playwright.sync_api import expect
 from serving.demo_app import description
 from serving.demo_app.limits import VisitorLimits
 from serving.errors import ServingError
-from tests.demo import fakes, hand
-from tests.demo.conftest import SIZE, fake_model
 from tests.serving import processes
+from tests.serving.demo import fakes, hand
+from tests.serving.demo.conftest import SIZE, fake_model
 
 NARROW = {"width": 320, "height": 640}
 

@@ -17,9 +17,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.conftest import ROOT
-from tests.demo import fakes, hand
-from tests.demo.conftest import start_demo
 from tests.serving import processes
+from tests.serving.demo import fakes, hand
+from tests.serving.demo.conftest import start_demo
 
 
 def _generate(url: str, **fields) -> dict:
@@ -85,7 +85,7 @@ def test_what_cannot_work_is_one_line(target, flags, says):
 
 
 def test_a_visitor_who_goes_away_cancels_what_runs_for_them():
-    with start_demo(module="tests.demo.held") as demo:
+    with start_demo(module="tests.serving.demo.held") as demo:
         address = urllib.parse.urlsplit(demo.url)
 
         def present() -> int:

@@ -7,7 +7,7 @@ import pytest
 from serving.demo_app import description
 from serving.demo_app.limits import Rate, VisitorLimits
 from serving.pages.refusal import Refusal
-from tests.demo import fakes
+from tests.serving.demo import fakes
 
 
 class Clock:

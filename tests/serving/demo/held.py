@@ -1,10 +1,10 @@
-"""The page of `serving.demo` before a model that never answers: python -m tests.demo.held."""
+"""The page of `serving.demo` before a model that never answers."""
 
 import asyncio
 
 from serving.demo_app import gateway
 from serving.demo_app.limits import VisitorLimits
-from tests.demo import fakes
+from tests.serving.demo import fakes
 
 if __name__ == "__main__":
     link = fakes.FakeLink()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from figr_common.answers import SIDES, STAND_IN, Answer
 from figr_common.decks import REAL, ROUND
-from tests.judge import made
+from tests.serving.judge import made
 
 NARROW = {"width": 320, "height": 640}
 KEYS = {"left": "ArrowLeft", "right": "ArrowRight"}

@@ -1,8 +1,8 @@
 """In a browser: the time from the last stroke to the first picture; a network of h = 16 that adapts
 in K = 10 steps.
 
-`python -m pytest -n 0 -m "" -s tests/demo/test_latency.py` prints the times. They do not depend on
-training.
+`python -m pytest -n 0 -m "" -s tests/serving/demo/test_latency.py` prints the times. They do not
+depend on training.
 """
 
 import statistics
@@ -15,8 +15,8 @@ from figr_tf.data import datasets
 from figr_tf.gan import networks
 from figr_tf.gan.settings import Settings
 from tests.conftest import ROOT, untrained_run
-from tests.demo import hand
-from tests.demo.conftest import start_demo
+from tests.serving.demo import hand
+from tests.serving.demo.conftest import start_demo
 
 pytestmark = pytest.mark.slow
 MOST_SECONDS = 2.0

@@ -12,9 +12,9 @@ import pytest
 from figr_common import decks
 from serving import judge
 from tests.conftest import ROOT
-from tests.demo.conftest import start_demo
-from tests.judge.test_report import _file, _given
 from tests.serving import processes
+from tests.serving.demo.conftest import start_demo
+from tests.serving.judge.test_report import _file, _given
 
 
 def _run(*arguments) -> subprocess.CompletedProcess:

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from serving.errors import ServingError
 from serving.pages.refusal import Refusal
-from tests.demo import fakes, hand
+from tests.serving.demo import fakes, hand
 from tests.serving.processes import wait_for
 
 

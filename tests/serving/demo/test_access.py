@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.demo import hand
+from tests.serving.demo import hand
 
 NARROW = {"width": 320, "height": 640}
 

@@ -10,8 +10,8 @@ import pytest
 from serving.demo_app import description
 from serving.demo_app.limits import VisitorLimits
 from tests.browsing import browser, visit  # noqa: F401
-from tests.demo import fakes
-from tests.serving import processes, stub_model
+from tests.serving import processes
+from tests.serving.demo import fakes
 
 SIZE = 32
 
@@ -68,12 +68,6 @@ def start_demo(*flags: str, port: int = 0, module: str = "serving.demo") -> Iter
     says = "the page is at "
     with processes.started(module, f"--port={port}", *flags, until=says) as (process, line):
         yield Demo(process, line.removeprefix(says).strip())
-
-
-@pytest.fixture(scope="session")
-def stub(tmp_path_factory):
-    """Model base path with the stub model of the serving tests, 16×16."""
-    return stub_model.export_first(tmp_path_factory.mktemp("stub"))
 
 
 @pytest.fixture(scope="session")

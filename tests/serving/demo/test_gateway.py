@@ -14,7 +14,7 @@ from PIL import Image
 
 from figr_common import image_grid, images
 from serving.errors import ServingError
-from tests.demo import fakes
+from tests.serving.demo import fakes
 
 
 async def refused(client, status, path="/api/generate", **request):
