@@ -14,6 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from xdist import scheduler
 
 from figr_tf.classifier.adaptation import InnerLoop
@@ -77,13 +78,34 @@ def tiny_support():
     return tf.constant(glyphs.glyph_images(0, 3, 16, seed=0) / 127.5 - 1.0, tf.float32)
 
 
+def glyph_dataset(
+    num_classes: int, num_drawings: int, image_size: int, num_held_out: int
+) -> datasets.Dataset:
+    """Classes glyph0, glyph1 and so on, of which the last are held out."""
+    names = [f"glyph{c}" for c in range(num_classes)]
+    drawings = [glyphs.glyph_images(c, num_drawings, image_size, 0) for c in range(num_classes)]
+    data = ClassImages(np.concatenate(drawings), dict.fromkeys(names, num_drawings))
+    return datasets.Dataset(
+        data, splits.split_by("test", names, set(names[-num_held_out:]).__contains__)
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset():
-    """Six glyph classes of five drawings, two held out."""
-    names = [f"glyph{c}" for c in range(6)]
-    data = np.concatenate([glyphs.glyph_images(c, 5, 16, seed=0) for c in range(6)])
-    split = splits.split_by("test", names, {"glyph4", "glyph5"}.__contains__)
-    return datasets.Dataset(ClassImages(data, dict.fromkeys(names, 5)), split)
+    return glyph_dataset(6, 5, 16, num_held_out=2)
+
+
+@pytest.fixture(scope="session")
+def three_classes(tmp_path_factory):
+    """Three folders of two glyphs each, and a third drawing of each beside them."""
+    folder = tmp_path_factory.mktemp("three")
+    for number, name in enumerate("abc"):
+        (folder / name).mkdir()
+        *support, query = glyphs.glyph_images(number, 3, 40, seed=0)[..., 0]
+        for i, image in enumerate(support):
+            Image.fromarray(image).save(folder / name / f"{i}.png")
+        Image.fromarray(query).save(folder / f"{name}.png")
+    return folder
 
 
 def identity_of(settings, dataset, compiled=False):

@@ -2,15 +2,14 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from figr_tf.classifier.adaptation import InnerLoop
 from figr_tf.classifier.models import NetworkSpec
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
-from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.class_images import ClassImages
+from figr_tf.data import datasets
+from tests.conftest import glyph_dataset
 
 SIZE = 14
 SETTINGS = ClassifierSettings(
@@ -33,11 +32,7 @@ SETTINGS = ClassifierSettings(
 
 @pytest.fixture(scope="session")
 def dataset():
-    """Ten glyph classes of six drawings, four held out."""
-    names = [f"glyph{c}" for c in range(10)]
-    images = np.concatenate([glyphs.glyph_images(c, 6, SIZE, seed=0) for c in range(10)])
-    split = splits.split_by("test", names, lambda name: name >= "glyph6")
-    return datasets.Dataset(ClassImages(images, dict.fromkeys(names, 6)), split)
+    return glyph_dataset(10, 6, SIZE, num_held_out=4)
 
 
 @pytest.fixture(scope="session")

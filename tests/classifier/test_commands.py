@@ -15,7 +15,6 @@ from figr_tf.classifier import gradient_sums as sums
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted
-from figr_tf.data import glyphs
 from tests import commands
 from tests.commands import run_here
 
@@ -121,19 +120,6 @@ def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset, monkey
         evaluation.evaluate(model, drawings, plan, run)
 
 
-@pytest.fixture(scope="module")
-def drawings(tmp_path_factory):
-    """Three folders of two glyphs each, and a third drawing of each beside them."""
-    folder = tmp_path_factory.mktemp("drawings")
-    for number, name in enumerate("abc"):
-        (folder / name).mkdir()
-        *support, query = glyphs.glyph_images(number, 3, 40, seed=0)[..., 0]
-        for i, image in enumerate(support):
-            Image.fromarray(image).save(folder / name / f"{i}.png")
-        Image.fromarray(query).save(folder / f"{name}.png")
-    return folder
-
-
 @pytest.mark.slow
 def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tmp_path, capsys):
     joint = tmp_path / "joint"
@@ -146,14 +132,14 @@ def test_joint_training_stands_beside_a_run_and_is_refused_if_it_is_none(run, tm
         _evaluate(run, f"--joint={run}")
 
 
-def _classify(run, drawings, names):
-    listed = classify.spread(["--images", *(str(drawings / name) for name in names)])
-    run_here(classify, f"--run={run}", *listed, f"--query={drawings / 'b.png'}")
+def _classify(run, three_classes, names):
+    listed = classify.spread(["--images", *(str(three_classes / name) for name in names)])
+    run_here(classify, f"--run={run}", *listed, f"--query={three_classes / 'b.png'}")
 
 
-def test_a_query_is_told_the_classes_by_their_probabilities(run, drawings, capsys):
+def test_a_query_is_told_the_classes_by_their_probabilities(run, three_classes, capsys):
     for names in ("abc", "ab"):
-        _classify(run, drawings, names)
+        _classify(run, three_classes, names)
         line = capsys.readouterr().out.splitlines()[-1]
         shares = [float(part.split()[-2]) for part in line.split(": ")[1].split(", ")]
         assert len(shares) == len(names)
@@ -170,9 +156,9 @@ def test_a_query_is_told_the_classes_by_their_probabilities(run, drawings, capsy
         (["a", "nowhere"], "nowhere: no such folder or image"),
     ],
 )
-def test_classes_that_cannot_be_told_apart_are_refused(run, drawings, names, said):
+def test_classes_that_cannot_be_told_apart_are_refused(run, three_classes, names, said):
     with pytest.raises(UserError, match=said):
-        _classify(run, drawings, names)
+        _classify(run, three_classes, names)
 
 
 def test_images_of_another_size_are_refused_by_the_model(run):

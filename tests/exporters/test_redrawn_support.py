@@ -8,11 +8,10 @@ import pytest
 import figr_tf
 from exporters import saved_model
 from figr_tf import models
-from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.class_images import ClassImages
+from figr_tf.data import datasets, glyphs
 from figr_tf.gan import adaptation, networks
 from figr_tf.gan.settings import Settings
-from tests.conftest import LEAN, untrained_run
+from tests.conftest import LEAN, glyph_dataset, untrained_run
 from tests.exporters.conftest import REQUEST, serve
 
 
@@ -30,10 +29,7 @@ def run_folder(tmp_path_factory):
         augment_count=9,
         redraw_sha256=models.redraw_sha256(),
     )
-    names = [f"glyph{c}" for c in range(3)]
-    data = np.concatenate([glyphs.glyph_images(c, 4, 32, seed=0) for c in range(3)])
-    split = splits.split_by("test", names, "glyph2".__eq__)
-    dataset = datasets.Dataset(ClassImages(data, dict.fromkeys(names, 4)), split)
+    dataset = glyph_dataset(3, 4, 32, num_held_out=1)
     return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, dataset)
 
 

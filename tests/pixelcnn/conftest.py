@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from figr_tf.data import datasets, glyphs, splits
-from figr_tf.data.class_images import ClassImages
+from figr_tf.data import datasets
 from figr_tf.pixelcnn import drawings, models, system
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
 from figr_tf.pixelcnn.system import PixelCnnSystem
+from tests.conftest import glyph_dataset
 
 SIZE = 8
 SPEC = models.NetworkSpec(SIZE, planes=8, num_layers=2)
@@ -55,12 +55,7 @@ def _few_tasks():
 
 @pytest.fixture(scope="session")
 def dataset():
-    """Ten glyph classes of six drawings, four held out."""
-    names = [f"glyph{c}" for c in range(10)]
-    size = SETTINGS.data.image_size
-    images = np.concatenate([glyphs.glyph_images(c, 6, size, seed=0) for c in range(10)])
-    split = splits.split_by("test", names, lambda name: name >= "glyph6")
-    return datasets.Dataset(ClassImages(images, dict.fromkeys(names, 6)), split)
+    return glyph_dataset(10, 6, SETTINGS.data.image_size, num_held_out=4)
 
 
 @pytest.fixture(scope="session")

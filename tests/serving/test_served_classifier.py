@@ -6,11 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from exporters import export_saved_model
 from figr_tf.classifier.model import ClassifierModel
-from figr_tf.data import glyphs
 from serving import remote
 from serving.errors import ServingError
 from tests.commands import run_here
@@ -26,53 +24,40 @@ def served(classifier_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawings(tmp_path_factory):
-    """Three folders of two glyphs each, and a third drawing of each beside them."""
-    folder = tmp_path_factory.mktemp("drawings")
-    for number, name in enumerate("abc"):
-        (folder / name).mkdir()
-        *support, query = glyphs.glyph_images(number, 3, 40, seed=0)[..., 0]
-        for i, image in enumerate(support):
-            Image.fromarray(image).save(folder / name / f"{i}.png")
-        Image.fromarray(query).save(folder / f"{name}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def expected(classifier_run, drawings):
+def expected(classifier_run, three_classes):
     """By folder names and seed, what the classifier answers here."""
     model = ClassifierModel(classifier_run)
-    query = model.read_images(drawings / "b.png")
+    query = model.read_images(three_classes / "b.png")
 
     def answer(names, seed):
-        support = np.stack([model.read_images(drawings / name) for name in names])
+        support = np.stack([model.read_images(three_classes / name) for name in names])
         return model.classify(support, query, seed)[0]
 
     return answer
 
 
-def _client(target, drawings, names, *arguments):
-    images = ["--images", *(str(drawings / name) for name in names)]
-    query = ["--query", str(drawings / "b.png")]
+def _client(target, three_classes, names, *arguments):
+    images = ["--images", *(str(three_classes / name) for name in names)]
+    query = ["--query", str(three_classes / "b.png")]
     return processes.run_client("classify", *images, *query, "--target", target, *arguments)
 
 
 @pytest.mark.parametrize("address", ["grpc", "rest"])
 @pytest.mark.parametrize("names", ["abc", "ab"])
-def test_the_client_says_what_the_classifier_says(served, drawings, expected, address, names):
-    ended = _client(getattr(served, address), drawings, names, "--seed=9", "--json")
+def test_the_client_says_what_the_classifier_says(served, three_classes, expected, address, names):
+    ended = _client(getattr(served, address), three_classes, names, "--seed=9", "--json")
     assert ended.returncode == 0, ended.stderr
     (answer,) = json.loads(ended.stdout)["answers"]
     by_name = answer["probabilities"]
-    found = np.array([by_name[str(drawings / name)] for name in names], np.float32)
+    found = np.array([by_name[str(three_classes / name)] for name in names], np.float32)
     np.testing.assert_array_equal(found, expected(names, 9))
     assert list(by_name.values()) == sorted(by_name.values(), reverse=True)
 
 
-def test_for_people_it_is_a_line_with_the_likeliest_class_first(served, drawings, expected):
-    ended = _client(served.grpc, drawings, "abc")
-    best = drawings / "abc"[expected("abc", 0).argmax()]
-    assert ended.stdout.startswith(f"answers: query {drawings / 'b.png'}")
+def test_for_people_it_is_a_line_with_the_likeliest_class_first(served, three_classes, expected):
+    ended = _client(served.grpc, three_classes, "abc")
+    best = three_classes / "abc"[expected("abc", 0).argmax()]
+    assert ended.stdout.startswith(f"answers: query {three_classes / 'b.png'}")
     assert f"probabilities {best} 0." in ended.stdout
 
 
@@ -88,8 +73,10 @@ def test_for_people_it_is_a_line_with_the_likeliest_class_first(served, drawings
         ("ab", ["--model=other"], 4, "this server has 'figr'"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_a_status(served, drawings, names, arguments, status, says):
-    ended = _client(served.grpc, drawings, names, *arguments)
+def test_what_cannot_be_is_one_line_and_a_status(
+    served, three_classes, names, arguments, status, says
+):
+    ended = _client(served.grpc, three_classes, names, *arguments)
     assert (ended.returncode, ended.stderr.count("\n")) == (status, 1)
     assert says in ended.stderr
 

@@ -24,7 +24,7 @@ from figr_tf.warp.generator import Draw, random_draw
 from figr_tf.warp.model import WarpModel
 from figr_tf.warp.settings import WarpSettings
 from figr_tf.warp.system import WarpSystem
-from tests.conftest import identity_of
+from tests.conftest import glyph_dataset, identity_of
 
 SEED = random.stateless_seed(4)
 DATA = datasets.DataSettings(image_size=16)
@@ -59,10 +59,7 @@ def settings():
 
 @pytest.fixture(scope="module")
 def dataset():
-    names = [f"glyph{c}" for c in range(4)]
-    data = np.concatenate([glyphs.glyph_images(c, 6, 16, seed=0) for c in range(4)])
-    split = datasets.splits.split_by("test", names, "glyph3".__eq__)
-    return datasets.Dataset(datasets.ClassImages(data, dict.fromkeys(names, 6)), split)
+    return glyph_dataset(4, 6, 16, num_held_out=1)
 
 
 def _train(settings, dataset, path) -> runs.RunFolder:
