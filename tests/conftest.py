@@ -35,12 +35,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 class _Rooms(scheduler.LoadFileScheduling):
     """A file's tests go to one worker, which makes its fixtures once.
 
-    So do all of tests/exporters, since most of them look at the same export.
+    So do all of tests/exporters, since most of them look at the same export, and of tests/warp,
+    which look at the same run.
     """
 
     def _split_scope(self, nodeid):
-        room = "tests/exporters"
-        return room if nodeid.startswith(room) else super()._split_scope(nodeid)
+        room = "/".join(nodeid.split("/")[:2])
+        alone = room in ("tests/exporters", "tests/warp")
+        return room if alone else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
