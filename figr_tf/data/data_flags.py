@@ -43,16 +43,23 @@ class FileFlags:
         )
 
     def settings(
-        self, image_size: int, channels: int = 1, **split_settings: Any
+        self,
+        image_size: int,
+        channels: int = 1,
+        dataset_not_given: str = "omniglot",
+        **split_settings: Any,
     ) -> datasets.DataSettings:
         """The files' part, completed by what else `DataSettings` takes.
+
+        Args:
+            dataset_not_given: the data set where there is no default and none was given.
 
         Raises:
             UserError: values that cannot work together.
         """
         with refusals_in_one_line():
             return datasets.DataSettings(
-                dataset=self.dataset.value or "omniglot",
+                dataset=self.dataset.value or dataset_not_given,
                 data_dir=self.data_dir.value,
                 image_size=image_size,
                 channels=channels,

@@ -1,4 +1,4 @@
-"""How well networks predict held-out images, pixel by pixel: one table of runs, and samples."""
+"""How well networks predict held-out sequences: one table of runs, and samples."""
 
 import dataclasses
 import math
@@ -11,30 +11,31 @@ from PIL import Image
 from figr_common import image_grid
 from figr_tf.core import progress, runs
 from figr_tf.core.errors import UserError
-from figr_tf.sequences import system
+from figr_tf.sequences import data, system
+from figr_tf.sequences.data import Sequences
 from figr_tf.sequences.model import SequenceModel
-from figr_tf.sequences.system import Sequences
+from figr_tf.sequences.text import Text, TextSettings
 
-MARGINAL = "each pixel by itself"
-_AT_ONCE = 50  # Images that are read side by side.
-_SHOWN, _SAMPLES = 8, 24
+_AT_ONCE = 50  # Sequences that are read side by side.
+_SHOWN, _SAMPLES, _SAMPLED_TEXTS = 8, 24, 8
 
 
 class Score(NamedTuple):
-    """Nats per pixel.
+    """Nats per pixel, or per character.
 
     Attributes:
-        mean: over images. margin: half the width of its 95 % interval.
+        mean: over sequences. margin: half the width of its 95 % interval.
     """
 
     mean: float
     margin: float
 
     @classmethod
-    def of(cls, per_image: np.ndarray) -> "Score":
-        """From one number of each of at least two images."""
-        margin = 1.96 * per_image.std(ddof=1) / math.sqrt(len(per_image))
-        return cls(float(per_image.mean()), float(margin))
+    def of(cls, nats: np.ndarray) -> "Score":
+        """From those of at least two sequences, [T, N]."""
+        each = nats.mean(1, dtype=np.float64)
+        margin = 1.96 * each.std(ddof=1) / math.sqrt(len(each))
+        return cls(float(each.mean()), float(margin))
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.margin:.4f}"
@@ -48,13 +49,16 @@ class Report(NamedTuple):
 
     def to_markdown(self) -> str:
         """For people; less is better."""
-        lines = ["| | nats per pixel |", "|---|---|"]
+        lines = [f"| | nats per {self.facts['unit']} |", "|---|---|"]
         return "\n".join([*lines, *(f"| {name} | {score} |" for name, score in self.rows.items())])
 
     def text(self) -> str:
         """For people."""
         facts = self.facts
-        about = f"{facts['num_images']} held-out images of {facts['dataset']} ({facts['held_out']})"
+        about = (
+            f"{facts['num_held_out']} held-out {facts['items']} of {facts['dataset']}"
+            f" ({facts['held_out']})"
+        )
         return f"± 95 % interval over {about}\n\n{self.to_markdown()}"
 
     def numbers(self) -> dict[str, Any]:
@@ -63,42 +67,56 @@ class Report(NamedTuple):
         return self.facts | {"rows": rows, "versions": runs.versions()}
 
 
-def load(models: Sequence[SequenceModel], data_dir: str | None, cache_dir: str | None) -> Sequences:
+def load(
+    models: Sequence[SequenceModel], data_dir: str | None, cache_dir: str | None, text: str | None
+) -> Sequences:
     """The data that all of them were trained on.
 
+    Args:
+        data_dir, cache_dir, text: where files are, if not where they were in training.
+
     Raises:
-        UserError: it is not the same data.
+        UserError: it is not the same data, or not of one kind and size.
     """
-    data = models[0].settings.data
-    data = dataclasses.replace(data, data_dir=data_dir or data.data_dir, cache_dir=cache_dir)
-    sequences = system.load(data)
+    networks = [model.settings.network for model in models]
+    if len({(network.image_size, network.text_length) for network in networks}) > 1:
+        raise UserError("--run: runs of sequences of different sizes do not go into one table.")
+    described = models[0].settings.data
+    if isinstance(described, TextSettings):
+        described = dataclasses.replace(described, file=text or described.file)
+    elif text:
+        raise UserError("--text: these are runs of images. Leave it away.")
+    else:
+        data_dir = data_dir or described.data_dir
+        described = dataclasses.replace(described, data_dir=data_dir, cache_dir=cache_dir)
+    sequences = system.load(described)
     for model in models:
         identity = runs.RunFolder(model.folder).read_identity()
         runs.refuse_difference(model.folder, identity, sequences.facts)
     return sequences
 
 
-def run(models: Sequence[SequenceModel], sequences: Sequences, num_images: int) -> Report:
-    """Reads the same held-out images with each.
+def run(models: Sequence[SequenceModel], sequences: Sequences, num_held_out: int) -> Report:
+    """Reads the same held-out sequences with each.
 
     Raises:
-        UserError: fewer than two images.
+        UserError: fewer than two sequences.
     """
     held_out = sequences.held_out
-    if min(len(held_out), num_images) < 2:
-        raise UserError("intervals need two held-out images. Give more.")
-    if num_images < len(held_out):
-        chosen = np.random.default_rng(0).choice(len(held_out), num_images, replace=False)
+    if min(len(held_out), num_held_out) < 2:
+        raise UserError("intervals need two held-out sequences. Give more.")
+    if num_held_out < len(held_out):
+        chosen = np.random.default_rng(0).choice(len(held_out), num_held_out, replace=False)
         held_out = held_out[np.sort(chosen)]
     rows = {}
     for model in models:
         starts = range(0, len(held_out), _AT_ONCE)
         parts = [
-            model.read(held_out[i : i + _AT_ONCE]).nats.numpy().mean(1)
-            for i in progress.track(starts, model.folder.name, f"× {_AT_ONCE} images")
+            model.read(held_out[i : i + _AT_ONCE]).nats.numpy()
+            for i in progress.track(starts, model.folder.name, f"× {_AT_ONCE} {sequences.items}")
         ]
-        rows[model.label] = Score.of(np.concatenate(parts).astype(np.float64))
-    rows[MARGINAL] = Score.of(_marginal(sequences.training, held_out))
+        rows[model.label] = Score.of(np.concatenate(parts))
+    rows[sequences.alone] = Score.of(sequences.nats_alone(held_out))
     about = {
         str(model.folder): {
             "meta_step": model.meta_step,
@@ -106,22 +124,27 @@ def run(models: Sequence[SequenceModel], sequences: Sequences, num_images: int) 
         }
         for model in models
     }
-    facts = {"dataset": models[0].settings.data.dataset, "num_images": len(held_out)}
+    settings = models[0].settings
+    facts = {
+        "dataset": settings.data.dataset,
+        "num_held_out": len(held_out),
+        "items": sequences.items,
+        "unit": settings.network.unit,
+    }
     return Report({**facts, **sequences.facts, "runs": about}, rows)
 
 
-def _marginal(training: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Nats per pixel of each image, from how often a pixel is ink in training (Laplace's rule)."""
-    ink = (training.sum(0, dtype=np.int64) + 1.0) / (len(training) + 2.0)
-    return np.where(held_out, -np.log(ink), -np.log(1.0 - ink)).mean(1)
-
-
 def picture(models: Sequence[SequenceModel], sequences: Sequences, seed: int) -> Image.Image:
-    """Of each run: held-out images framed, and samples below them."""
-    size = models[0].settings.network.image_size
-    shown = sequences.held_out[:: max(1, len(sequences.held_out) // _SHOWN)][:_SHOWN]
+    """Of each run: held-out sequences, and samples below them."""
+    shown = data.spread(sequences.held_out, _SHOWN)
+    samples = [model.draw(_SAMPLES, seed).targets.numpy() for model in models]
+    return image_grid.beside([sequences.picture(shown, drawn) for drawn in samples])
+
+
+def sampled_texts(models: Sequence[SequenceModel], sequences: Text, seed: int) -> str:
+    """Eight samples of each run below its name."""
     parts = []
     for model in models:
-        samples = system.to_pixels(model.draw(_SAMPLES, seed).pixels, size)
-        parts.append(image_grid.task_picture(system.to_pixels(shown, size), samples))
-    return image_grid.beside(parts)
+        drawn = sequences.strings(model.draw(_SAMPLED_TEXTS, seed).targets.numpy())
+        parts += [f"=== {model.label}, sample {i}\n{s}\n" for i, s in enumerate(drawn, start=1)]
+    return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""A trained network that reads images by gradient descent."""
+"""A trained network that reads sequences by gradient descent."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ from figr_tf.sequences.system import Reader
 
 
 class SequenceModel:
-    """Scores and draws images.
+    """Scores and draws sequences.
 
     Attributes:
         folder: that it was loaded from. settings: of its training.
@@ -46,7 +46,7 @@ class SequenceModel:
         return f"{name} ({self.meta_step} meta-steps), {settings.network.network}{how}"
 
     def read(self, sequences: np.ndarray) -> Read:
-        """Sequences of 0 and 1, [T, N]."""
+        """Sequences of classes, [T, N]."""
         return self._reader.read(self.weights, sequences)
 
     def draw(self, count: int, seed: int) -> Read:

@@ -1,8 +1,11 @@
-"""Networks from a pixel's position to the chance of ink, many copies side by side.
+"""Networks from a place in a sequence to what stands there, many copies side by side.
 
-The weights of T sequences have a leading axis T. A sequence's network never sees a pixel as an
-input: what it knows of the image so far is what gradient descent has done to its weights. After
-unixpickle/reptile-gen; "recurrent" is the baseline that does see the pixels.
+A place is a pixel in raster order, or a character of a window of text. What stands there is one of
+a few classes: paper or ink, or a character of the alphabet.
+
+The weights of T sequences have a leading axis T. A sequence's network never sees what stood before
+as an input: what it knows of the sequence so far is what gradient descent has done to its weights.
+After unixpickle/reptile-gen; "recurrent" is the baseline that does see it.
 """
 
 import dataclasses
@@ -21,15 +24,17 @@ Weights = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
-    """Embeddings of row and column, a linear layer, then blocks, then one number.
+    """An embedding of the place, a linear layer, then blocks, then the logits of the classes.
 
     Attributes:
         network: what a block is. "gated": an LSTM's cell without recurrence, its input in the place
-            of the state. "mlp": a linear layer and ReLU. "recurrent": an LSTM, which reads the
-            pixel before as well; it takes no steps.
-        image_size: height and width.
+            of the state. "mlp": a linear layer and ReLU. "recurrent": an LSTM, which reads what
+            stood before as well; it takes no steps.
+        image_size: height and width; row and column have embeddings of their own. 0 for text.
         width: units of every layer, even.
         num_blocks: how many.
+        text_length: characters of a window of text; 0 for images.
+        num_classes: C, what may stand at a place. Ink is class 1 of 2.
 
     Raises:
         ValueError: a size that cannot work.
@@ -39,6 +44,8 @@ class NetworkSpec:
     image_size: int = 28
     width: int = 64
     num_blocks: int = 2
+    text_length: int = 0
+    num_classes: int = 2
 
     def __post_init__(self):
         if self.network not in NETWORKS:
@@ -46,14 +53,29 @@ class NetworkSpec:
             raise ValueError(f"network must be one of {known}. Received: {self.network}")
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width must be even. Received: {self.width}")
-        for name in ("image_size", "num_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more. Received: {getattr(self, name)}")
+        for name, least in (("num_blocks", 1), ("num_classes", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
+        if (self.image_size < 1) == (self.text_length < 1):
+            raise ValueError(
+                "one of image_size and text_length must be 1 or more, the other 0. Received:"
+                f" {self.image_size}, {self.text_length}"
+            )
 
     @property
     def length(self) -> int:
-        """Pixels of an image."""
-        return self.image_size**2
+        """N, places of a sequence."""
+        return self.text_length or self.image_size**2
+
+    @property
+    def unit(self) -> str:
+        """What stands at a place."""
+        return "character" if self.text_length else "pixel"
+
+    @property
+    def num_logits(self) -> int:
+        """Of each place: of two classes the log-odds of the second suffice."""
+        return self.num_classes if self.num_classes > 2 else 1
 
     @property
     def is_recurrent(self) -> bool:
@@ -63,16 +85,19 @@ class NetworkSpec:
     def shapes(self) -> dict[str, list[int]]:
         """Of all weights of one sequence, by name."""
         w = self.width
-        shapes = {"row": [self.image_size, w // 2], "column": [self.image_size, w // 2]}
+        if self.text_length:
+            shapes = {"place": [self.text_length, w]}
+        else:
+            shapes = {"row": [self.image_size, w // 2], "column": [self.image_size, w // 2]}
         shapes |= {"linear/kernel": [w, w], "linear/bias": [w]}
         shapes |= {"linear/scale": [w], "linear/shift": [w]}
         for i in range(self.num_blocks):
             fan_in, out = (w, w) if self.network == "mlp" else (w, 4 * w)
             if self.is_recurrent:
-                fan_in = 2 * w + (1 if i == 0 else 0)
+                fan_in = 2 * w + (self.num_logits if i == 0 else 0)
             shapes |= {f"block{i}/kernel": [fan_in, out], f"block{i}/bias": [out]}
             shapes |= {f"block{i}/scale": [w], f"block{i}/shift": [w]}
-        return shapes | {"last/kernel": [w, 1], "last/bias": [1]}
+        return shapes | {"last/kernel": [w, self.num_logits], "last/bias": [self.num_logits]}
 
 
 def initial_weights(spec: NetworkSpec, seed: int) -> dict[str, tf.Tensor]:
@@ -107,26 +132,31 @@ def _layer(x: tf.Tensor, weights: Weights, name: str) -> tf.Tensor:
     return product + weights[f"{name}/bias"]
 
 
-def _embedded(spec: NetworkSpec, weights: Weights, pixel: tf.Tensor) -> tf.Tensor:
-    """int32 [] pixel in raster order → [T, w]."""
-    row, column = pixel // spec.image_size, pixel % spec.image_size
-    places = tf.gather(weights["row"], row, axis=1), tf.gather(weights["column"], column, axis=1)
-    x = _layer(tf.concat(places, -1), weights, "linear")
-    return _normalised(x, weights, "linear")
+def _embedded(spec: NetworkSpec, weights: Weights, place: tf.Tensor) -> tf.Tensor:
+    """int32 [] place → [T, w]."""
+    if spec.text_length:
+        x = tf.gather(weights["place"], place, axis=1)
+    else:
+        at = {"row": place // spec.image_size, "column": place % spec.image_size}
+        x = tf.concat([tf.gather(weights[name], i, axis=1) for name, i in at.items()], -1)
+    return _normalised(_layer(x, weights, "linear"), weights, "linear")
 
 
-def logit(spec: NetworkSpec, weights: Weights, pixel: tf.Tensor) -> tf.Tensor:
-    """The network without recurrence: log-odds of ink at a pixel, int32 [], for each sequence, [T].
+def logits(spec: NetworkSpec, weights: Weights, place: tf.Tensor) -> tf.Tensor:
+    """The network without recurrence, at a place, int32 [].
 
     Args:
         weights: with the leading axis T.
+
+    Returns:
+        float32 [T, C] of each sequence's classes; of two classes [T, 1], the log-odds of class 1.
     """
-    x = _embedded(spec, weights, pixel)
+    x = _embedded(spec, weights, place)
     for i in range(spec.num_blocks):
         y = _layer(x, weights, f"block{i}")
         y = tf.nn.relu(y) if spec.network == "mlp" else _cell(y, x)[0]
         x = _normalised(y, weights, f"block{i}")
-    return _layer(x, weights, "last")[:, 0]
+    return _layer(x, weights, "last")
 
 
 def _cell(gates: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -137,20 +167,20 @@ def _cell(gates: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.sigmoid(show) * tf.tanh(state), state
 
 
-def recurrent_logit(
-    spec: NetworkSpec, weights: Weights, pixel: tf.Tensor, before: tf.Tensor, states: tf.Tensor
+def recurrent_logits(
+    spec: NetworkSpec, weights: Weights, place: tf.Tensor, before: tf.Tensor, states: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The baseline: log-odds of ink [T], and the states after it.
+    """The baseline: logits as above, and the states after it.
 
     Args:
-        before: the pixel before, 0 or 1, [T].
+        before: what stood before, see `targets.as_input`.
         states: of each block its output and its cell's state, [blocks, 2, T, w].
     """
-    x, after = _embedded(spec, weights, pixel), []
+    x, after = _embedded(spec, weights, place), []
     for i in range(spec.num_blocks):
         output, state = tf.unstack(states[i])
-        inputs = [x, output] if i else [x, output, before[:, tf.newaxis]]
+        inputs = [x, output] if i else [x, output, before]
         output, state = _cell(_layer(tf.concat(inputs, -1), weights, f"block{i}"), state)
         after.append(tf.stack([output, state]))
         x = _normalised(output, weights, f"block{i}")
-    return _layer(x, weights, "last")[:, 0], tf.stack(after)
+    return _layer(x, weights, "last"), tf.stack(after)

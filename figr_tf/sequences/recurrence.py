@@ -1,11 +1,11 @@
-"""The inner loop: predict a pixel, see it, take a step, go on. Scores and samples are one loop."""
+"""The inner loop: predict, see, take a step, go on. Scores and samples are one loop."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.sequences import models
+from figr_tf.sequences import models, targets
 from figr_tf.sequences.models import NetworkSpec, Weights
 
 
@@ -14,25 +14,21 @@ class Read(NamedTuple):
 
     Attributes:
         weights: of each sequence after its last step, with the leading axis T.
-        pixels: [T, N] of 0 and 1.
-        nats: [T, N], −ln of the probability that each pixel had before it was seen.
+        targets: [T, N] of classes: what stands at each place.
+        nats: [T, N], −ln of the probability that it had before it was seen.
     """
 
     weights: dict[str, tf.Tensor]
-    pixels: tf.Tensor
+    targets: tf.Tensor
     nats: tf.Tensor
 
 
 def _one_more(
-    pixels: tf.Tensor, nats: tf.Tensor, k: tf.Tensor, seen: tf.Tensor, cost: tf.Tensor
+    read: tf.Tensor, nats: tf.Tensor, k: tf.Tensor, seen: tf.Tensor, cost: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Both [T, N] with column k filled in."""
-    column = tf.one_hot(k, pixels.shape[1])
-    return pixels + seen[:, tf.newaxis] * column, nats + cost[:, tf.newaxis] * column
-
-
-def _cost(seen: tf.Tensor, log_odds: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=seen, logits=log_odds)
+    column = tf.one_hot(k, read.shape[1])
+    return read + seen[:, tf.newaxis] * column, nats + cost[:, tf.newaxis] * column
 
 
 def run(
@@ -46,41 +42,40 @@ def run(
 
     Args:
         weights: Φ, of one sequence; every sequence starts from it.
-        rate: of the SGD step on each pixel's −ln of probability.
-        given: [T, N] of 0 and 1; None draws.
-        uniform: [T, N], uniform in [0, 1): a drawn pixel is ink where it is below the probability.
+        rate: of the SGD step on each place's −ln of probability.
+        given: float32 [T, N] of classes; None draws.
+        uniform: [T, N], uniform in [0, 1), see `targets.drawn`.
     """
     like = uniform if given is None else given
     if like is None:
-        raise ValueError("need pixels to read, or random numbers to draw by")
+        raise ValueError("need targets to read, or random numbers to draw by")
 
-    def seen(k: tf.Tensor, log_odds: tf.Tensor) -> tf.Tensor:
-        if given is None:
-            return tf.cast(like[:, k] < tf.sigmoid(log_odds), tf.float32)
-        return given[:, k]
+    def seen(k: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return targets.drawn(logits, like[:, k]) if given is None else given[:, k]
 
-    def one_pixel(k: tf.Tensor, state: Read) -> Read:
+    def one_place(k: tf.Tensor, state: Read) -> Read:
         with tf.GradientTape() as tape:
             tape.watch(state.weights)
-            log_odds = models.logit(spec, state.weights, k)
-            pixel = tf.stop_gradient(seen(k, log_odds))
-            cost = _cost(pixel, log_odds)
+            logits = models.logits(spec, state.weights, k)
+            target = tf.stop_gradient(seen(k, logits))
+            cost = targets.cost(target, logits)
         # Each sequence has weights of its own, so the sum's gradient is that of each alone.
         slopes = tape.gradient(cost, state.weights)
         stepped = {name: w - rate * slopes[name] for name, w in state.weights.items()}
-        return Read(stepped, *_one_more(state.pixels, state.nats, k, pixel, cost))
+        return Read(stepped, *_one_more(state.targets, state.nats, k, target, cost))
 
-    def one_pixel_recurrently(k: tf.Tensor, state: tuple) -> tuple:
-        states, pixels, nats, before = state
-        log_odds, states = models.recurrent_logit(spec, each, k, before, states)
-        pixel = seen(k, log_odds)
-        return states, *_one_more(pixels, nats, k, pixel, _cost(pixel, log_odds)), pixel
+    def one_place_recurrently(k: tf.Tensor, state: tuple) -> tuple:
+        states, read, nats, before = state
+        logits, states = models.recurrent_logits(spec, each, k, before, states)
+        target = seen(k, logits)
+        filled = _one_more(read, nats, k, target, targets.cost(target, logits))
+        return states, *filled, targets.as_input(target, spec.num_logits)
 
     count, nothing = tf.shape(like)[0], tf.zeros_like(like)
     each = models.side_by_side(weights, count)
     if not spec.is_recurrent:
-        return inner_loop.repeat(one_pixel, Read(each, nothing, nothing), spec.length)
+        return inner_loop.repeat(one_place, Read(each, nothing, nothing), spec.length)
     states = tf.zeros([spec.num_blocks, 2, count, spec.width])
-    start = states, nothing, nothing, nothing[:, 0]
-    _, pixels, nats, _ = inner_loop.repeat(one_pixel_recurrently, start, spec.length)
-    return Read(each, pixels, nats)
+    start = states, nothing, nothing, tf.zeros([count, spec.num_logits])
+    _, read, nats, _ = inner_loop.repeat(one_place_recurrently, start, spec.length)
+    return Read(each, read, nats)

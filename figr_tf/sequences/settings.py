@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from figr_tf.core.settings import TrainingSettings, require_positive
 from figr_tf.data.datasets import DataSettings
 from figr_tf.sequences.models import NetworkSpec
+from figr_tf.sequences.text import TextSettings
 
 OBJECTIVES = ("reptile", "maml")
 
@@ -15,9 +16,10 @@ class SequenceSettings(TrainingSettings):
     """Attributes that are not of every system:
 
     Attributes:
-        network: its size is that of the images.
-        num_sequences: T, images that are read side by side; a meta-step takes their mean.
-        inner_learning_rate: of the SGD step on each pixel.
+        data: images, or a text.
+        network: its size is that of the data. `system.prepare` fills in the number of classes.
+        num_sequences: T, sequences that are read side by side; a meta-step takes their mean.
+        inner_learning_rate: of the SGD step on each pixel or character.
         objective: "reptile" moves Φ towards where the steps lead; "maml" goes down the gradient of
             the nats through all steps (Finn et al. 2017, arXiv:1703.03400). The recurrent baseline
             has no steps and learns as usual, whatever stands here.
@@ -31,9 +33,12 @@ class SequenceSettings(TrainingSettings):
         *TrainingSettings.not_identity,
         "data.data_dir",
         "data.cache_dir",
+        "data.file",
     )
 
-    data: DataSettings = dataclasses.field(default_factory=lambda: DataSettings(image_size=28))
+    data: DataSettings | TextSettings = dataclasses.field(
+        default_factory=lambda: DataSettings(image_size=28)
+    )
     network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
     num_sequences: int = 8
     inner_learning_rate: float = 0.01
@@ -55,14 +60,19 @@ class SequenceSettings(TrainingSettings):
         if self.objective not in OBJECTIVES:
             known = " or ".join(OBJECTIVES)
             raise ValueError(f"objective must be {known}. Received: {self.objective}")
+        size = self.network.image_size, self.network.text_length
+        if isinstance(self.data, TextSettings):
+            if size != (0, self.data.length):
+                raise ValueError("data and network must agree on the length of windows")
+            return
         if self.data.channels != 1:
             raise ValueError(f"images are grey. Received: channels={self.data.channels}")
-        if self.data.image_size != self.network.image_size:
+        if size != (self.data.image_size, 0):
             raise ValueError("data and network must agree on image_size")
 
     @property
     def has_gradient_through_steps(self) -> bool:
-        """Whether a meta-step differentiates the whole loop over an image."""
+        """Whether a meta-step differentiates the whole loop over a sequence."""
         return self.objective == "maml" or self.network.is_recurrent
 
     def is_compiled(self, device: str) -> bool:
@@ -77,8 +87,19 @@ class SequenceSettings(TrainingSettings):
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "SequenceSettings":
         """Settings as a run recorded them."""
+        data, network = fields["data"], NetworkSpec(**fields["network"])
+        of_text = network.text_length > 0
         nested = {
-            "data": DataSettings.from_dict(fields["data"]),
-            "network": NetworkSpec(**fields["network"]),
+            "data": TextSettings(**data) if of_text else DataSettings.from_dict(data),
+            "network": network,
         }
         return cls(**fields | nested)
+
+    @classmethod
+    def complete(cls, identity: dict[str, Any]) -> dict[str, Any]:
+        """See `TrainingSettings.complete`; data of another kind have other defaults."""
+        defaults = cls()
+        if length := identity.get("data.length"):
+            network = NetworkSpec(image_size=0, text_length=length)
+            defaults = cls(data=TextSettings(length=length), network=network)
+        return defaults.identity() | identity

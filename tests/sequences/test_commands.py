@@ -71,11 +71,40 @@ def test_an_evaluation_has_a_row_for_each_run_and_one_for_the_pixels_by_themselv
     assert rows["mlp (40 meta-steps), mlp, reptile"]["mean"] == pytest.approx(
         np.mean(read.nats), abs=1e-6
     )
-    frequency = (sequences.training.sum(0) + 1) / (len(sequences.training) + 2)
+    training = sequences.stream.reshape(-1, 16)
+    frequency = (training.sum(0) + 1) / (len(training) + 2)
     chance = np.where(sequences.held_out, frequency, 1 - frequency)
     assert rows["each pixel by itself"]["mean"] == pytest.approx(-np.log(chance).mean())
     with Image.open(picture) as shown:
         assert shown.width > 2 * 8 * 12
+
+
+def test_an_animation_shows_what_was_seen_what_was_expected_and_what_it_cost(runs, tmp_path):
+    gif = tmp_path / "out.gif"
+    run_here(evaluate_sequences, f"--run={runs / 'mlp'},{runs / 'recurrent'}", f"--gif={gif}")
+    model = SequenceModel(runs / "mlp")
+    shown = system.load(model.settings.data).held_out[::5]
+    nats = model.read(shown).nats.numpy()
+    chance = np.where(shown, np.exp(-nats), 1 - np.exp(-nats))
+    with Image.open(gif) as animation:
+        assert animation.n_frames == 16  # One for each pixel of 4×4.
+        for seen in (1, 6, 16):
+            animation.seek(seen - 1)
+            frame = np.asarray(animation.convert("RGB")).astype(int)
+            for row, darkness in enumerate((shown, chance)):
+                _is_shown(frame, row, darkness, seen)
+
+
+def _is_shown(frame, row, darkness, seen):
+    """Images of 112 pixels, eight pixels apart; a line of 18 above each row of them."""
+    side = 112 // 4
+    for image in range(4):
+        for pixel in range(16):
+            top = row * (112 + 18) + 18 + pixel // 4 * side + side // 2
+            left = 8 + image * 120 + pixel % 4 * side + side // 2
+            grey = 255 * (1 - darkness[image, pixel])
+            expected = [grey] * 3 if pixel < seen else (200, 214, 232)
+            np.testing.assert_allclose(frame[top, left], expected, atol=8)
 
 
 @pytest.mark.parametrize(
@@ -99,5 +128,11 @@ def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(
         models.load(runs / "mlp")
     with pytest.raises(UserError, match=r"network.network=mlp.*network.network=gated"):
         run_here(train_sequences, *TRAIN, f"--run={runs / 'mlp'}")
-    with pytest.raises(UserError, match=r"ends in \.png"):
-        run_here(evaluate_sequences, f"--run={runs / 'mlp'}", "--picture=out.txt")
+    for arguments, said in (
+        (["--picture=out.txt"], r"ends in \.png"),
+        (["--gif=out.png"], r"ends in \.gif"),
+        (["--samples=out.txt"], "--samples: these are runs of images"),
+        (["--text=a.txt"], "--text: these are runs of images"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run_here(evaluate_sequences, f"--run={runs / 'mlp'}", *arguments)

@@ -11,11 +11,19 @@ from figr_tf.core.random import stateless_seed
 from figr_tf.core.settings import full_identity
 from figr_tf.data import datasets
 from figr_tf.data.class_images import ClassImages
-from figr_tf.sequences import recurrence, system
+from figr_tf.sequences import data, images, recurrence, system
 from figr_tf.sequences.models import NetworkSpec
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import SequenceSystem
-from tests.sequences.conftest import SETTINGS, SIZE, SPEC
+from figr_tf.sequences.text import TextSettings
+from tests.sequences.conftest import (
+    SETTINGS,
+    SIZE,
+    SPEC,
+    TEXT_SETTINGS,
+    TEXT_SPEC,
+    random_images,
+)
 
 
 def _adapt(built, seed=0):
@@ -88,16 +96,27 @@ def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, sequences):
 
 def test_every_tenth_image_is_held_out_and_a_dark_byte_is_ink(monkeypatch):
     bytes_ = np.stack([np.full([SIZE, SIZE, 1], 100 + i, np.uint8) for i in range(40)])
-    data = datasets.Dataset(ClassImages(bytes_, {"a": 25, "b": 15}), None)
-    monkeypatch.setattr(system, "load_dataset", lambda settings, shots: data)
+    dataset = datasets.Dataset(ClassImages(bytes_, {"a": 25, "b": 15}), None)
+    monkeypatch.setattr(images, "load_dataset", lambda settings, shots: dataset)
     loaded = system.load(SETTINGS.data)
-    assert (len(loaded.training), len(loaded.held_out)) == (36, 4)
+    assert (len(loaded.starts), len(loaded.held_out)) == (36, 4)
     # Bytes 100, 110, 120 are ink, 130 is paper.
     np.testing.assert_array_equal(loaded.held_out[:, 0], [1, 1, 1, 0])
-    assert loaded.training.sum() == 25 * SIZE**2
-    np.testing.assert_array_equal(
-        system.to_pixels(loaded.held_out, SIZE)[[0, 3], 0, 0, 0], [0, 255]
-    )
+    assert loaded.stream.sum() == 25 * SIZE**2
+    np.testing.assert_array_equal(images.to_pixels(loaded.held_out)[[0, 3], 0, 0, 0], [0, 255])
+
+
+def test_a_task_is_of_whole_training_images(build, sequences):
+    built = build(num_sequences=50)
+    task = built.draw_task(built.constants, stateless_seed(1)).numpy()
+    training = {image.tobytes() for image in random_images(60)[:50]}
+    assert {image.tobytes() for image in task} <= training
+    assert len({image.tobytes() for image in task}) > 20
+
+
+def test_fewer_than_are_asked_for_are_all_shown():
+    assert data.spread(np.arange(2), 8).tolist() == [0, 1]
+    assert data.spread(np.arange(20), 8).tolist() == list(range(0, 16, 2))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +126,8 @@ def test_every_tenth_image_is_held_out_and_a_dark_byte_is_ink(monkeypatch):
         ({"inner_learning_rate": 0.0}, "above 0"),
         ({"objective": "both"}, "reptile or maml.*both"),
         ({"network": dataclasses.replace(SPEC, image_size=7)}, "image_size"),
+        ({"network": TEXT_SPEC}, "image_size"),
+        ({"data": TextSettings("any.txt", 16)}, "length of windows"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong, said):
@@ -114,5 +135,29 @@ def test_settings_that_cannot_work_are_refused(wrong, said):
         dataclasses.replace(SETTINGS, **wrong)
 
 
-def test_settings_come_back_from_their_record():
-    assert SequenceSettings.from_dict(dataclasses.asdict(SETTINGS)) == SETTINGS
+@pytest.mark.parametrize("settings", [SETTINGS, TEXT_SETTINGS])
+def test_settings_come_back_from_their_record(settings):
+    assert SequenceSettings.from_dict(dataclasses.asdict(settings)) == settings
+
+
+def test_a_run_recorded_before_there_were_texts_is_the_same_run_now():
+    identity = SETTINGS.identity()
+    older = {k: v for k, v in identity.items() if k != "network.text_length"}
+    del older["network.num_classes"]
+    assert SequenceSettings.complete(older) == identity
+
+
+def test_where_a_text_lies_is_no_part_of_a_run_and_nothing_of_images_is():
+    identity = TEXT_SETTINGS.identity()
+    assert SequenceSettings.complete(identity) == identity
+    assert [key for key in identity if key.startswith("data.")] == ["data.length"]
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, TEXT_SETTINGS])
+def test_a_numbered_run_is_found_again_by_the_same_settings(tmp_path, settings):
+    identity = full_identity(settings, {"data_sha256": "none"}, compiled=False)
+    for _ in range(2):
+        folder = runs.find_or_number(tmp_path, settings, identity)
+        folder.record(settings, identity, {})
+        folder.unlock()
+    assert [path.name for path in tmp_path.iterdir()] == [f"00001-{settings.name}"]
