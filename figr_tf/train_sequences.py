@@ -71,7 +71,7 @@ def _check() -> None:
     of_images = (_FILES.dataset, _FILES.data_dir, _FILES.cache_dir, _FILES.ink, _IMAGE_SIZE)
     for flag in of_images if _TEXT.value else ():
         if flag.value != flag.default:
-            raise UserError(f"--{flag.name} is about images, --text is none. Give one of the two.")
+            raise UserError(f"--{flag.name} is about images, beside --text. Give one of the two.")
     if not _TEXT.value and _LENGTH.value != _LENGTH.default:
         raise UserError("--length is about a text. Give --text as well, or leave it away.")
 

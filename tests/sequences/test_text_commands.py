@@ -111,7 +111,7 @@ def test_a_text_that_moved_is_found_by_its_flag(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--text=a.txt", "--dataset=glyphs"], "--dataset is about images, --text is none"),
+        (["--text=a.txt", "--dataset=glyphs"], "--dataset is about images, beside --text"),
         (["--text=a.txt", "--data_dir=there"], "--data_dir is about images"),
         (["--text=a.txt", "--image_size=14"], "--image_size is about images"),
         (["--length=50"], "--length is about a text"),
