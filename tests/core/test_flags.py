@@ -1,0 +1,80 @@
+"""Flags that several commands share."""
+
+import dataclasses
+
+import pytest
+
+from figr_tf.core import console
+from figr_tf.core.errors import UserError
+from figr_tf.core.loop_flags import LoopFlags
+from figr_tf.core.report_flags import ReportFlags, rising
+from figr_tf.core.settings import TrainingSettings
+
+
+class _Report:
+    def text(self):
+        return "about\n\n| a | b |"
+
+    def to_markdown(self):
+        return "| 1.0 ± 0.5 |"
+
+    def numbers(self):
+        return {"rows": [1.0]}
+
+
+def _parsed(make, *arguments):
+    """What `make` defines, with these arguments of a command line."""
+    flags = console.OwnFlags("a command that is imported")
+    made = make(flags)
+    flags.FLAGS(["command", *arguments])
+    return made
+
+
+def _listed(text):
+    return _parsed(lambda flags: flags.DEFINE_list("k", [], "Numbers."), f"--k={text}")
+
+
+def test_a_list_of_numbers_comes_once_each_and_rising():
+    assert rising(_listed("20,1,5,1"), int, 1, "whole numbers") == [1, 5, 20]
+    assert rising(_listed("1e-3,0.1"), float, 0, "rates") == [0.001, 0.1]
+    assert rising(_listed(""), int, 1, "whole numbers") == []
+
+
+@pytest.mark.parametrize(("text", "kind"), [("1,x", int), ("0", int), ("1.5", int), ("nan", float)])
+def test_what_is_no_such_number_is_refused_with_what_was_given(text, kind):
+    with pytest.raises(UserError, match=rf"--k={text}: give numbers from 1 on\."):
+        rising(_listed(text), kind, 1, "numbers from 1 on")
+
+
+def test_the_outer_loop_of_a_command_is_what_settings_take():
+    def make(flags):
+        return LoopFlags(
+            flags,
+            meta_learning_rate=0.1,
+            num_meta_steps=10,
+            eval_every=5,
+            eval_help="pictures",
+            checkpoint_every=5,
+        )
+
+    settings = TrainingSettings(**_parsed(make, "--seed=3", "--log_every=7").settings())
+    given = {"meta_learning_rate": 0.1, "num_meta_steps": 10, "eval_every": 5, "seed": 3}
+    assert given.items() <= dataclasses.asdict(settings).items()
+    assert settings.log_every == 7
+
+
+def test_a_report_is_printed_and_written_where_it_is_asked_for(tmp_path, capsys):
+    files = [tmp_path / "out.json", tmp_path / "out.md"]
+    asked = [f"--json={files[0]}", f"--markdown={files[1]}"]
+    flags = _parsed(ReportFlags, *asked)
+    flags.check()
+    flags.write(_Report())
+    assert capsys.readouterr().out == "about\n\n| a | b |\n"
+    assert files[0].read_text() == '{\n "rows": [\n  1.0\n ]\n}'
+    assert files[1].read_text(encoding="utf-8") == "| 1.0 ± 0.5 |\n"
+
+
+def test_a_place_that_is_not_there_is_refused_before_the_work():
+    flags = _parsed(ReportFlags, "--markdown=nowhere/out.md")
+    with pytest.raises(UserError, match=r"nowhere/out\.md: its folder does not exist"):
+        flags.check()
