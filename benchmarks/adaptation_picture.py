@@ -1,6 +1,7 @@
-"""The picture of README: FIGR's samples of six characters as adaptation goes on.
+"""The pictures of README and docs: FIGR's samples of six classes as adaptation goes on.
 
   python -m benchmarks.adaptation_picture --data_dir=DIR --out=figr.png
+  python -m benchmarks.adaptation_picture --run=RUN --data_dir=icons.zip --out=icons.png
 
 Columns are held-out classes: the support set framed, below it samples after K = 0, 10, 50 and the
 default number of inner steps, from the same latents. The classes are spread evenly over those that
@@ -23,7 +24,7 @@ _OUT = flags.DEFINE_path("out", "figr.png", "Picture to write.")
 _NUM_COLUMNS = flags.DEFINE_integer("num_columns", 6, "Classes shown.", 1)
 
 # Those of the results table, so that the picture shows what the table scores.
-_NUM_SHOTS, _NUM_EVALUATED, _SEED = 4, 200, 0
+_NUM_EVALUATED, _SEED = 200, 0
 _LABEL_WIDTH, _LABEL_SIZE = 116, 17  # pixels
 
 
@@ -47,11 +48,14 @@ def main() -> None:
     from figr_tf import models
     from figr_tf.data import datasets
     from figr_tf.evaluation.episodes import choose_classes, draw_episode
+    from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT
 
     model = models.load_figr(models.find(_RUN.value))
     # A packaged model has forgotten where the data of its training lay.
     data = dataclasses.replace(model.settings.data, data_dir=_DATA_DIR.value)
-    dataset = datasets.load_dataset(data, num_shots=_NUM_SHOTS)
+    num_shots = model.settings.num_shots
+    # As in its training, which left out the classes that are smaller.
+    dataset = datasets.load_dataset(data, max(num_shots, model.settings.task_pool or 0))
     names = choose_classes(dataset.split.held_out, _NUM_EVALUATED)
     # The names are in order, alphabet by alphabet, so this takes from one end of them to the other.
     places = np.linspace(0, len(names) - 1, _NUM_COLUMNS.value).round().astype(int)
@@ -60,10 +64,11 @@ def main() -> None:
     pictures = []
     for name in progress.track([names[i] for i in places], "adapting", "classes"):
         images = dataset.images_of([name])[name]
-        episode = draw_episode(name, len(images), _NUM_SHOTS, _SEED)
+        episode = draw_episode(name, len(images), num_shots, _SEED)
         support = images[episode.support]
         # As many as in the evaluation, of which the first are shown: these are its very samples.
-        rows = [s[:_NUM_SHOTS] for s in model.samples_along(support, steps, 64, _SEED)]
+        drawn = model.samples_along(support, steps, SAMPLES_PER_SHOT * num_shots, _SEED)
+        rows = [samples[:num_shots] for samples in drawn]
         pictures.append(image_grid.task_picture(support, np.concatenate(rows)))
     _labelled(pictures, ["support", *(f"K = {k}" for k in steps)]).save(_OUT.value)
     print(f"look at {_OUT.value}")
