@@ -4,6 +4,7 @@ session.
 
 import collections
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -57,6 +58,19 @@ def pytest_terminal_summary(terminalreporter):
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
+
+@functools.cache
+def _drawn_once(*form: int) -> np.ndarray:
+    drawings = _draw(*form)
+    drawings.flags.writeable = False
+    return drawings
+
+
+# Many tests load the same glyphs, and a drawing depends on the arguments alone.
+_draw = glyphs.glyph_images
+glyphs.glyph_images = lambda class_index, num_drawings, image_size, seed: _drawn_once(
+    class_index, num_drawings, image_size, seed
+)
 
 TINY = networks.NetworkSpec(image_size=16, hidden=2, latent_dim=8)
 # Traced in half of the DCGAN's time and a fifth of the ResNet's. Untrained it draws, not only grey.

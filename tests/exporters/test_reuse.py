@@ -25,7 +25,7 @@ class Refuse:
             raise ImportError(f"{name} must not be needed")
 
 sys.meta_path.insert(0, Refuse())
-# From a latent in a hundred or so the page's large steps lead nowhere.
+# From a rare latent the page's large steps lead nowhere.
 tensorflow.random.set_seed(0)
 """
 _CHECKS = """
