@@ -75,7 +75,8 @@ _DECK_GLYPHS = flags.DEFINE_bool(
 _DATA = DataFlags(
     flags,
     "Data to judge on. Default: what the --run was trained on, otherwise omniglot.",
-    default_dataset=None,
+    default_dataset="omniglot",
+    tells_if_given=True,
     more_splits=[_ALL],
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
@@ -205,10 +206,9 @@ def _make_deck(path: pathlib.Path) -> None:
 def main() -> None:
     """Judges, or writes what others are to judge by."""
     _check_flags()
-    # Rising, since one adaptation goes on from each K to the next. 0 steps has a row of its own.
-    steps = rising(_NUM_INNER_STEPS, int, 1, "whole numbers, 1 or more")
-    if not steps:
-        raise UserError("--num_inner_steps: give at least one number.")
+    # Rising, since one adaptation goes on from each K to the next.
+    wanted = "whole numbers, 1 or more; 0 steps has a row of its own"
+    steps = rising(_NUM_INNER_STEPS, int, 1, wanted)
     console.start_tensorflow()
     if _WRITE_DECK.value:
         _make_deck(pathlib.Path(_WRITE_DECK.value))

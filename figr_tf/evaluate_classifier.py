@@ -11,7 +11,6 @@ the same queries.
 from typing import TYPE_CHECKING
 
 from figr_tf.core import console
-from figr_tf.core.errors import UserError
 from figr_tf.core.report_flags import ReportFlags, rising
 
 if TYPE_CHECKING:
@@ -71,8 +70,6 @@ def _request() -> "ReportRequest":
 
     _REPORT.check()
     shots = rising(_SHOTS, int, 1, "whole numbers, 1 or more")
-    if not shots:
-        raise UserError("--shots: give at least one number.")
     return ReportRequest(
         shots,
         _NUM_TASKS.value,

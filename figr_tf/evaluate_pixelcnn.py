@@ -46,14 +46,12 @@ def _plan() -> "Plan":
     if not _SIDES.value or not set(_SIDES.value) <= set(SIDES):
         raise UserError(f"--sides={','.join(_SIDES.value)}: give some of {', '.join(SIDES)}.")
     steps = rising(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
-    if not steps:
-        raise UserError("--num_inner_steps: give at least one number.")
     _REPORT.check()
     return Plan(
         list(dict.fromkeys(_SIDES.value)),
         _NUM_CLASSES.value,
         steps,
-        rising(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0"),
+        rising(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0", may_be_empty=True),
         _SEED.value,
         _DATA_DIR.value,
         _CACHE_DIR.value,

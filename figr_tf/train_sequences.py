@@ -25,7 +25,7 @@ flags = console.OwnFlags(__name__)
 
 # Without a default: whoever gives both a data set and a text is told so.
 _FILES = FileFlags(
-    flags, "Images to train on. Default: glyphs, which needs no download.", default_dataset=None
+    flags, "Images to train on. Default: glyphs, which needs no download.", tells_if_given=True
 )
 _TEXT = flags.DEFINE_path(
     "text", None, "A text in UTF-8 to train on, instead of a data set of images."
@@ -86,7 +86,7 @@ def _settings() -> "SequenceSettings":
         data, size, length = TextSettings(_TEXT.value, _LENGTH.value), 0, _LENGTH.value
     else:
         size, length = _IMAGE_SIZE.value, 0
-        data = _FILES.settings(size, dataset_not_given="glyphs")
+        data = _FILES.settings(size)
     return SequenceSettings(
         data=data,
         network=NetworkSpec(_NETWORK.value, size, _WIDTH.value, _NUM_BLOCKS.value, length),

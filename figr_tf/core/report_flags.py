@@ -61,6 +61,7 @@ def rising(
     kind: Callable[[str], Number],
     least: float,
     wanted: str,
+    may_be_empty: bool = False,
 ) -> list[Number]:
     """The numbers of a list flag, each once, in rising order.
 
@@ -75,6 +76,6 @@ def rising(
     with contextlib.suppress(ValueError):
         values = sorted({kind(text) for text in flag.value})
         # False also of what float() takes for a number and is none: nan.
-        if all(value >= least for value in values):
+        if all(value >= least for value in values) and (values or may_be_empty):
             return values
     raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.")

@@ -20,11 +20,16 @@ class FileFlags:
     """
 
     def __init__(
-        self, flags: console.OwnFlags, dataset_help: str, default_dataset: str | None = "glyphs"
+        self,
+        flags: console.OwnFlags,
+        dataset_help: str,
+        default_dataset: str = "glyphs",
+        tells_if_given: bool = False,
     ):
-        """default_dataset: None for a command that tells "not given" apart."""
+        """tells_if_given: the flag itself is None unless it is given; its help says the default."""
+        self._default_dataset = default_dataset
         self.dataset = flags.DEFINE_enum(
-            "dataset", default_dataset, datasets.DATASETS, dataset_help
+            "dataset", None if tells_if_given else default_dataset, datasets.DATASETS, dataset_help
         )
         self.data_dir = flags.DEFINE_path(
             "data_dir",
@@ -43,23 +48,16 @@ class FileFlags:
         )
 
     def settings(
-        self,
-        image_size: int,
-        channels: int = 1,
-        dataset_not_given: str = "omniglot",
-        **split_settings: Any,
+        self, image_size: int, channels: int = 1, **split_settings: Any
     ) -> datasets.DataSettings:
         """The files' part, completed by what else `DataSettings` takes.
-
-        Args:
-            dataset_not_given: the data set where there is no default and none was given.
 
         Raises:
             UserError: values that cannot work together.
         """
         with refusals_in_one_line():
             return datasets.DataSettings(
-                dataset=self.dataset.value or dataset_not_given,
+                dataset=self.dataset.value or self._default_dataset,
                 data_dir=self.data_dir.value,
                 image_size=image_size,
                 channels=channels,
@@ -81,11 +79,12 @@ class DataFlags:
         self,
         flags: console.OwnFlags,
         dataset_help: str,
-        default_dataset: str | None = "glyphs",
+        default_dataset: str = "glyphs",
+        tells_if_given: bool = False,
         more_splits: Sequence[str] = (),
     ):
-        """more_splits: names that --split takes beside those of the data sets."""
-        self.files = FileFlags(flags, dataset_help, default_dataset)
+        """As `FileFlags`; more_splits: names that --split takes beside those of the data sets."""
+        self.files = FileFlags(flags, dataset_help, default_dataset, tells_if_given)
         self.split = flags.DEFINE_enum(
             "split",
             None,

@@ -173,7 +173,7 @@ def test_images_of_another_size_are_refused_by_the_model(run):
         (["--shots=1,30"], "need 31 images"),
         (["--shots=none"], "whole numbers"),
         (["--shots=0,1"], "whole numbers, 1 or more"),
-        (["--shots="], "at least one number"),
+        (["--shots="], "--shots=: give whole numbers, 1 or more"),
         (["--json=no-folder/out.json"], "its folder does not exist"),
         (["--data_dir=nowhere"], "data_dir"),
     ],

@@ -37,10 +37,12 @@ def _listed(text):
 def test_a_list_of_numbers_comes_once_each_and_rising():
     assert rising(_listed("20,1,5,1"), int, 1, "whole numbers") == [1, 5, 20]
     assert rising(_listed("1e-3,0.1"), float, 0, "rates") == [0.001, 0.1]
-    assert rising(_listed(""), int, 1, "whole numbers") == []
+    assert rising(_listed(""), float, 0, "rates", may_be_empty=True) == []
 
 
-@pytest.mark.parametrize(("text", "kind"), [("1,x", int), ("0", int), ("1.5", int), ("nan", float)])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("1,x", int), ("0", int), ("1.5", int), ("nan", float), ("", int)]
+)
 def test_what_is_no_such_number_is_refused_with_what_was_given(text, kind):
     with pytest.raises(UserError, match=rf"--k={text}: give numbers from 1 on\."):
         rising(_listed(text), kind, 1, "numbers from 1 on")
