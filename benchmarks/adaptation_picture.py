@@ -5,7 +5,9 @@
 
 Columns are held-out classes: the support set framed, below it samples after K = 0, 10, 50 and the
 default number of inner steps, from the same latents. The classes are spread evenly over those that
-`figr_tf.evaluate` takes, and the adaptations are those of its first seed: nothing is picked.
+`figr_tf.evaluate` takes, and the adaptations are those of its first seed: nothing is picked. Where
+there are fewer classes than columns, such as MNIST's one, a class comes again with the supports of
+the next seeds.
 """
 
 import dataclasses
@@ -19,12 +21,14 @@ from figr_tf.core import console, progress
 flags = console.OwnFlags(__name__)
 
 _RUN = flags.DEFINE_path("run", "omniglot-32", "Shipped model or run folder of FIGR.")
-_DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder of the data. Default: downloaded.")
+_DATA_DIR = flags.DEFINE_path(
+    "data_dir", None, "Folder of the data. Default: as in the run's settings."
+)
 _OUT = flags.DEFINE_path("out", "figr.png", "Picture to write.")
 _NUM_COLUMNS = flags.DEFINE_integer("num_columns", 6, "Classes shown.", 1)
 
-# Those of the results table, so that the picture shows what the table scores.
-_NUM_EVALUATED, _SEED = 200, 0
+# That of the results table, so that the picture shows what the table scores.
+_NUM_EVALUATED = 200
 _LABEL_WIDTH, _LABEL_SIZE = 116, 17  # pixels
 
 
@@ -41,34 +45,46 @@ def _labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
     return picture
 
 
+def shown(class_names: list[str], num_columns: int) -> list[tuple[str, int]]:
+    """Class and seed of each column: evenly spaced, from one end of the names to the other.
+
+    A class that is shown again, since there are not enough of them, has another seed, so that its
+    support and samples are others.
+    """
+    places = np.linspace(0, len(class_names) - 1, num_columns).round().astype(int).tolist()
+    return [
+        (class_names[place], places[:column].count(place)) for column, place in enumerate(places)
+    ]
+
+
 def main() -> None:
     """Adapts to each class and puts the pictures side by side."""
     console.check_output(_OUT.value)
     console.start_tensorflow()
     from figr_tf import models
     from figr_tf.data import datasets
-    from figr_tf.evaluation.episodes import choose_classes, draw_episode
-    from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT
+    from figr_tf.evaluation import planning, samplers
+    from figr_tf.evaluation.episodes import draw_episode
 
-    model = models.load_figr(models.find(_RUN.value))
-    # A packaged model has forgotten where the data of its training lay.
-    data = dataclasses.replace(model.settings.data, data_dir=_DATA_DIR.value)
-    num_shots = model.settings.num_shots
-    # As in its training, which left out the classes that are smaller.
-    dataset = datasets.load_dataset(data, max(num_shots, model.settings.task_pool or 0))
-    names = choose_classes(dataset.split.held_out, _NUM_EVALUATED)
-    # The names are in order, alphabet by alphabet, so this takes from one end of them to the other.
-    places = np.linspace(0, len(names) - 1, _NUM_COLUMNS.value).round().astype(int)
     # A set, since a run's own K may be one of the others.
+    model = models.load_figr(models.find(_RUN.value))
     steps = sorted({0, 10, 50, model.num_inner_steps})
+    judged = samplers.choose(
+        run=_RUN.value, saved_model=None, samples=None, episodes=None, num_samples=None, steps=[1]
+    )
+    data = model.settings.data
+    # Another host has the data elsewhere, and a packaged model has forgotten where they lay.
+    data = dataclasses.replace(data, data_dir=_DATA_DIR.value or data.data_dir)
+    dataset = datasets.load_dataset(data, judged.class_size)
+    plan = planning.plan(judged, dataset, _NUM_EVALUATED, seeds=_NUM_COLUMNS.value)
     pictures = []
-    for name in progress.track([names[i] for i in places], "adapting", "classes"):
-        images = dataset.images_of([name])[name]
-        episode = draw_episode(name, len(images), num_shots, _SEED)
-        support = images[episode.support]
+    columns = shown(list(plan.classes), _NUM_COLUMNS.value)
+    for name, seed in progress.track(columns, "adapting", "classes"):
+        images = plan.classes[name]
+        support = images[draw_episode(name, len(images), plan.num_shots, seed).support]
         # As many as in the evaluation, of which the first are shown: these are its very samples.
-        drawn = model.samples_along(support, steps, SAMPLES_PER_SHOT * num_shots, _SEED)
-        rows = [samples[:num_shots] for samples in drawn]
+        drawn = model.samples_along(support, steps, plan.num_samples, seed)
+        rows = [samples[: plan.num_shots] for samples in drawn]
         pictures.append(image_grid.task_picture(support, np.concatenate(rows)))
     _labelled(pictures, ["support", *(f"K = {k}" for k in steps)]).save(_OUT.value)
     print(f"look at {_OUT.value}")
