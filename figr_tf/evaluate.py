@@ -102,7 +102,9 @@ _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "Samples per class (M), at least 16·n, which is the default.", 2
 )
 _NUM_INNER_STEPS = flags.DEFINE_list(
-    "num_inner_steps", ["1", "5", "10", "20", "50"], "Inner steps (K), one row each."
+    "num_inner_steps",
+    [],
+    "Inner steps (K), one row each. Default: 10, 50 and what a run draws with by default.",
 )
 _SEEDS = flags.DEFINE_integer(
     "seeds",
@@ -208,7 +210,7 @@ def main() -> None:
     _check_flags()
     # Rising, since one adaptation goes on from each K to the next.
     wanted = "whole numbers, 1 or more; 0 steps has a row of its own"
-    steps = rising(_NUM_INNER_STEPS, int, 1, wanted)
+    steps = rising(_NUM_INNER_STEPS, int, 1, wanted, may_be_empty=True)
     console.start_tensorflow()
     if _WRITE_DECK.value:
         _make_deck(pathlib.Path(_WRITE_DECK.value))
@@ -221,16 +223,17 @@ def main() -> None:
         samples=_SAMPLES.value,
         episodes=_EPISODES.value,
         num_samples=_NUM_SAMPLES.value,
-        steps=steps,
+        steps=steps or None,
         cache_dir=_DATA.files.cache_dir.value,
         num_shots=_NUM_SHOTS.value,
     )
     settings = _data_settings(judged)
     dataset = _load(judged, settings)
     plan = planning.plan(judged, dataset, _NUM_CLASSES.value, _SEEDS.value)
-    # Of a run that is judged on other data the split says nothing.
     if _is_on_own_data(judged) or not judged.data_settings:
         judged.check(dataset, plan)
+    else:
+        judged.check_other_data(dataset, plan)
     # Before the feature network is chosen. Episodes do not need one, and to train one takes
     # minutes.
     if _WRITE_EPISODES.value:

@@ -65,14 +65,14 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
     """What the settings of a FIGR run say is made of a support set.
 
     Raises:
-        RunError: the run was trained with another redrawing network than the one that ships.
+        RunError: the run was begun with another redrawing network than the one that ships.
     """
     if settings.augment == "none":
         return None
     if settings.augment == "jitter":
         return jitter(settings.augment_count)
     model = WarpModel(_SHIPPED / REDRAWING)
-    # Φ was trained on the variations of that network. Another would vary otherwise, unnoticed.
+    # It was judged, and K chosen, with that network. Another would vary otherwise, unnoticed.
     if settings.redraw_sha256 not in (None, model.weights_sha256):
         raise RunError(
             f"this run redraws its support with a network of sha256 {settings.redraw_sha256}; the"

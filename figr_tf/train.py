@@ -65,10 +65,11 @@ _AUGMENT = flags.DEFINE_enum(
     "augment",
     "none",
     ["none", "jitter", "redraw"],
-    "What a support set is varied by before it is adapted to.",
+    "What a support set is varied by before it is adapted to, in pictures, generation and export;"
+    " training has the drawings of --task_pool.",
 )
 _AUGMENT_COUNT = flags.DEFINE_integer(
-    "augment_count", 64, "Variations of a support set, made once per task.", 1
+    "augment_count", 64, "Variations of a support set, made once per adaptation.", 1
 )
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps", 10, "Inner-loop steps per task (K).", lower_bound=1
@@ -182,7 +183,7 @@ def _settings() -> "Settings":
         task_pool=_TASK_POOL.value,
         augment=_AUGMENT.value,
         augment_count=_AUGMENT_COUNT.value,
-        # Recorded, because another redrawing network would train another Φ with the same settings.
+        # Recorded, because with another redrawing network the same Φ would draw otherwise.
         redraw_sha256=models.redraw_sha256() if _AUGMENT.value == "redraw" else None,
         num_test_inner_steps=_NUM_TEST_INNER_STEPS.value,
         meta_average=_META_AVERAGE.value,

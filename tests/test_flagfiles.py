@@ -65,6 +65,43 @@ def test_a_support_in_colour_is_not_redrawn_in_grey():
         _settings("--channels=3", "--augment=redraw")
 
 
+def test_a_support_of_other_sizes_is_not_redrawn_at_32_pixels():
+    with pytest.raises(
+        ValueError, match=r"draws 32×32 pixels; .* augment=jitter\..* image_size=64"
+    ):
+        _settings("--image_size=64", "--augment=redraw")
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("mnist-best", {"task_pool": 20, "class_rotations": False}),
+        ("omniglot-64", {"num_shots": 8, "augment": "jitter"}),
+        ("emoji", {"task_pool": 6, "augment": "jitter", "class_rotations": False}),
+    ],
+)
+def test_the_flags_for_other_data_are_the_best_recipe_but_for_what_their_header_says(name, changed):
+    best, other = (_settings_of_file(f"flags/{n}.flags") for n in ("omniglot-best", name))
+    assert (other.num_shots, other.task_pool) == (
+        changed.get("num_shots", best.num_shots),
+        changed.get("task_pool", best.task_pool),
+    )
+    same = dataclasses.replace(
+        best,
+        data=other.data,
+        network=dataclasses.replace(
+            best.network, image_size=other.data.image_size, channels=other.data.channels
+        ),
+        redraw_sha256=other.redraw_sha256,
+        # A third of the length, for a slower machine.
+        **dict.fromkeys(("num_meta_steps", "eval_every"), 400),
+        log_every=other.log_every,
+        checkpoint_every=other.checkpoint_every,
+        **changed,
+    )
+    assert same == other
+
+
 def test_quickstart_trains_on_embedded_data():
     assert _settings_of_file("flags/quickstart.flags").data.dataset == "glyphs"
 

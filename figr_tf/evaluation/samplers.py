@@ -11,7 +11,7 @@ import tensorflow as tf
 from figr_common import images, scaling
 from figr_tf import models
 from figr_tf.core import runs, trained
-from figr_tf.core.errors import DataError, UserError
+from figr_tf.core.errors import DataError, UserError, listing
 from figr_tf.data import datasets
 from figr_tf.data.splits import Split
 from figr_tf.evaluation.episodes import Episode, from_json
@@ -21,6 +21,7 @@ from figr_tf.gan.networks import build_networks
 from figr_tf.warp.model import WarpModel
 
 _LEAST_CONTROL = 50  # Inner steps: below them an untrained pair has drawn nothing yet.
+_STEPS = (10, 50)  # Inner steps where none are asked for.
 _ONLY_ROW = "model"  # Of one that has no inner steps to choose.
 
 
@@ -37,6 +38,8 @@ class Judged(NamedTuple):
         class_size: how many drawings a class of that had at the least.
         image_form: S and C, None if it takes any.
         check: raises UserError if it does not fit the data or the plan.
+        check_other_data: raises UserError if it was trained on classes of the plan, although the
+            data are not taken from its own settings.
         all_seeds: whether it can be sampled for other episodes than those of the first seed.
     """
 
@@ -51,6 +54,7 @@ class Judged(NamedTuple):
     class_size: int = 1
     image_form: tuple[int, int] | None = None
     all_seeds: bool = True
+    check_other_data: Callable[[datasets.Dataset, Plan], None] = lambda dataset, plan: None
 
 
 def choose(
@@ -59,7 +63,7 @@ def choose(
     samples: str | None,
     episodes: str | None,
     num_samples: int | None,
-    steps: list[int],
+    steps: list[int] | None,
     cache_dir: str | None = None,
     num_shots: int | None = None,
 ) -> Judged:
@@ -68,7 +72,8 @@ def choose(
     Args:
         run, saved_model, samples: one of them at most.
         num_samples: M, None for 16·n.
-        steps: rising numbers of inner steps, ≥ 1.
+        steps: rising numbers of inner steps, ≥ 1; None for 10, 50 and those that a run draws with
+            where nobody says.
         num_shots: n, None for that of the run's training, or 4.
         cache_dir: where the samples of a packaged model are kept; those of a run are kept with it.
 
@@ -112,8 +117,11 @@ def _row(k: int) -> str:
     return f"model, K = {k}"
 
 
-def _run(path: pathlib.Path, sizes: _Sizes, steps: list[int], cache_dir: str | None) -> Judged:
+def _run(
+    path: pathlib.Path, sizes: _Sizes, asked: list[int] | None, cache_dir: str | None
+) -> Judged:
     model = models.load_figr(path)
+    steps = asked or sorted({*_STEPS, model.num_inner_steps})
     settings = model.settings
     num_shots, num_samples = sizes.of(settings.num_shots)
     # The control: the same pair at its initial weights tells what meta-training brings.
@@ -145,6 +153,7 @@ def _run(path: pathlib.Path, sizes: _Sizes, steps: list[int], cache_dir: str | N
         sampler=cached(sample, folder, key),
         row=_row(steps[-1]),
         check=_check_split(path),
+        check_other_data=_check_classes(path),
         num_shots=num_shots,
         num_samples=num_samples,
         data_settings=settings.data,
@@ -164,6 +173,23 @@ def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]
     return check
 
 
+def _check_classes(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
+    def check(dataset: datasets.Dataset, plan: Plan) -> None:
+        # By the pixels: another folder's "cat" is another class.
+        if dataset.facts()["data_sha256"] != runs.RunFolder(path).read_identity().get(
+            "data_sha256"
+        ):
+            return
+        seen = sorted(set(Split.of_run(path).training) & set(plan.classes))
+        if seen:
+            raise UserError(
+                f"{path}: was trained on {len(seen)} of these {len(plan.classes)} classes:"
+                f" {listing(seen)}. Leave --dataset away to judge it on those that it has not seen."
+            )
+
+    return check
+
+
 def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
     model = WarpModel(path)
     settings = model.settings
@@ -178,6 +204,7 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
         sampler=sample,
         row=_ONLY_ROW,
         check=_check_split(path),
+        check_other_data=_check_classes(path),
         num_shots=num_shots,
         num_samples=num_samples,
         data_settings=settings.data,
@@ -187,7 +214,8 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
     )
 
 
-def _saved_model(path: pathlib.Path, sizes: _Sizes, steps: list[int]) -> Judged:
+def _saved_model(path: pathlib.Path, sizes: _Sizes, asked: list[int] | None) -> Judged:
+    steps = asked or list(_STEPS)
     num_shots, num_samples = sizes.of()
     try:
         signature = tf.saved_model.load(str(path)).signatures["generate_tensor"]

@@ -12,6 +12,7 @@ from figr_tf.gan.networks import NetworkSpec
 GENERATED_INK = -1.0
 
 AUGMENTATIONS = ("none", "jitter", "redraw")
+_REDRAWN_SIZE = 32  # Pixels of a side, of the network that ships.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class Settings(TrainingSettings):
 
     Attributes:
         task_pool: drawings of its class that a training task draws from; None: n, as in the paper.
-        augment: what a support set is varied by before it is adapted to, one of `AUGMENTATIONS`.
+        augment: what a support set is varied by before a trained pair adapts to it, one of
+            `AUGMENTATIONS`. Training adapts to the drawings of `task_pool` as they are.
         augment_count: how many variations are made of it, once for each adaptation.
         redraw_sha256: of the redrawing network, where `augment` is "redraw".
         num_test_inner_steps: K of generation and export where none is given; None: as in training.
@@ -68,6 +70,11 @@ class Settings(TrainingSettings):
             raise ValueError(
                 "augment=redraw draws in grey; for colour take augment=jitter. Received:"
                 f" channels={self.data.channels}"
+            )
+        if self.augment == "redraw" and self.data.image_size != _REDRAWN_SIZE:
+            raise ValueError(
+                f"augment=redraw draws {_REDRAWN_SIZE}×{_REDRAWN_SIZE} pixels; for other sizes take"
+                f" augment=jitter. Received: image_size={self.data.image_size}"
             )
 
     def identity(self) -> dict[str, Any]:

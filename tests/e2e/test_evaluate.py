@@ -14,6 +14,8 @@ from exporters import saved_model
 from exporters.limits import Limits
 from figr_tf.data import glyphs
 from figr_tf.data.datasets import DataSettings, load_dataset
+from figr_tf.evaluation import samplers
+from figr_tf.evaluation.episodes import Episode
 from figr_tf.gan.networks import NetworkSpec
 from figr_tf.gan.settings import Settings
 from tests.conftest import untrained_run
@@ -212,6 +214,30 @@ def test_a_run_is_judged_on_the_data_of_its_training_unless_other_data_is_named(
     result = _run("evaluate", f"--run={trained}", "--split=random", *where)
     assert result.returncode == 1
     assert "--split: a run is judged on the data and split that it was trained on" in result.stderr
+
+
+def test_no_way_of_naming_the_data_judges_a_run_on_classes_of_its_training(trained, where):
+    for split in ("all", "random"):
+        result = _run(
+            "evaluate", f"--run={trained}", "--dataset=omniglot", f"--split={split}", *where
+        )
+        assert result.returncode == 1
+        assert f"{trained}: was trained on " in result.stderr
+        assert "Leave --dataset away" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_run_is_judged_at_its_own_number_of_inner_steps_where_none_is_given(trained):
+    judged = samplers.choose(
+        run=trained, saved_model=None, samples=None, episodes=None, num_samples=64, steps=None
+    )
+    support = glyphs.glyph_images(0, 4, 32, seed=0)
+    rows = judged.sampler(support, Episode("glyph", *[np.arange(1)] * 3), 1)
+    assert list(rows) == [
+        "initialisation, 0 steps",
+        *(f"model, K = {k}" for k in (2, 10, 50)),
+    ]
+    assert judged.row == "model, K = 50"
 
 
 def test_own_sketches_of_unequal_classes_are_judged_and_a_class_too_small_is_named(tmp_path, where):
