@@ -23,6 +23,13 @@ _NUM_STEPS = flags.DEFINE_integer(
 )
 # With one image copying has no two different copies, and the unit of the loss would be 0 / 0.
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Support images per task (n).", lower_bound=2)
+_MIN_DRAWINGS = flags.DEFINE_integer(
+    "min_drawings",
+    None,
+    "Drawings that a class has at the least; others are left out. Of each class as many are used as"
+    " the smallest has. Default: n + 2.",
+    lower_bound=4,
+)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
 )
@@ -39,15 +46,17 @@ def main() -> None:
                 data=_DATA.settings(_IMAGE_SIZE.value),
                 num_meta_steps=_NUM_STEPS.value,
                 num_shots=_NUM_SHOTS.value,
+                min_drawings=_MIN_DRAWINGS.value,
                 seed=_SEED.value,
             )
-        # Two drawings beside the support are the least that the energy distance is made of.
-        dataset = datasets.load_dataset(settings.data, settings.num_shots + 2)
+        dataset = datasets.load_dataset(settings.data, settings.class_size)
+        used = min(dataset.data.counts[name] for name in dataset.split.training)
         training = command.Training(
             settings=settings,
             data_facts=dataset.facts(),
             files={"split.json": dataset.split.to_json()},
-            plan=f"{dataset.split.describe()}; {settings.num_meta_steps} steps",
+            plan=f"{dataset.split.describe()}; {used} drawings of each class;"
+            f" {settings.num_meta_steps} steps",
             # Its pictures are drawn eagerly, so XLA has nothing to compile in them.
             build_system=lambda compiled: WarpSystem(settings, dataset),
         )

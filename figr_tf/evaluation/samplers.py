@@ -208,8 +208,7 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
         num_shots=num_shots,
         num_samples=num_samples,
         data_settings=settings.data,
-        # As for its training: the energy distance needs two drawings beside the support.
-        class_size=settings.num_shots + 2,
+        class_size=settings.class_size,
         image_form=(settings.data.image_size, settings.data.channels),
     )
 

@@ -21,6 +21,8 @@ class WarpSettings(TrainingSettings):
         num_tasks: T, tasks of one step.
         num_samples: m, samples of each task in one step.
         num_shots: n, support images.
+        min_drawings: that a class has at the least; None: n + 2. Of each class as many are used as
+            the smallest has.
         latent_dim, width: of the network, see `WarpGenerator`.
         upright_share: probability that a task is not turned; the others are, by 90°, 180° or 270°.
 
@@ -41,6 +43,7 @@ class WarpSettings(TrainingSettings):
     num_tasks: int = 8
     num_samples: int = 8
     num_shots: int = 4
+    min_drawings: int | None = None
     upright_share: float = 0.6
     latent_dim: int = 64
     width: int = 48
@@ -52,12 +55,22 @@ class WarpSettings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.class_size < self.num_shots + 2:
+            raise ValueError(
+                f"the energy distance needs two drawings beside the n = {self.num_shots} of the"
+                f" support. Received: min_drawings={self.min_drawings}"
+            )
         # The network pools features of half the size to 8×8 control points.
         if self.data.image_size % 16 or self.data.channels != 1:
             raise ValueError(
                 "the redrawing network draws grey images, their size a multiple of 16. Received:"
                 f" image_size={self.data.image_size}, channels={self.data.channels}"
             )
+
+    @property
+    def class_size(self) -> int:
+        """Drawings that a class has at the least."""
+        return self.num_shots + 2 if self.min_drawings is None else self.min_drawings
 
     @property
     def name(self) -> str:

@@ -161,9 +161,17 @@ class WarpSystem:
 
 def _drawings(dataset: Dataset, class_names: tuple[str, ...]) -> np.ndarray:
     """uint8 [classes, count, S, S]: of each class as many as the smallest has."""
-    data = dataset.data
-    starts, count = data.starts(), min(data.counts[name] for name in class_names)
-    return np.stack([data.images[starts[n] : starts[n] + count, ..., 0] for n in class_names])
+    count = min(dataset.data.counts[name] for name in class_names)
+    images = dataset.images_of(class_names).values()
+    return np.stack([drawings[spread(len(drawings), count), ..., 0] for drawings in images])
+
+
+def spread(size: int, count: int) -> np.ndarray:
+    """`count` of the numbers below `size`, evenly from the first to the last.
+
+    Drawings stand in the order of their names, and those of one hand or icon set beside each other.
+    """
+    return np.linspace(0, size - 1, count).round().astype(int)
 
 
 def _ink(pixels: tf.Tensor | np.ndarray) -> tf.Tensor:

@@ -17,7 +17,7 @@ from figr_tf.warp import energy
 from figr_tf.warp.generator import random_draw
 from figr_tf.warp.model import WarpModel
 from figr_tf.warp.settings import WarpSettings
-from figr_tf.warp.system import WarpSystem
+from figr_tf.warp.system import WarpSystem, spread
 from tests.conftest import identity_of
 from tests.warp.conftest import DATA, train, weights_of
 
@@ -46,6 +46,19 @@ def test_tasks_are_of_training_classes_and_drawings_are_in_the_support_or_the_re
         assert as_bytes <= known
         num_upright += as_bytes <= upright
     assert 10 < num_upright < 30
+
+
+def test_of_a_larger_class_drawings_from_end_to_end_are_used():
+    assert spread(20, 20).tolist() == list(range(20))
+    assert spread(9, 5).tolist() == [0, 2, 4, 6, 8]
+    assert len(set(spread(23, 16).tolist())) == 16
+
+
+def test_fewer_drawings_than_the_energy_distance_needs_are_refused(settings):
+    with pytest.raises(ValueError, match="two drawings beside the n = 2 of the support"):
+        dataclasses.replace(settings, min_drawings=3)
+    assert settings.class_size == 4
+    assert dataclasses.replace(settings, min_drawings=7).class_size == 7
 
 
 def _turns(image):
