@@ -29,7 +29,8 @@ _NUM_COLUMNS = flags.DEFINE_integer("num_columns", 6, "Classes shown.", 1)
 
 # That of the results table, so that the picture shows what the table scores.
 _NUM_EVALUATED = 200
-_LABEL_WIDTH, _LABEL_SIZE = 116, 17  # pixels
+_LABEL_WIDTH, _LABEL_SIZE, _LINE_GAP, _SHOWN_SIZE = 116, 17, 16, 64  # pixels
+_MOST_IN_A_LINE = 28  # Images: seven classes of four.
 
 
 def _labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
@@ -42,6 +43,17 @@ def _labelled(pictures: list[Image.Image], labels: list[str]) -> Image.Image:
     for row, label in enumerate(labels):
         middle = (row + 0.5) * height - _LABEL_SIZE / 2
         draw.text((6, middle), label, fill="black", font_size=_LABEL_SIZE)
+    return picture
+
+
+def _stacked(lines: list[Image.Image]) -> Image.Image:
+    """Pictures below each other, with a gap."""
+    height = sum(line.height + _LINE_GAP for line in lines) - _LINE_GAP
+    picture = Image.new("RGB", (max(line.width for line in lines), height), "white")
+    top = 0
+    for line in lines:
+        picture.paste(line, (0, top))
+        top += line.height + _LINE_GAP
     return picture
 
 
@@ -77,6 +89,7 @@ def main() -> None:
     data = dataclasses.replace(data, data_dir=_DATA_DIR.value or data.data_dir)
     dataset = datasets.load_dataset(data, judged.class_size)
     plan = planning.plan(judged, dataset, _NUM_EVALUATED, seeds=_NUM_COLUMNS.value)
+    judged.check(dataset, plan)
     pictures = []
     columns = shown(list(plan.classes), _NUM_COLUMNS.value)
     for name, seed in progress.track(columns, "adapting", "classes"):
@@ -85,8 +98,12 @@ def main() -> None:
         # As many as in the evaluation, of which the first are shown: these are its very samples.
         drawn = model.samples_along(support, steps, plan.num_samples, seed)
         rows = [samples[: plan.num_shots] for samples in drawn]
-        pictures.append(image_grid.task_picture(support, np.concatenate(rows)))
-    _labelled(pictures, ["support", *(f"K = {k}" for k in steps)]).save(_OUT.value)
+        scale = max(1, _SHOWN_SIZE // support.shape[1])
+        pictures.append(image_grid.task_picture(support, np.concatenate(rows), scale=scale))
+    labels = ["support", *(f"K = {k}" for k in steps)]
+    per_line = max(1, _MOST_IN_A_LINE // plan.num_shots)
+    starts = range(0, len(pictures), per_line)
+    _stacked([_labelled(pictures[i : i + per_line], labels) for i in starts]).save(_OUT.value)
     print(f"look at {_OUT.value}")
 
 

@@ -46,6 +46,14 @@ def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
                 f"{path}: judges {fact} {judged.get(fact)}, this export is of {exported}."
                 " Evaluate this run, or leave --evaluation away."
             )
+    # Runs of the same length on other data have the same number of meta-steps. A classifier is
+    # known by its weights.
+    split = contract["training"]["split_sha256"]
+    if contract["kind"] != "classify" and report.get("split_sha256") != split:
+        raise UserError(
+            f"{path}: judges on another split of classes than the one that this run was trained"
+            " with. Evaluate this run on its own data, or leave --evaluation away."
+        )
     return report
 
 

@@ -166,6 +166,8 @@ def read_images(
     Raises:
         ImageError: no image there that can be used; the text says why and what to do.
     """
+    if ink == "light" and channels != 1:
+        raise ImageError("ink=light is for grey images: nobody knows which colours are ink.")
     path = pathlib.Path(folder).expanduser()
     if not path.exists():
         raise ImageError(f"{path}: no such folder or image.")
@@ -207,6 +209,14 @@ def _check_ink(drawing: np.ndarray, ink: str) -> None:
             else ""
         )
         raise ImageError(f"shows no {ink} ink{hint}")
+
+
+def writable_suffixes() -> tuple[str, ...]:
+    """Endings of names that Pillow can write a picture under, ".png" first."""
+    Image.init()
+    endings = (e for e, kind in Image.registered_extensions().items() if kind in Image.SAVE)
+    # PNG first: it is the ending that errors propose.
+    return tuple(sorted(endings, key=lambda ending: (ending != ".png", ending)))
 
 
 def is_image_name(name: str) -> bool:

@@ -23,6 +23,7 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
+from figr_common import images
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
 from figr_tf.core.report_flags import ReportFlags, rising
@@ -130,7 +131,9 @@ def _check_flags() -> None:
     if _CHANNELS.value not in (None, 1, 3):
         raise UserError(f"--channels={_CHANNELS.value}: give 1 (grey) or 3 (colour).")
     _REPORT.check()
-    for path in filter(None, (_PICTURE.value, _WRITE_EPISODES.value, _WRITE_DECK.value)):
+    if _PICTURE.value:
+        console.check_output(_PICTURE.value, images.writable_suffixes())
+    for path in filter(None, (_WRITE_EPISODES.value, _WRITE_DECK.value)):
         console.check_output(path, suffixes=())
 
 
@@ -233,7 +236,7 @@ def main() -> None:
     if _is_on_own_data(judged) or not judged.data_settings:
         judged.check(dataset, plan)
     else:
-        judged.check_other_data(dataset, plan)
+        judged.check_other_data(settings, dataset, plan)
     # Before the feature network is chosen. Episodes do not need one, and to train one takes
     # minutes.
     if _WRITE_EPISODES.value:

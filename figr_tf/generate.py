@@ -7,9 +7,8 @@ The model is one that ships with the package, or a run of your own:
 """
 
 import numpy as np
-from PIL import Image
 
-from figr_common import image_grid
+from figr_common import image_grid, images
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
 
@@ -52,10 +51,7 @@ _GIF_MAX_FRAMES = 41
 
 
 def _check_outputs() -> None:
-    Image.init()
-    # PNG first: it is the ending that the error proposes.
-    pictures = sorted(Image.registered_extensions(), key=lambda suffix: suffix != ".png")
-    console.check_output(_OUT.value, pictures)
+    console.check_output(_OUT.value, images.writable_suffixes())
     for path, suffix in ((_NPZ.value, ".npz"), (_GIF.value, ".gif")):
         if path:
             console.check_output(path, [suffix])

@@ -10,8 +10,6 @@ import os
 import sys
 from typing import NoReturn
 
-from PIL import Image
-
 from figr_common import images, streams
 from serving import client_commands, remote
 from serving.errors import ServingError
@@ -195,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> dict:
     if options.command in ("generate", "sample"):
-        client_commands.check_out(options.out, (".png", *Image.registered_extensions()))
+        client_commands.check_out(options.out, images.writable_suffixes())
     if options.command == "adapt":
         client_commands.check_out(options.out, (".npz",))
     # An address that begins with http:// is REST by itself.

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import lzma
 import os
 import pathlib
 import shutil
@@ -171,6 +172,7 @@ def _decoded(
             # that it does not know.
             zipfile.BadZipFile,
             zlib.error,
+            lzma.LZMAError,
             EOFError,
             RuntimeError,
             NotImplementedError,

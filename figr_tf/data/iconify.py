@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -31,9 +32,11 @@ _STYLES = (
 )
 _OFTEN = 0.03  # Share of a set's names.
 _MIDDLE_SIZE = 24  # Of a drawing in several sizes the nearest is taken.
+_DAMAGE = (OSError, tarfile.TarError, EOFError, zlib.error)
 _FETCH = "Fetch it with: npm pack @iconify/json"
 _SIZE = re.compile(r"\d{2,3}")
-_SET_FILE = re.compile(r"package/json/(.+)\.json")
+_SET_FILE = re.compile(r"package/json/([a-z0-9]+(?:-[a-z0-9]+)*)\.json")
+_OUTSIDE = re.compile(r"""href\s*=\s*["'](?!#|data:)""")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -79,7 +82,7 @@ class Package:
             # It stays open as long as the package is in use.
             self._tar = tarfile.open(path, "r:gz")  # noqa: SIM115
             self._members = {member.name: member for member in self._tar}
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except _DAMAGE as error:
             raise DataError(
                 f"{path}: not a tarball that can be read ({error}). {_FETCH}"
             ) from error
@@ -99,19 +102,20 @@ class Package:
         """
         sets, unlicensed, refused = {}, [], []
         for prefix, about in self._read("package/collections.json").items():
+            about = _fields(about)
             if bool(about.get("palette")) != coloured:
                 continue
-            licence = about.get("license") or {}
-            if not licence.get("spdx"):
+            licence, author = _fields(about.get("license")), _fields(about.get("author"))
+            spdx = licence.get("spdx")
+            if not spdx or not isinstance(spdx, str):
                 unlicensed.append(prefix)
-            elif licence["spdx"] not in LICENCES:
-                refused.append(f"{prefix} ({licence['spdx']})")
+            elif spdx not in LICENCES:
+                refused.append(f"{prefix} ({spdx})")
             else:
-                author = about.get("author", {})
                 sets[prefix] = IconSet(
                     prefix,
                     about.get("name", prefix),
-                    licence["spdx"],
+                    spdx,
                     author.get("name", "unknown author"),
                     author.get("url") or licence.get("url") or "no address",
                 )
@@ -121,6 +125,12 @@ class Package:
         if not sets:
             raise DataError(f"{self._path}: no set of it can be used. {'; '.join(left_out)}")
         in_order = [prefix for prefix in self._prefixes() if prefix in sets]
+        missing = sorted(set(sets) - set(in_order))
+        if missing:
+            raise DataError(
+                f"{self._path}: lacks the drawings of {len(missing)} of its sets, such as"
+                f" json/{missing[0]}.json: a damaged or shortened file. {_FETCH}"
+            )
         return Chosen({prefix: sets[prefix] for prefix in in_order}, left_out)
 
     def _prefixes(self) -> list[str]:
@@ -132,11 +142,15 @@ class Package:
         content = self._read(f"package/json/{prefix}.json")
         words = Words.of(content)
         grouped: dict[str, dict[str, list[tuple[int, str]]]] = {}
-        for name, icon in content.get("icons", {}).items():
+        for name, icon in _fields(content.get("icons")).items():
+            body = _fields(icon).get("body")
             # What moves is drawn in its first frame alone, which may be empty.
             if (
-                icon.get("hidden")
-                or "<animate" in icon.get("body", "")
+                not isinstance(body, str)
+                or icon.get("hidden")
+                or "<animate" in body
+                # The renderer would draw a file of this machine.
+                or _OUTSIDE.search(body)
                 or not _NAME.fullmatch(name)
             ):
                 continue
@@ -155,13 +169,18 @@ class Package:
         try:
             file = self._tar.extractfile(self._members[name])
             content = json.load(file) if file else None
-        except (KeyError, OSError, EOFError, ValueError, tarfile.TarError) as error:
+        except (KeyError, ValueError, *_DAMAGE) as error:
             raise DataError(
                 f"{self._path}: its {name} cannot be read ({error}). {_FETCH}"
             ) from error
         if not isinstance(content, dict):
             raise DataError(f"{self._path}: its {name} is not what it should be. {_FETCH}")
         return content
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A JSON object; of anything else, which the package should not have there, an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 class Words(NamedTuple):
@@ -173,13 +192,13 @@ class Words(NamedTuple):
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Words":
         """Those that the set declares, and those that many of its names have."""
-        names = content.get("icons", {})
-        declared = {word for word in content.get("suffixes", {}) if word}
+        names = _fields(content.get("icons"))
+        declared = {word for word in _fields(content.get("suffixes")) if word}
         counts = collections.Counter(
             word for name in names for word in _STYLES if name.endswith(f"-{word}")
         )
         endings = declared | {w for w, count in counts.items() if count >= _OFTEN * len(names)}
-        beginnings = (word for word in content.get("prefixes", {}) if word)
+        beginnings = (word for word in _fields(content.get("prefixes")) if word)
         return cls(
             sorted(endings, key=len, reverse=True), sorted(beginnings, key=len, reverse=True)
         )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import resvg_py
 from absl import logging
-from PIL import Image
+from PIL import Image, ImageOps
 
 from figr_tf.core import progress
 from figr_tf.core.errors import DataError, listing
@@ -85,6 +85,7 @@ def _write(
 ) -> Made:
     broken: list[str] = []
     used: set[str] = set()
+    written: set[str] = set()
     counts: list[int] = []
     for name, per_set in progress.track(classes, "drawing", "classes"):
         drawings = _differing([r for one in per_set for r in _styles(one, form, broken)])
@@ -94,12 +95,17 @@ def _write(
         for drawing, image, _ in drawings:
             used.add(drawing.icon_set)
             path = f"Data/{name}/{drawing.icon_set}-{drawing.name}.png"
+            if path in written:  # The sets a and a-b may have icons b-c and c.
+                path = f"Data/{name}/{drawing.icon_set}--{drawing.name}.png"
+            written.add(path)
             archive.writestr(zipfile.ZipInfo(path, _DATE), _png(image))
     if broken:
         logging.warning("left out %d drawings that do not render: %s", len(broken), listing(broken))
     sources = [f"Rendered from the npm package @iconify/json {version} by figr_tf.icons."]
     sources += [sets[prefix].attribution() for prefix in sorted(used)]
-    archive.writestr(zipfile.ZipInfo("SOURCES.txt", _DATE), "\n".join(sources) + "\n")
+    # Any text of the package's, whatever its characters.
+    text = ("\n".join(sources) + "\n").encode("utf-8", "replace")
+    archive.writestr(zipfile.ZipInfo("SOURCES.txt", _DATE), text)
     return Made(sum(counts), len(counts), len(used), "")
 
 
@@ -130,6 +136,9 @@ def _render(drawing: Drawing, form: Form) -> _Rendered:
     )
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB" if form.colour else "L")
+    if image.width != image.height:  # Drawings keep their shape.
+        white = (255, 255, 255) if form.colour else 255
+        image = ImageOps.pad(image, (form.image_size, form.image_size), color=white)
     small = image.resize((_SEEN_SIZE, _SEEN_SIZE), Image.Resampling.BOX)
     return _Rendered(drawing, image, np.asarray(small, np.float32).ravel() / 255.0)
 

@@ -50,7 +50,10 @@ def choose(
     """
     if named and named != "omniglot":
         return read(pathlib.Path(named))
-    few = len(dataset.split.training) < LEAST_CLASSES
+    counts = dataset.data.counts
+    # Smaller classes cannot be trained on.
+    large = [name for name in dataset.split.training if counts[name] >= _LEAST_DRAWINGS]
+    few = len(large) < LEAST_CLASSES
     if named or few or settings.dataset == "omniglot":
         return features.Embedding()
     return of_data(settings)

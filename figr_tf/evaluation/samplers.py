@@ -54,7 +54,9 @@ class Judged(NamedTuple):
     class_size: int = 1
     image_form: tuple[int, int] | None = None
     all_seeds: bool = True
-    check_other_data: Callable[[datasets.Dataset, Plan], None] = lambda dataset, plan: None
+    check_other_data: Callable[[datasets.DataSettings, datasets.Dataset, Plan], None] = (
+        lambda settings, dataset, plan: None
+    )
 
 
 def choose(
@@ -153,7 +155,7 @@ def _run(
         sampler=cached(sample, folder, key),
         row=_row(steps[-1]),
         check=_check_split(path),
-        check_other_data=_check_classes(path),
+        check_other_data=_check_classes(path, settings.data.dataset),
         num_shots=num_shots,
         num_samples=num_samples,
         data_settings=settings.data,
@@ -173,12 +175,15 @@ def _check_split(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]
     return check
 
 
-def _check_classes(path: pathlib.Path) -> Callable[[datasets.Dataset, Plan], None]:
-    def check(dataset: datasets.Dataset, plan: Plan) -> None:
-        # By the pixels: another folder's "cat" is another class.
-        if dataset.facts()["data_sha256"] != runs.RunFolder(path).read_identity().get(
-            "data_sha256"
-        ):
+def _check_classes(
+    path: pathlib.Path, trained_on: str
+) -> Callable[[datasets.DataSettings, datasets.Dataset, Plan], None]:
+    def check(settings: datasets.DataSettings, dataset: datasets.Dataset, plan: Plan) -> None:
+        if settings.dataset != trained_on:
+            return
+        # Names say what a class is, but in folders: another folder's "cat" is another class.
+        recorded = runs.RunFolder(path).read_identity().get("data_sha256")
+        if trained_on == "folder" and dataset.facts()["data_sha256"] != recorded:
             return
         seen = sorted(set(Split.of_run(path).training) & set(plan.classes))
         if seen:
@@ -204,7 +209,7 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
         sampler=sample,
         row=_ONLY_ROW,
         check=_check_split(path),
-        check_other_data=_check_classes(path),
+        check_other_data=_check_classes(path, settings.data.dataset),
         num_shots=num_shots,
         num_samples=num_samples,
         data_settings=settings.data,
@@ -231,9 +236,14 @@ def _saved_model(path: pathlib.Path, sizes: _Sizes, asked: list[int] | None) -> 
     def draw(support: np.ndarray, seed: int, **inner_steps: tf.Tensor) -> np.ndarray:
         unit, m = tf.constant(scaling.uint8_to_unit(support)), tf.constant(num_samples)
         # Every input by name: a signature that is called here fills in no defaults.
-        answer = signature(
-            support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps
-        )
+        try:
+            answer = signature(
+                support_images=unit, num_samples=m, seed=tf.constant(seed, tf.int64), **inner_steps
+            )
+        # What it was exported to take, its contract says.
+        except tf.errors.InvalidArgumentError as error:
+            said = str(error.message).strip().splitlines()[0]
+            raise UserError(f"{path}: refuses the request: {said}") from error
         return scaling.signed_to_uint8(scaling.unit_to_signed(answer["images"].numpy()))
 
     def sample(support: np.ndarray, _: Episode, seed: int) -> dict[str, np.ndarray]:
@@ -256,6 +266,7 @@ def _saved_model(path: pathlib.Path, sizes: _Sizes, asked: list[int] | None) -> 
 
 def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Judged:
     recorded, facts = from_json(episode_file)
+    num_shots, num_samples = sizes.of()
 
     def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:
         folder = path / episode.class_name
@@ -265,10 +276,16 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Ju
                 f"{folder}: no images of this class. Each class of {episode_file} needs a folder of"
                 " them."
             )
+        # With few, copies of the support look like real drawings.
+        if len(files) < num_samples:
+            raise DataError(
+                f"{folder}: {len(files)} images; a class is judged by {num_samples}"
+                f" (--num_samples, at least {SAMPLES_PER_SHOT}·n)."
+            )
         try:
             # As they are: whitening their paper would judge other pictures than were drawn.
             decoded = []
-            for file in files:
+            for file in files[:num_samples]:
                 decoded.append(
                     images.decode_image(file.read_bytes(), support.shape[1], support.shape[3])
                 )
@@ -291,7 +308,6 @@ def _folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: _Sizes) -> Ju
                     " Write it anew."
                 )
 
-    num_shots, num_samples = sizes.of()
     return Judged(
         name=path.name,
         facts={"samples": path.name},

@@ -1,7 +1,6 @@
 """A visitor's request, checked: JSON in, arrays out, or a refusal with a sentence."""
 
 import base64
-import binascii
 import io
 import json
 from typing import Any, NamedTuple
@@ -118,10 +117,11 @@ def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarr
         # Pillow decodes a file of a kilobyte to gigabytes, if its header says so.
         _check_side(name, data, limits.max_image_side)
         array = images.decode_drawing(data, model.size, model.channels)
-    except binascii.Error as error:
-        raise Refusal(400, f"{name} must be the base64 of an image file.") from error
     except images.ImageError as error:
         raise Refusal(400, f"{name} cannot be read: {error}.") from error
+    # A ValueError: of base64 (binascii.Error), or of characters beyond ASCII.
+    except ValueError as error:
+        raise Refusal(400, f"{name} must be the base64 of an image file.") from error
     if not paper.has_ink(array):
         raise Refusal(400, f"{name} is empty. Draw something, or leave it out.")
     return array

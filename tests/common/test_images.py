@@ -144,6 +144,22 @@ def test_files_of_a_support_set_that_cannot_be_used_are_counted_and_named(tmp_pa
         images.read_images(tmp_path, 32, 1)
 
 
+def test_light_ink_of_a_picture_in_colour_is_refused(tmp_path):
+    """Inverting it would turn brown into blue."""
+    Image.new("RGB", (8, 8), (135, 125, 63)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="ink=light is for grey images"):
+        images.read_images(tmp_path, 8, 3, "light")
+
+
+def test_pictures_are_written_under_every_ending_that_is_offered(tmp_path):
+    endings = images.writable_suffixes()
+    assert endings[0] == ".png"
+    assert {".jpg", ".gif", ".webp"} <= set(endings)
+    assert not {".psd", ".xpm", ".txt", ""} & set(endings)
+    for ending in (".png", ".jpg", ".gif", ".webp", ".tiff", ".bmp"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"a{ending}")
+
+
 def test_light_strokes_on_transparent_paper_are_refused_by_name_and_read_as_light_ink(tmp_path):
     """Laid on white paper, nothing would be left of them."""
     strokes = np.zeros((32, 32, 4), np.uint8)

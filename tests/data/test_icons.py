@@ -192,6 +192,80 @@ def test_what_is_not_the_package_is_one_line_and_leaves_nothing_behind(tmp_path,
     assert (tmp_path / "icons.zip").read_bytes() == b"of last time"
 
 
+def test_bytes_changed_anywhere_in_the_package_are_one_line_or_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    whole = _package(tmp_path / "package.tgz", _sets()).read_bytes()
+    refusals = []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "package.tgz").write_bytes(damaged)
+        try:
+            icons.make(tmp_path / "package.tgz", tmp_path / "icons.zip", icons.Form(16))
+        except DataError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("author", None), ("author", "A. Uthor"), ("license", "MIT"), (None, None)]
+)
+def test_odd_facts_of_a_set_are_no_facts(made, key, value):
+    sets = _sets()
+    about, content = sets["a"]
+    sets["a"] = (about | {key: value} if key else None, content)
+    sources = made(sets).read("SOURCES.txt").decode()
+    # One without a licence is left out.
+    assert ("a: A, MIT, unknown author" in sources) == (key == "author")
+
+
+@pytest.mark.parametrize(
+    "icon",
+    [
+        None,
+        "a body",
+        {},
+        {"body": 3},
+        {"body": '<image href="/etc/passwd" width="9" height="9"/>' + _square(0)["body"]},
+    ],
+)
+def test_what_is_no_drawing_of_the_package_alone_is_left_away(made, icon):
+    sets = _sets()
+    sets["a"][1]["icons"]["box"] = icon
+    assert "Data/box/a-box.png" not in made(sets).namelist()
+
+
+def test_a_package_that_lacks_a_set_is_refused(tmp_path):
+    source = _package(tmp_path / "package.tgz", _sets() | {"../../f": _sets()["a"]})
+    with pytest.raises(
+        DataError, match=r"lacks the drawings of 1 of its sets, such as json/../../f"
+    ):
+        icons.make(source, tmp_path / "icons.zip", icons.Form())
+
+
+def test_two_sets_whose_names_run_together_keep_a_drawing_each(made):
+    """The set a-box with an icon "box", and a with one that loses the beginning "box-"."""
+    sets = _sets()
+    about, content = sets["a"]
+    content["icons"]["box-box"] = content["icons"].pop("box-outline")
+    content["prefixes"] = {"box": "Box"}
+    sets["a-box"] = (about, content | {"icons": {"box": _ring(7)}})
+    names = made(sets).namelist()
+    assert len(names) == len(set(names))
+    assert {"Data/box/a-box-box.png", "Data/box/a-box--box.png"} <= set(names)
+
+
+def test_a_wide_drawing_is_padded_and_not_squashed(made):
+    sets = _sets()
+    sets["a"][1].update(width=48)
+    box = _image(made(sets), "Data/box/a-box.png")
+    assert box.shape == (64, 64)
+    assert box[:14].min() == 255
+    assert box[-14:].min() == 255
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

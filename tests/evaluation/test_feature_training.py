@@ -87,6 +87,18 @@ def test_a_file_that_was_altered_or_has_no_record_is_one_line(settings, tmp_path
         feature_training.read(path)
 
 
+def test_classes_too_small_to_train_on_do_not_count(settings, tiny_dataset, monkeypatch):
+    """The network could not be trained, whatever their number."""
+    monkeypatch.setattr(feature_training, "LEAST_CLASSES", 2)
+    monkeypatch.setattr(feature_training, "of_data", lambda settings: "trained")
+    data, chosen = tiny_dataset.data, []
+    for count in (5, 6):
+        sized = data._replace(counts=dict.fromkeys(data.counts, count))
+        chosen.append(feature_training.choose(None, settings, tiny_dataset._replace(data=sized)))
+    assert chosen[0].sha256 == features.EMBEDDING_SHA256
+    assert chosen[1] == "trained"
+
+
 def test_the_network_that_ships_judges_omniglot_and_data_of_few_classes(settings, tiny_dataset):
     for data in (settings, datasets.DataSettings("omniglot")):
         chosen = feature_training.choose(None, data, tiny_dataset)

@@ -18,6 +18,7 @@ from exporters import compact, model_card, saved_model, signatures, verification
 from exporters.limits import Defaults
 from figr_tf import models
 from figr_tf.core.errors import UserError
+from figr_tf.data.splits import Split
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
 from tests import commands
@@ -192,7 +193,8 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     row["values"] |= dict.fromkeys(("copy AUC", "1-NN %", "CAS100 %"), 0.25)
     rows = {"model, K = 2": row | {"intervals": {"skill embedding": [0.25, 0.75]}}}
     counts = {"classes": ["a", "b"], "num_shots": 4, "num_samples": 64, "seeds": [0, 1, 2]}
-    report.write_text(json.dumps({"judged": {"meta_step": 12}, "rows": rows} | counts))
+    judged = {"judged": {"meta_step": 12}, "split_sha256": Split.of_run(run_folder).digest()}
+    report.write_text(json.dumps(judged | {"rows": rows} | counts))
     models = tmp_path / "models"
     arguments = [
         f"--run={run_folder}",
@@ -250,6 +252,10 @@ def test_a_report_of_another_model_is_refused(exported, tmp_path):
     report = tmp_path / "evaluation.json"
     report.write_text(json.dumps({"judged": {"meta_step": 13}, "rows": {"model": {}}}))
     with pytest.raises(UserError, match="judges meta_step 13, this export is of 12"):
+        model_card.read_report(report, exported.contract)
+    # Another run of that length, or this one on other data.
+    report.write_text(json.dumps({"judged": {"meta_step": 12}, "rows": {"model": {}}}))
+    with pytest.raises(UserError, match="judges on another split of classes"):
         model_card.read_report(report, exported.contract)
     report.write_text("{}")
     with pytest.raises(UserError, match="not a report of figr_tf"):

@@ -71,6 +71,7 @@ HUGE_FILE = fakes.encoded(fakes.png() + bytes(5000))
         ({"images": "x"}, 400, "1 to 8 drawings"),
         ({"images": [3]}, 400, "Drawing 1 must be the base64"),
         ({"images": ["%%%"]}, 400, "Drawing 1 must be the base64"),
+        ({"images": ["é"]}, 400, "Drawing 1 must be the base64"),
         ({"images": [fakes.encoded(fakes.png()), NOT_AN_IMAGE]}, 400, "Drawing 2 cannot be read"),
         ({"images": [fakes.encoded(fakes.png()[:45])]}, 400, "Drawing 1 cannot be read"),
         ({"images": [HUGE_FILE]}, 413, "larger than 4 KiB"),
