@@ -52,7 +52,7 @@ def stuck_before_tensorflow():
     """Two workers that have met; the second never starts TensorFlow, so the first waits in it."""
     # Real starts, so that TensorFlow's library is mapped where it is imported.
     starts = {0: TRAIN, 1: [sys.executable, "-c", BEFORE_TENSORFLOW]}
-    with workers(2, [*TINY, "--start_timeout=8"], starts=starts) as two:
+    with workers(2, [*TINY, "--start_timeout=20"], starts=starts) as two:
         yield two
 
 
@@ -61,7 +61,7 @@ def test_the_deadline_holds_while_tensorflow_waits_for_its_peers(stuck_before_te
     chief, other = stuck_before_tensorflow.ended()
     assert (chief.status, other.status) == (75, 75)
     for worker in (chief, other):
-        sentence = "waited 8 s for TensorFlow to start on all workers and to reach them"
+        sentence = "waited 20 s for TensorFlow to start on all workers and to reach them"
         assert worker.stderr.endswith(f"): {sentence}\n")
 
 

@@ -106,7 +106,8 @@ def test_no_steps_give_the_unadapted_answer_and_each_query_is_answered_by_itself
     whole = server.predict("classify", **_request(support, queries))["probabilities"]
     for number, row in enumerate(whole):
         alone = server.predict("classify", **_request(support, queries[number : number + 1]))
-        np.testing.assert_array_equal(alone["probabilities"], [row])
+        # Some processors multiply one row by another kernel than several: a rounding apart.
+        np.testing.assert_allclose(alone["probabilities"], [row], rtol=1e-6)
 
 
 def test_requests_leave_nothing_behind(server, drawings):
