@@ -78,8 +78,8 @@ def main() -> None:
     from figr_tf.evaluation import planning, samplers
     from figr_tf.evaluation.episodes import draw_episode
 
-    # A set, since a run's own K may be one of the others.
     model = models.load_figr(models.find(_RUN.value))
+    # A set, since a run's own K may be one of the others.
     steps = sorted({0, 10, 50, model.num_inner_steps})
     judged = samplers.choose(
         run=_RUN.value, saved_model=None, samples=None, episodes=None, num_samples=None, steps=[1]

@@ -226,7 +226,7 @@ def main() -> None:
         samples=_SAMPLES.value,
         episodes=_EPISODES.value,
         num_samples=_NUM_SAMPLES.value,
-        steps=steps or None,
+        steps=steps,
         cache_dir=_DATA.files.cache_dir.value,
         num_shots=_NUM_SHOTS.value,
     )

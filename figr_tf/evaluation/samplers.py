@@ -65,7 +65,7 @@ def choose(
     samples: str | None,
     episodes: str | None,
     num_samples: int | None,
-    steps: list[int] | None,
+    steps: list[int],
     cache_dir: str | None = None,
     num_shots: int | None = None,
 ) -> Judged:
@@ -74,7 +74,7 @@ def choose(
     Args:
         run, saved_model, samples: one of them at most.
         num_samples: M, None for 16·n.
-        steps: rising numbers of inner steps, ≥ 1; None for 10, 50 and those that a run draws with
+        steps: rising numbers of inner steps, ≥ 1; none for 10, 50 and those that a run draws with
             where nobody says.
         num_shots: n, None for that of the run's training, or 4.
         cache_dir: where the samples of a packaged model are kept; those of a run are kept with it.
@@ -119,9 +119,7 @@ def _row(k: int) -> str:
     return f"model, K = {k}"
 
 
-def _run(
-    path: pathlib.Path, sizes: _Sizes, asked: list[int] | None, cache_dir: str | None
-) -> Judged:
+def _run(path: pathlib.Path, sizes: _Sizes, asked: list[int], cache_dir: str | None) -> Judged:
     model = models.load_figr(path)
     steps = asked or sorted({*_STEPS, model.num_inner_steps})
     settings = model.settings
@@ -218,7 +216,7 @@ def _warp_run(path: pathlib.Path, sizes: _Sizes) -> Judged:
     )
 
 
-def _saved_model(path: pathlib.Path, sizes: _Sizes, asked: list[int] | None) -> Judged:
+def _saved_model(path: pathlib.Path, sizes: _Sizes, asked: list[int]) -> Judged:
     steps = asked or list(_STEPS)
     num_shots, num_samples = sizes.of()
     try:

@@ -114,14 +114,15 @@ def _image(name: str, file: Any, model: Form, limits: VisitorLimits) -> np.ndarr
         raise Refusal(413, f"{name} is larger than {limits.max_image_bytes // 1024} KiB.")
     try:
         data = base64.b64decode(file, validate=True)
+    # Of base64 (binascii.Error), or of characters beyond ASCII.
+    except ValueError as error:
+        raise Refusal(400, f"{name} must be the base64 of an image file.") from error
+    try:
         # Pillow decodes a file of a kilobyte to gigabytes, if its header says so.
         _check_side(name, data, limits.max_image_side)
         array = images.decode_drawing(data, model.size, model.channels)
     except images.ImageError as error:
         raise Refusal(400, f"{name} cannot be read: {error}.") from error
-    # A ValueError: of base64 (binascii.Error), or of characters beyond ASCII.
-    except ValueError as error:
-        raise Refusal(400, f"{name} must be the base64 of an image file.") from error
     if not paper.has_ink(array):
         raise Refusal(400, f"{name} is empty. Draw something, or leave it out.")
     return array

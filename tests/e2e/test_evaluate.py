@@ -234,7 +234,7 @@ def test_no_way_of_naming_the_data_judges_a_run_on_classes_of_its_training(train
 
 def test_a_run_is_judged_at_its_own_number_of_inner_steps_where_none_is_given(trained):
     judged = samplers.choose(
-        run=trained, saved_model=None, samples=None, episodes=None, num_samples=64, steps=None
+        run=trained, saved_model=None, samples=None, episodes=None, num_samples=64, steps=[]
     )
     support = glyphs.glyph_images(0, 4, 32, seed=0)
     rows = judged.sampler(support, Episode("glyph", *[np.arange(1)] * 3), 1)
