@@ -9,14 +9,11 @@ import contextlib
 import hashlib
 import itertools
 import json
-import lzma
 import os
 import pathlib
 import shutil
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -167,17 +164,6 @@ def _decoded(
             return decode_drawing(file.read(), *image_format)
         except ImageError as error:
             return error
-        except (
-            # RuntimeError is zipfile's for an encrypted file, NotImplementedError for a compression
-            # that it does not know.
-            zipfile.BadZipFile,
-            zlib.error,
-            lzma.LZMAError,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            return ImageError(f"damaged or encrypted in its zip ({error})")
 
     remaining = iter(files)
     # Threads suffice: Pillow lets go of the interpreter while it decodes and resizes.

@@ -1,15 +1,17 @@
 """The images in folders and zip files whose leaf folders are classes: listed, not yet decoded."""
 
 import functools
+import lzma
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 from absl import logging
 
-from figr_common.images import MAX_FILE_BYTES, is_image_name
+from figr_common.images import MAX_FILE_BYTES, ImageError, is_image_name
 from figr_tf.core.errors import DataError
 
 # Thumbnails and copies by file managers, network drives, macOS and Python, beside those in folders
@@ -27,7 +29,7 @@ class ImageFile(NamedTuple):
         class_name: of the image's class.
         name: for messages.
         stamp: changes when the bytes may have changed.
-        read: returns the bytes.
+        read: returns the bytes. Raises ImageError where a zip does not give them.
     """
 
     class_name: str
@@ -145,6 +147,20 @@ def files_in_zip(path: pathlib.Path, root: str = "") -> Iterator[ImageFile]:
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with archive.open(info) as file:
-        # A bound of our own, since the size in the archive's directory may lie.
-        return file.read(MAX_FILE_BYTES + 1)
+    try:
+        with archive.open(info) as file:
+            # A bound of our own, since the size in the archive's directory may lie.
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        # bzip2 calls damage an OSError, without a number; others are of the disk.
+        if error.errno is not None:
+            raise
+        damage: Exception = error
+    except (
+        # RuntimeError is zipfile's for an encrypted file, NotImplementedError for a compression
+        # that it does not know.
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+        *(EOFError, RuntimeError, NotImplementedError),
+    ) as error:
+        damage = error
+    raise ImageError(f"damaged or encrypted in its zip ({damage})") from damage

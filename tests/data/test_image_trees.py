@@ -13,8 +13,10 @@ from figr_tf.data.image_trees import files_in_folder, files_in_zip
 from tests.data.trees import load, write_tree
 
 
-def _zip_tree(root: pathlib.Path, target: pathlib.Path, prefix: str = "") -> pathlib.Path:
-    with zipfile.ZipFile(target, "w") as archive:
+def _zip_tree(
+    root: pathlib.Path, target: pathlib.Path, prefix: str = "", compression: int = 0
+) -> pathlib.Path:
+    with zipfile.ZipFile(target, "w", compression) as archive:
         for path in root.rglob("*.png"):
             archive.write(path, prefix + str(path.relative_to(root)))
     return target
@@ -51,8 +53,12 @@ def test_a_zip_that_points_outside_writes_nothing_and_is_skipped_by_name(tree, t
     assert not any(".." in file.class_name for file in files)
 
 
-def test_a_damaged_member_is_skipped_and_the_rest_is_read(tree, tmp_path, caplog):
-    zipped = _zip_tree(tree, tmp_path / "t.zip")
+@pytest.mark.parametrize(
+    "compression",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+)
+def test_a_damaged_member_is_skipped_and_the_rest_is_read(tree, tmp_path, caplog, compression):
+    zipped = _zip_tree(tree, tmp_path / "t.zip", compression=compression)
     with zipfile.ZipFile(zipped) as archive:
         info = archive.infolist()[0]
     data = bytearray(zipped.read_bytes())
