@@ -32,7 +32,7 @@ from figr_tf.data.data_flags import DataFlags
 from figr_tf.data.splits import Split
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
-    from figr_tf.evaluation.samplers import Judged
+    from figr_tf.evaluation.judged import Judged
 
 flags = console.OwnFlags(__name__)
 _ALL = "all"  # A split that trains on nothing.

@@ -6,8 +6,8 @@ from figr_tf.core.errors import DataError, UserError, listing
 from figr_tf.data.datasets import Dataset
 from figr_tf.evaluation import table
 from figr_tf.evaluation.episodes import choose_classes, least_drawings
+from figr_tf.evaluation.judged import Judged
 from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT, Plan
-from figr_tf.evaluation.samplers import Judged
 
 _SEEDS = 3
 _SEEDS_OF_FEW_CLASSES = 20  # There intervals are over episodes, and those are cheap.

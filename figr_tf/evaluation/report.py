@@ -10,7 +10,7 @@ from figr_tf.core import runs
 from figr_tf.data import datasets
 from figr_tf.evaluation import features, protocol, scores, table
 from figr_tf.evaluation.episodes import to_json
-from figr_tf.evaluation.samplers import Judged
+from figr_tf.evaluation.judged import Judged
 
 
 def episode_file(dataset: datasets.Dataset, plan: protocol.Plan) -> str:
