@@ -138,6 +138,11 @@ def _check_flags() -> None:
 
 
 def _data_settings(judged: "Judged") -> datasets.DataSettings:
+    # An export or a run draws in one form only. Real drawings must be read in the same one.
+    size, channels = judged.image_form or (32, 1)
+    for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
+        if judged.image_form and flag.value not in (None, value):
+            raise UserError(f"--{flag.name}={flag.value}: {judged.name} has {value}.")
     if judged.data_settings and not _DATA.files.dataset.value:
         if given := _DATA.given_beside_dataset():
             raise UserError(
@@ -148,11 +153,6 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
         # Another host has the same data elsewhere, and a packaged model has forgotten where.
         data_dir = _DATA.files.data_dir.value or own.data_dir
         return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.files.cache_dir.value)
-    # An export or a run draws in one form only. Real drawings must be read in the same one.
-    size, channels = judged.image_form or (32, 1)
-    for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
-        if judged.image_form and flag.value not in (None, value):
-            raise UserError(f"--{flag.name}={flag.value}: {judged.name} has {value}.")
     return _DATA.settings(_IMAGE_SIZE.value or size, _CHANNELS.value or channels)
 
 

@@ -4,12 +4,21 @@ import argparse
 import pathlib
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 
 from figr_common import image_grid
 from serving import bench, remote
 from serving.errors import ServingError
+
+
+# What `adapt` writes: dtype and number of dimensions.
+_KINDS_OF_ARRAYS = {
+    "support_images": (np.uint8, 4),
+    "generator_delta": (np.float32, 1),
+    "fingerprint": (np.int64, 0),
+}
 
 
 class FileError(Exception):
@@ -60,12 +69,16 @@ def sample(model: remote.RemoteModel, options: argparse.Namespace) -> dict:
     try:
         # A pickle in somebody's file would run code here.
         with np.load(options.adapted, allow_pickle=False) as file:
-            support = file["support_images"]
-            adapted = remote.Adapted(file["generator_delta"], int(file["fingerprint"]))
+            arrays = {name: file[name] for name in _KINDS_OF_ARRAYS}
     except OSError as error:
         raise FileError(f"{options.adapted}: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # Of a .npy file there is nothing to open: a TypeError.
+    except (ValueError, KeyError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise FileError(f"{options.adapted}: not a file of `adapt`") from error
+    if {name: (a.dtype, a.ndim) for name, a in arrays.items()} != _KINDS_OF_ARRAYS:
+        raise FileError(f"{options.adapted}: not a file of `adapt`: its arrays are others")
+    support = arrays["support_images"]
+    adapted = remote.Adapted(arrays["generator_delta"], int(arrays["fingerprint"]))
     samples = model.sample(adapted, options.num_samples, options.seed)
     _save_picture(support, samples, options.out)
     return {"samples": len(samples), "out": options.out}

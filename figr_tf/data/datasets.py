@@ -83,6 +83,11 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
             " own. Lower --num_shots, and --task_pool or --train_shots where they are set, to need"
             " fewer images of a class."
         )
+    if (wanted := settings.held_out_classes) and set(wanted) <= set(small):
+        raise DataError(
+            f"--held_out_classes={','.join(wanted)}: none of them has {num_shots} images or more."
+            " Name larger ones, or lower --num_shots and --task_pool."
+        )
     return Dataset(data, _split_of(settings, data, names, background))
 
 

@@ -37,6 +37,8 @@ _FETCH = "Fetch it with: npm pack @iconify/json"
 _SIZE = re.compile(r"\d{2,3}")
 _SET_FILE = re.compile(r"package/json/([a-z0-9]+(?:-[a-z0-9]+)*)\.json")
 _OUTSIDE = re.compile(r"""href\s*=\s*["'](?!#|data:)""")
+_TAG = re.compile(r"<(/?)\w[^>]*?(/?)>")
+_DEEPEST = 60  # Elements inside each other; at a few hundred the renderer's process dies.
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -151,6 +153,7 @@ class Package:
                 or "<animate" in body
                 # The renderer would draw a file of this machine.
                 or _OUTSIDE.search(body)
+                or _depth(body) > _DEEPEST
                 or not _NAME.fullmatch(name)
             ):
                 continue
@@ -181,6 +184,16 @@ class Package:
 def _fields(value: Any) -> dict[str, Any]:
     """A JSON object; of anything else, which the package should not have there, an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def _depth(body: str) -> int:
+    """How many elements of an SVG lie inside each other at the most."""
+    depth = deepest = 0
+    for closing, closed in _TAG.findall(body):
+        if not closed:
+            depth += -1 if closing else 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 class Words(NamedTuple):

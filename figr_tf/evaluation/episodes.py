@@ -79,7 +79,7 @@ def from_json(path: pathlib.Path) -> tuple[list[Episode], dict[str, Any]]:
             for row in rows
         ]
         return episodes, facts
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not an episode file ({error}). Write one with --write_episodes."
         ) from error

@@ -47,9 +47,14 @@ def choose(
         named: "omniglot" for the one that ships, or a file that `train_to` wrote. None: the one
             that ships for Omniglot and for data of few classes, of which no good one can be
             trained; otherwise one trained on the training classes of the data.
+
+    Raises:
+        DataError: a file that is damaged, or a network that was trained on held-out classes.
     """
     if named and named != "omniglot":
-        return read(pathlib.Path(named))
+        network = read(pathlib.Path(named))
+        _refuse_seen(pathlib.Path(named), settings, dataset)
+        return network
     counts = dataset.data.counts
     # Smaller classes cannot be trained on.
     large = [name for name in dataset.split.training if counts[name] >= _LEAST_DRAWINGS]
@@ -101,6 +106,7 @@ def train_to(
     record = _facts(settings, dataset, recipe) | {
         "sha256": digest,
         "training_classes": len(dataset.split.training),
+        "classes": dataset.split.training,
         "ways": min(len(held_out), features.WAYS),
         "accuracy_held_out": _accuracies(features.Embedding(path, digest), held_out),
     }
@@ -119,6 +125,20 @@ def read(path: pathlib.Path) -> features.Embedding:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path.with_suffix('.json')}: no record ({error}). {remedy}") from error
     return features.Embedding(path, digest, trained_on, remedy)
+
+
+def _refuse_seen(
+    path: pathlib.Path, settings: datasets.DataSettings, dataset: datasets.Dataset
+) -> None:
+    """Raises DataError if the network was trained on drawings that it is to judge."""
+    record = json.loads(path.with_suffix(".json").read_text())
+    seen = set(record.get("classes", ())) & set(dataset.split.held_out)
+    # Another folder may have classes of the same names.
+    if seen and record["data_sha256"] == data_of(settings).data.digest():
+        raise DataError(
+            f"{path}: was trained on {len(seen)} of the held-out classes, such as {min(seen)}."
+            " Train one on this split: python -m figr_tf.evaluation.train_features."
+        )
 
 
 def _facts(

@@ -69,11 +69,14 @@ def choose(model_names: list[str], image_shape: tuple[int, ...]) -> Mapping[str,
         model_names: shipped models or run folders. image_shape: S, S and C of the drawings.
 
     Raises:
-        UserError: a model that cannot be loaded or takes no such drawings.
+        UserError: a model that cannot be loaded or takes no such drawings; two of one name.
     """
     rows = {REAL: Source(_real, "other real drawings: nobody can tell them")}
     for name in model_names:
-        rows[name.rstrip("/").rpartition("/")[2]] = _of_model(name, image_shape)
+        row = name.rstrip("/").rpartition("/")[2]
+        if row in rows:
+            raise UserError(f"{name}: another row has the name {row}. Name its folder otherwise.")
+        rows[row] = _of_model(name, image_shape)
     small, copies = reference_rows.small_affine, reference_rows.copies
     rows["small affine"] = Source(
         _reference(small), "the four drawings, a little rotated, scaled, sheared and shifted"

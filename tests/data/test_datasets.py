@@ -129,6 +129,17 @@ def test_held_out_classes_by_name(tmp_path, settings):
         load_dataset(dataclasses.replace(chosen, held_out_classes=("dogg",)), 2)
 
 
+def test_held_out_classes_that_are_all_too_small_are_named(tmp_path, settings):
+    data_dir = _folder_data(tmp_path, {"cat": 4, "dog": 4, "eel": 1, "newt": 4})
+    chosen = dataclasses.replace(
+        settings, dataset="folder", data_dir=data_dir, held_out_classes=("eel",)
+    )
+    with pytest.raises(DataError, match=r"--held_out_classes=eel: none of them has 2 images"):
+        load_dataset(chosen, 2)
+    both = dataclasses.replace(chosen, held_out_classes=("dog", "eel"))
+    assert load_dataset(both, 2).split.held_out == ("dog",)
+
+
 def test_folder_errors_name_the_folder(tmp_path, settings):
     chosen = dataclasses.replace(settings, dataset="folder")
     with pytest.raises(DataError, match="needs --data_dir"):

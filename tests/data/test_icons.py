@@ -228,6 +228,7 @@ def test_odd_facts_of_a_set_are_no_facts(made, key, value):
         "a body",
         {},
         {"body": 3},
+        {"body": "<g>" * 500 + _square(0)["body"] + "</g>" * 500},
         {"body": '<image href="/etc/passwd" width="9" height="9"/>' + _square(0)["body"]},
     ],
 )

@@ -100,5 +100,11 @@ def test_sources_that_do_not_share_a_round_are_refused(classes, chosen):
         deck.make(classes, {k: chosen[k] for k in (REAL, "one", "two")}, ROUND, 0, FACTS)
 
 
+def test_two_models_of_one_name_are_refused(monkeypatch):
+    monkeypatch.setattr(sources, "_of_model", lambda name, shape: None)
+    with pytest.raises(UserError, match="b/run: another row has the name run"):
+        sources.choose(["a/run/", "b/run"], (16, 16, 1))
+
+
 def test_the_sources_without_a_model_are_those_of_the_evaluation():
     assert list(sources.choose([], (16, 16, 1))) == [REAL, "small affine", "copies"]

@@ -87,6 +87,16 @@ def test_a_file_that_was_altered_or_has_no_record_is_one_line(settings, tmp_path
         feature_training.read(path)
 
 
+def test_a_network_that_was_trained_on_what_it_is_to_judge_is_refused(settings, tmp_path):
+    path, dataset = tmp_path / "a.npz", feature_training.data_of(settings)
+    feature_training.train_to(path, settings, dataset, RECIPE)
+    assert feature_training.choose(str(path), settings, dataset).trained_on.startswith("11 ")
+    own = dataset.split
+    turned = dataset._replace(split=dataclasses.replace(own, held_out=own.training[:2]))
+    with pytest.raises(DataError, match=f"trained on 2 of the held-out.*{own.training[0]}"):
+        feature_training.choose(str(path), settings, turned)
+
+
 def test_classes_too_small_to_train_on_do_not_count(settings, tiny_dataset, monkeypatch):
     """The network could not be trained, whatever their number."""
     monkeypatch.setattr(feature_training, "LEAST_CLASSES", 2)

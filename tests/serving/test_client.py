@@ -1,5 +1,6 @@
 """The client's commands."""
 
+import io
 import json
 import shlex
 import subprocess
@@ -135,7 +136,29 @@ def test_every_failure_has_a_line_and_an_exit_status(
     assert json.loads(output.out)["error"] in output.err
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4 not a zip", b"1,2,3"])
+def _arrays(**changed) -> bytes:
+    """The bytes of a file of `adapt` in which some arrays are others."""
+    arrays = {
+        "support_images": np.zeros((4, 8, 8, 1), np.uint8),
+        "generator_delta": np.zeros(9, np.float32),
+        "fingerprint": np.int64(7),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays | changed)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\3\4 not a zip",
+        b"1,2,3",
+        _arrays(support_images=np.zeros((4, 8), np.uint8)),
+        _arrays(generator_delta=np.array(["text"])),
+        _arrays(fingerprint=np.zeros(2, np.int64)),
+    ],
+)
 def test_a_file_that_adapt_did_not_write_is_refused(tmp_path, data, capsys, monkeypatch):
     (tmp_path / "a.npz").write_bytes(data)
     monkeypatch.setattr(sys, "argv", ["client", "sample", "--adapted", str(tmp_path / "a.npz")])
