@@ -12,7 +12,6 @@ from figr_common import image_grid
 from serving import bench, remote
 from serving.errors import ServingError
 
-
 # What `adapt` writes: dtype and number of dimensions.
 _KINDS_OF_ARRAYS = {
     "support_images": (np.uint8, 4),

@@ -45,7 +45,13 @@ def test_episode_file_survives_and_damage_is_one_line(tmp_path):
     for a, b in zip(read, drawn, strict=True):
         assert a.class_name == b.class_name
         assert all((x == y).all() for x, y in zip(a[1:], b[1:], strict=True))
-    for damage in ("{", "null", '"text"', '{"episodes": null}', json.dumps({"episodes": [{"class_name": "a"}]})):
+    for damage in (
+        "{",
+        "null",
+        '"text"',
+        '{"episodes": null}',
+        json.dumps({"episodes": [{"class_name": "a"}]}),
+    ):
         path.write_text(damage)
         with pytest.raises(DataError, match="not an episode file"):
             episodes.from_json(path)
