@@ -38,8 +38,8 @@ $(SHIPPED)/1 $(SHIPPED_CLASSIFIER)/1: models/%/1: | $(INSTALLED)
 	$(PYTHON) -m exporters.export_saved_model --run $* --export_dir models/$*
 
 train: $(INSTALLED)
-	$(PYTHON) -m figr_tf.train --flagfile flags/quickstart.flags --run quickstart/run
-	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --num_inner_steps 200 --out quickstart/glyph.png
+	$(PYTHON) -m figr_tf.train --flagfile flags/glyphs.flags --run quickstart/run
+	$(PYTHON) -m figr_tf.generate --run quickstart/run --images examples/glyph --out quickstart/glyph.png
 	@echo "Look at quickstart/glyph.png: framed, four drawings of a glyph the model was never trained on; below, its own."
 
 lint: $(INSTALLED)

@@ -77,6 +77,7 @@ def test_a_support_of_other_sizes_is_not_redrawn_at_32_pixels():
     [
         ("mnist-best", {"class_rotations": False}),
         ("omniglot-64", {"num_shots": 8, "augment": "jitter"}),
+        ("glyphs", {"num_inner_steps": 10}),
         ("emoji", {"task_pool": 6, "augment": "jitter", "class_rotations": False}),
     ],
 )
@@ -98,8 +99,8 @@ def test_the_flags_for_other_data_are_the_best_recipe_but_for_what_their_header_
     assert same == other
 
 
-def test_quickstart_trains_on_embedded_data():
-    assert _settings_of_file("flags/quickstart.flags").data.dataset == "glyphs"
+def test_make_train_needs_no_download():
+    assert _settings_of_file("flags/glyphs.flags").data.dataset == "glyphs"
 
 
 def test_bce_has_no_penalty_unless_asked_for():
