@@ -212,11 +212,21 @@ def _check_ink(drawing: np.ndarray, ink: str) -> None:
 
 
 def writable_suffixes() -> tuple[str, ...]:
-    """Endings of names that Pillow can write a picture under, ".png" first."""
+    """Endings of names that Pillow can write a picture in RGB under, ".png" first."""
     Image.init()
-    endings = (e for e, kind in Image.registered_extensions().items() if kind in Image.SAVE)
+    kinds = {kind for kind in Image.SAVE if _writes(kind)}
+    endings = (e for e, kind in Image.registered_extensions().items() if kind in kinds)
     # PNG first: it is the ending that errors propose.
     return tuple(sorted(endings, key=lambda ending: (ending != ".png", ending)))
+
+
+def _writes(kind: str) -> bool:
+    """Tried, since some only read, some lack a library, and some know black and white alone."""
+    try:
+        Image.new("RGB", (4, 4)).save(io.BytesIO(), kind)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def is_image_name(name: str) -> bool:

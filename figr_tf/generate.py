@@ -17,7 +17,7 @@ flags = console.OwnFlags(__name__)
 _RUN = flags.DEFINE_path(
     "run",
     "omniglot-32",
-    "Name of a shipped model, or run folder of figr_tf.train or figr_tf.train_warp.",
+    "Name of a shipped model, or run folder of figr_tf.train, train_warp or train_pixelcnn.",
 )
 _IMAGES = flags.DEFINE_path(
     "images", None, "Folder with the support set's images, or one image.", required=True
@@ -29,7 +29,7 @@ _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Images to draw.", lower_
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps",
     None,
-    "Inner-loop steps (K) of a figr_tf.train run. Default: as trained.",
+    "Inner-loop steps (K), for what has an inner loop. Default: those that the run draws with.",
     0,
 )
 _SEED = flags.DEFINE_integer(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from figr_common import scaling
 from figr_tf.classifier.model import ClassifierModel
-from figr_tf.core import runs, trained
+from figr_tf.core import runs
 from figr_tf.core.errors import RunError
 from figr_tf.gan.augmentation import Augmentation, jitter
 from figr_tf.gan.generation import FewShotModel, load_run
@@ -105,7 +105,7 @@ _LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator | ClassifierModel]
 
 def shipped_names() -> list[str]:
     """Names that `load` takes."""
-    return sorted(path.name for path in _SHIPPED.iterdir() if trained.is_packaged(path))
+    return sorted(path.name for path in _SHIPPED.iterdir() if runs.RunFolder(path).is_packaged())
 
 
 def find(name_or_folder: str | pathlib.Path) -> pathlib.Path:

@@ -14,11 +14,11 @@ flags = console.OwnFlags(__name__)
 _RUN = flags.DEFINE_path(
     "run",
     None,
-    "Run folder of figr_tf.train, train_warp or train_classifier.",
+    "Run folder of figr_tf.train, train_warp, train_classifier or train_pixelcnn.",
     required=True,
 )
 _OUT = flags.DEFINE_path("out", None, "Folder to write; it must not exist.", required=True)
-_FLOAT16 = flags.DEFINE_bool("float16", False, "Half the size, three digits a weight.")
+_FLOAT16 = flags.DEFINE_bool("float16", False, "Half the size, three digits of each weight.")
 
 
 def main() -> None:

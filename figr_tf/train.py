@@ -34,7 +34,9 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 )
 _CHANNELS = flags.DEFINE_integer("channels", 1, "1 for grey images, 3 for colour.")
 _HIDDEN = flags.DEFINE_integer(
-    "hidden", 64, "Channels at full resolution (h); the deepest stage has 16 times as many."
+    "hidden",
+    64,
+    "Channels at full resolution (h); the deepest stage has 16 times as many (lean: 8 times).",
 )
 _LATENT_DIM = flags.DEFINE_integer("latent_dim", 100, "Length of a latent vector.")
 _BLOCKS = flags.DEFINE_integer(

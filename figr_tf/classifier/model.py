@@ -59,7 +59,7 @@ class ClassifierModel:
     @property
     def name(self) -> str:
         """Of a packaged model, or the folder of a run."""
-        return self.folder.name if trained.is_packaged(self.folder) else str(self.folder)
+        return self.folder.name if runs.RunFolder(self.folder).is_packaged() else str(self.folder)
 
     @property
     def age(self) -> str:

@@ -14,7 +14,7 @@ from figr_tf.classifier.evaluation import Plan, Table, evaluate, over_runs
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.classifier.prediction import Accuracy
 from figr_tf.classifier.settings import ClassifierSettings
-from figr_tf.core import runs, trained
+from figr_tf.core import runs
 from figr_tf.core.errors import UserError
 from figr_tf.data.datasets import Dataset, cache_dir, load_dataset
 
@@ -175,7 +175,7 @@ def _column(
 
 def _records(model: ClassifierModel, request: ReportRequest) -> pathlib.Path:
     """A packaged model may lie in an installed package, and that be read-only."""
-    if not trained.is_packaged(model.folder):
+    if not runs.RunFolder(model.folder).is_packaged():
         return model.folder
     return cache_dir(dataclasses.replace(model.settings.data, cache_dir=request.cache_dir))
 

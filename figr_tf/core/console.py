@@ -191,8 +191,12 @@ def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:
     """
     if suffixes and pathlib.Path(path).suffix.lower() not in suffixes:
         raise UserError(f"{path}: give it a name that ends in {suffixes[0]}.")
-    if not pathlib.Path(path).resolve().parent.is_dir():
+    if not (folder := pathlib.Path(path).resolve().parent).is_dir():
         raise UserError(f"{path}: its folder does not exist. Make it first.")
+    if pathlib.Path(path).is_dir():
+        raise UserError(f"{path}: is a folder. Give the name of a file.")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{path}: its folder cannot be written to. Choose another.")
 
 
 def reuse_freed_memory() -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-MAX_SEED = 2**53 - 1  # Of a user's seed: every JSON reader keeps it whole.
 # Streams of a run's seed: what it trains on, and the held-out tasks that it shows.
 TRAINING, EVALUATION = 0, 1
 

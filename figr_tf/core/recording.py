@@ -5,6 +5,7 @@ Of several workers only the chief writes; the others have a `Bystander`.
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -30,6 +31,15 @@ class HeldOut(Protocol):
         """See `system.System.report`."""
 
 
+@contextlib.contextmanager
+def _full_disk_is_an_os_error() -> Iterator[None]:
+    """TensorFlow's writer has errors of its own for what Python's files raise OSError for."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
 class Metrics:
     """metrics.jsonl and TensorBoard: means over the meta-steps since the last line."""
 
@@ -38,9 +48,10 @@ class Metrics:
         self._path = folder.path / "metrics.jsonl"
         self._forget_after(meta_step)
         # A file of its own for each start: two writers of one file would tear it.
-        self._writer = tf.summary.create_file_writer(
-            str(folder.tensorboard), filename_suffix=f".from-{meta_step}"
-        )
+        with _full_disk_is_an_os_error():
+            self._writer = tf.summary.create_file_writer(
+                str(folder.tensorboard), filename_suffix=f".from-{meta_step}"
+            )
         self._pending: list[dict[str, float]] = []
 
     def _forget_after(self, meta_step: int) -> None:
@@ -80,18 +91,23 @@ class Metrics:
     def _append(self, line: dict[str, Any]) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        with self._writer.as_default(step=line["meta_step"]):
+        with self._writing(line["meta_step"]):
             for key, value in line.items():
                 if value is not None and key != "meta_step":
                     tf.summary.scalar(key, value)
-        # At once: a kill would lose what TensorFlow holds back.
-        self._writer.flush()
 
     def write_picture(self, meta_step: int, picture) -> None:
         """Shows a picture of held-out tasks (PIL) in TensorBoard."""
-        with self._writer.as_default(step=meta_step):
+        with self._writing(meta_step):
             tf.summary.image("held_out", np.asarray(picture)[None])
-        self._writer.flush()
+
+    @contextlib.contextmanager
+    def _writing(self, meta_step: int) -> Iterator[None]:
+        with _full_disk_is_an_os_error():
+            with self._writer.as_default(step=meta_step):
+                yield
+            # At once: a kill would lose what TensorFlow holds back.
+            self._writer.flush()
 
 
 class Bystander:
@@ -155,6 +171,7 @@ class Recorder(Bystander):
         try:
             with contextlib.closing(self._progress):
                 self._metrics = Metrics(self._folder, meta_step)
+                self._forget_pictures_after(meta_step)
                 yield
         except OSError as error:
             raise RunError(
@@ -163,6 +180,12 @@ class Recorder(Bystander):
                 f" {self._folder.num_checkpointed_meta_steps()}; the same command continues from"
                 f" it."
             ) from error
+
+    def _forget_pictures_after(self, meta_step: int) -> None:
+        """Those of meta-steps that will be taken again, whose reports `Metrics` has dropped."""
+        for path in self._folder.grids.glob("step-*.png"):
+            if path > self._folder.grid(meta_step):
+                path.unlink()
 
     def count(self, metrics: reptile.MetaStepMetrics, meta_step: int) -> None:
         """Adds up metrics, writes a line of them when one is due, and shows progress."""
@@ -201,8 +224,11 @@ class Recorder(Bystander):
             self._progress.note(", ".join(f"{k} {v:.4g}" for k, v in report.items()))
         grid = image_grid.beside(drawn)
         self._metrics.write_picture(meta_step, grid)
-        # Last, since this file says that all of it is done.
-        grid.save(self._folder.grid(meta_step))
+        # Last and in one go, since this file says that all of it is done.
+        path = self._folder.grid(meta_step)
+        scratch = path.with_name(f".{path.name}")
+        grid.save(scratch)
+        os.replace(scratch, path)
 
     def _is_last(self, meta_step: int) -> bool:
         return meta_step == self._settings.num_meta_steps

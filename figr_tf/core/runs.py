@@ -18,6 +18,7 @@ from figr_tf.core.errors import RunError
 from figr_tf.core.settings import TrainingSettings
 
 Settings = TypeVar("Settings", bound=TrainingSettings)
+PACKAGE_RECORD = "weights.json"  # What makes a folder a packaged model: core/trained.py.
 _FIRST_SYSTEM = "gan"  # That of the runs which were recorded before there were others.
 _CHECKPOINT = re.compile(r"ckpt-(\d{9,})\.index")  # TensorFlow writes it when all else is there.
 _NUMBERED = re.compile(r"\d{5,}-.*")
@@ -56,6 +57,10 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run has been recorded here."""
         return (self.path / "identity.json").exists()
+
+    def is_packaged(self) -> bool:
+        """Whether the folder holds a packaged model, which has nothing to train on from."""
+        return (self.path / PACKAGE_RECORD).exists()
 
     def lock(self) -> None:
         """Keeps other processes from training into this folder.
@@ -189,6 +194,8 @@ def find_or_number(
             recorded = settings.complete(folder.read_identity())
             if recorded != identity or folder.is_finished(settings.num_meta_steps):
                 continue
+            if folder.is_packaged():
+                continue
             folder.lock()
             return folder
         except RunError as error:
@@ -212,9 +219,14 @@ def at_path(path: pathlib.Path, settings: TrainingSettings, identity: dict[str, 
     """The run at a path the user chose, made if need be, returned locked.
 
     Raises:
-        RunError: the folder holds something else or a run of another identity, or is in use.
+        RunError: the folder holds something else, a packaged model or a run of another identity, or
+            is in use.
     """
     folder = RunFolder(path)
+    if folder.is_packaged():
+        raise RunError(
+            f"{path}: is a packaged model, and those do not train. Choose another --run."
+        )
     # What a start that was killed at once may leave.
     ours = {"starts.jsonl", "flags.txt", "network_spec.json", "split.json", "settings.json"}
     ours |= {"checkpoints", "grids", "tensorboard"}

@@ -17,19 +17,14 @@ import tensorflow as tf
 
 from figr_tf.core import checkpoints
 from figr_tf.core.errors import RunError
-from figr_tf.core.runs import RunFolder, write_whole
+from figr_tf.core.runs import PACKAGE_RECORD, RunFolder, write_whole
 
-_WEIGHTS, _RECORD = "weights.npz", "weights.json"
+_WEIGHTS, _CARRIED = "weights.npz", "carried"
 # What loading needs, what an export's contract is written from, and the flags for people.
 _KEPT = ("identity.json", "settings.json", "split.json", "network_spec.json", "flags.txt")
 _PATHS = {"data_dir", "cache_dir"}
 
 Groups = Mapping[str, Sequence[tf.Variable]]
-
-
-def is_packaged(folder: pathlib.Path) -> bool:
-    """Whether the folder holds a packaged model."""
-    return (folder / _RECORD).exists()
 
 
 def restore(run: RunFolder, meta_weights: Groups, carried: Sequence[tf.Variable] = ()) -> int:
@@ -42,11 +37,11 @@ def restore(run: RunFolder, meta_weights: Groups, carried: Sequence[tf.Variable]
     Raises:
         RunError: no weights there that fit and can be read, or a byte of a packaged file changed.
     """
-    if not is_packaged(run.path):
+    if not run.is_packaged():
         identity = run.read_identity()
         return checkpoints.restore_weights(run.checkpoints, meta_weights, identity, carried)
     meta_step, arrays = _read(run.path)
-    keyed = _keyed({**meta_weights, "carried": carried})
+    keyed = _keyed({**meta_weights, _CARRIED: carried})
     shapes = {key: tuple(variable.shape) for key, variable in keyed.items()}
     # Before the first assignment, so that a model is never half of two.
     if shapes != {key: array.shape for key, array in arrays.items()}:
@@ -68,7 +63,8 @@ def package(
     Args:
         out: a folder that does not exist yet.
         meta_weights, carried: variables that the run's weights fit into; they are overwritten.
-        dtype: of the file, "float32" or "float16"; a model always computes in float32.
+        dtype: of the meta-weights in the file, "float32" or "float16"; a model always computes in
+            float32.
 
     Raises:
         RunError: `out` exists or cannot be written, or the run has no usable weights.
@@ -76,8 +72,12 @@ def package(
     if out.exists():
         raise RunError(f"{out}: exists. Choose another folder, or remove it first.")
     meta_step = restore(run, meta_weights, carried)
-    keyed = _keyed({**meta_weights, "carried": carried})
-    arrays = {key: v.numpy().astype(dtype) for key, v in keyed.items()}
+    keyed = _keyed({**meta_weights, _CARRIED: carried})
+    arrays = {
+        # What is carried reaches from 1e-12 to the number of meta-steps, beyond float16.
+        key: v.numpy().astype("float32" if key.startswith(_CARRIED) else dtype)
+        for key, v in keyed.items()
+    }
     out.mkdir(parents=True)
     try:
         for name in _KEPT:
@@ -100,7 +100,9 @@ def _forget_paths(folder: pathlib.Path) -> None:
             part[name] = None
     write_whole(folder / "settings.json", json.dumps(settings, indent=1))
     if (folder / "flags.txt").exists():
-        lines = (folder / "flags.txt").read_text().splitlines(keepends=True)
+        # As `write_whole` wrote it.
+        text = (folder / "flags.txt").read_text(encoding="utf-8", errors="surrogateescape")
+        lines = text.splitlines(keepends=True)
         # A line is --name=value.
         kept = [line for line in lines if line[2:].partition("=")[0] not in _PATHS]
         write_whole(folder / "flags.txt", "".join(kept))
@@ -113,7 +115,7 @@ def write(folder: pathlib.Path, arrays: Mapping[str, np.ndarray], meta_step: int
     np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
     os.replace(scratch, folder / _WEIGHTS)
     record = {"sha256": _sha256(folder / _WEIGHTS), "meta_step": meta_step}
-    write_whole(folder / _RECORD, json.dumps(record, indent=1))
+    write_whole(folder / PACKAGE_RECORD, json.dumps(record, indent=1))
 
 
 def weights_sha256(folder: pathlib.Path) -> str:
@@ -123,14 +125,15 @@ def weights_sha256(folder: pathlib.Path) -> str:
 
 def _checked_record(folder: pathlib.Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / _RECORD).read_text())
+        record = json.loads((folder / PACKAGE_RECORD).read_text())
         recorded = record["sha256"], int(record["meta_step"])
         found = _sha256(folder / _WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: its weights cannot be read ({error}).") from error
     if found != recorded[0]:
         raise RunError(
-            f"{folder / _WEIGHTS}: does not match the sha256 in {_RECORD}. Copy the folder again."
+            f"{folder / _WEIGHTS}: does not match the sha256 in {PACKAGE_RECORD}. Copy the folder"
+            " again."
         )
     return record
 

@@ -175,3 +175,5 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
             if not saved:
                 recorder.save()
             raise Interrupted(signals[0] if signals else signal.SIGTERM, f"meta-step {done}")
+    if signals:  # It may have broken the last picture off.
+        raise Interrupted(signals[0], f"meta-step {done}")

@@ -90,7 +90,8 @@ def _run(path: pathlib.Path, sizes: Sizes, asked: list[int], cache_dir: str | No
     facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
     key = facts | {"steps": steps, "controls": controls, "num_samples": num_samples}
     folder = path / "evaluation"
-    if trained.is_packaged(path):  # It may lie in an installed package, and that be read-only.
+    # It may lie in an installed package, and that be read-only.
+    if runs.RunFolder(path).is_packaged():
         data = dataclasses.replace(settings.data, cache_dir=cache_dir)
         folder = datasets.cache_dir(data) / "evaluation"
         key["weights_sha256"] = trained.weights_sha256(path)

@@ -1,8 +1,8 @@
 """The inner loop of FIGR (Clouâtre & Demers 2019), lines "repeat K times" of Algorithms 1 and 2.
 
 Weights go in, weights come out and no variable is touched, so any number of adaptations may run
-side by side. Training, generation, evaluation and export all call `adapt`: FIGR has this one inner
-loop and no other.
+side by side. Training, generation, evaluation and export all call `adapt` or, to watch the losses,
+`adapt_with_losses`: FIGR has this one inner loop and no other.
 """
 
 import dataclasses

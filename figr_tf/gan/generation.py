@@ -209,8 +209,9 @@ class FewShotModel:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
             num_samples: images to draw, m.
             seed: 0 ≤ seed < 2**53; the same arguments give the same samples.
-            num_inner_steps: K; the training run's unless given. More of them follow the support
-                more closely.
+            num_inner_steps: K; by default those that the run draws with
+                (`num_test_inner_steps`, else those of its training). More of them follow the
+                support more closely.
 
         Returns:
             uint8 [num_samples, S, S, C].

@@ -5,7 +5,6 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -37,7 +36,7 @@ class NetworkSpec:
             nothing at full resolution; for CPUs, not the paper's).
         image_size: height = width in pixels, a multiple of 16.
         channels: 1 (grey) or 3 (colour).
-        hidden: h, the channels at full resolution; the deepest stage has 16 h.
+        hidden: h, the channels at full resolution; the deepest stage has 16 h, of "lean" 8 h.
         latent_dim: length of one latent vector.
         blocks_per_stage: residual blocks of a ResNet stage, or of the one map of "lean" that has
             them; 2 is the paper's, fewer are faster on a CPU.
@@ -76,21 +75,8 @@ class NetworkSpec:
             )
 
     def to_json(self) -> str:
-        """The text of network_spec.json."""
+        """The text of network_spec.json, which people read and no code here."""
         return json.dumps(dataclasses.asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "NetworkSpec":
-        """Raises ValueError if the text is not JSON of exactly these fields."""
-        try:
-            return cls(**json.loads(text))
-        except TypeError as error:
-            raise ValueError(f"not a network spec: {error}") from error
-
-    @classmethod
-    def read(cls, path: pathlib.Path) -> "NetworkSpec":
-        """From a run's network_spec.json. Raises as `from_json` does."""
-        return cls.from_json(path.read_text())
 
 
 class Networks(NamedTuple):

@@ -156,7 +156,7 @@ def test_pictures_are_written_under_every_ending_that_is_offered(tmp_path):
     assert endings[0] == ".png"
     assert {".jpg", ".gif", ".webp"} <= set(endings)
     assert not {".psd", ".xpm", ".txt", ""} & set(endings)
-    for ending in (".png", ".jpg", ".gif", ".webp", ".tiff", ".bmp"):
+    for ending in endings:
         Image.new("RGB", (8, 8)).save(tmp_path / f"a{ending}")
 
 

@@ -130,6 +130,15 @@ def test_a_run_in_use_is_left_alone(tmp_path, tiny_settings, record, find):
         runs.at_path(first.path, tiny_settings, first.read_identity())
 
 
+def test_a_packaged_model_is_not_trained_on(tmp_path, tiny_settings, record, find):
+    first = record(find(tiny_settings))
+    first.unlock()
+    (first.path / runs.PACKAGE_RECORD).write_text("{}")
+    with pytest.raises(RunError, match=f"{first.path.name}: is a packaged model"):
+        runs.at_path(first.path, tiny_settings, first.read_identity())
+    assert find(tiny_settings).path != first.path
+
+
 def test_a_chosen_path_that_holds_something_else_is_refused(tmp_path, tiny_settings):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/cat.png").touch()

@@ -80,8 +80,8 @@ def _restored(folder: runs.RunFolder) -> list[np.ndarray]:
 
 
 def test_a_packaged_model_restores_the_bits_and_the_meta_step_of_its_run(run, packaged):
-    assert trained.is_packaged(packaged.path)
-    assert not trained.is_packaged(run.path)
+    assert packaged.is_packaged()
+    assert not run.is_packaged()
     for a, b, c in zip(_restored(run), _restored(packaged), _random().values(), strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(b, c)
@@ -133,14 +133,37 @@ def test_where_a_run_keeps_an_average_the_average_is_packaged(tmp_path):
 def test_float16_keeps_weights_within_its_rounding_in_less_room(run, packaged, tmp_path):
     _package(run, tmp_path / "small", dtype="float16")
     with np.load(tmp_path / "small/weights.npz") as arrays:
-        assert {array.dtype for array in arrays.values()} == {np.dtype("float16")}
+        halved = {array.dtype for name, array in arrays.items() if name != "carried/0"}
+        assert halved == {np.dtype("float16")}
     small = _restored(runs.RunFolder(tmp_path / "small"))
     whole = _restored(packaged)
     for a, b in zip(small, whole, strict=True):
         assert a.dtype == np.float32
-        np.testing.assert_array_equal(a, b.astype(np.float16))
         np.testing.assert_allclose(a, b, rtol=2.0**-11)
     assert any(np.any(a != b) for a, b in zip(small, whole, strict=True))
+
+
+def test_float16_leaves_what_is_carried_as_it_was(tmp_path):
+    """A classifier's second moments, and how many steps they are of."""
+    moments = [tf.Variable([1e-9, 200_000.0])]
+    folder, identity = runs.RunFolder(tmp_path / "run"), full_identity(PairSettings(), {}, False)
+    folder.record(PairSettings(), identity, {})
+    groups = _random().groups
+    objects = {**groups, "carried": moments, "meta_step": tf.Variable(5, dtype=tf.int64)}
+    checkpoints.save_objects(folder.checkpoints, 5, objects, identity)
+    empty = [tf.Variable(tf.zeros([2]))]
+    trained.package(folder, tmp_path / "small", _zeros().groups, empty, "float16")
+    found = [tf.Variable(tf.zeros([2]))]
+    trained.restore(runs.RunFolder(tmp_path / "small"), _zeros().groups, found)
+    np.testing.assert_array_equal(found[0], moments[0])
+
+
+def test_a_data_folder_whose_name_is_no_utf8_does_not_keep_a_run_from_being_packaged(run, tmp_path):
+    copy = runs.RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, copy.path)
+    (copy.path / "flags.txt").write_bytes(b"--held_out_classes=\xc3\xbc\n--data_dir=/Z\xfcge\n")
+    _package(copy, tmp_path / "model")
+    assert (tmp_path / "model/flags.txt").read_bytes() == b"--held_out_classes=\xc3\xbc\n"
 
 
 @pytest.mark.parametrize("at", [0, 0.3, 0.7, -1])

@@ -225,6 +225,16 @@ def test_a_full_disk_while_writing_metrics_is_one_line_and_loses_no_history(sett
             _train(settings, folder)
 
 
+def test_a_full_disk_while_tensorboards_file_is_written_is_one_line(settings, tmp_path):
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "events.out: No space left on device")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tf.summary, "scalar", full)
+        with pytest.raises(RunError, match="No space left on device while writing metrics"):
+            _train(settings, _folder(tmp_path / "run", settings))
+
+
 def test_a_damaged_last_checkpoint_is_made_again_and_equals_the_lost_one(
     unbroken, settings, tmp_path, caplog
 ):
@@ -237,6 +247,22 @@ def test_a_damaged_last_checkpoint_is_made_again_and_equals_the_lost_one(
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
     assert caplog.text.count("is damaged") == 1  # and not again when the weights were read back
+    # The report of the last meta-step was dropped with it, and is made again with its picture.
+    assert [line["meta_step"] for line in _lines(folder) if "held_out_mean" in line] == [5, 7]
+    assert folder.grid(7).read_bytes() == unbroken.grid(7).read_bytes()
+
+
+def test_a_signal_during_the_last_picture_is_no_end(unbroken, settings, tmp_path, monkeypatch):
+    shutil.copytree(unbroken.path, tmp_path / "run")
+    folder = runs.RunFolder(tmp_path / "run")
+    folder.grid(7).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "signals_noted", lambda *_: contextlib.nullcontext([15]))
+        with pytest.raises(interruption.Interrupted):
+            _train(settings, folder)
+    assert not folder.is_finished(7)
+    _train(settings, folder)
+    assert folder.is_finished(7)
 
 
 def test_a_stop_saves_once(settings, tmp_path, monkeypatch):

@@ -233,7 +233,7 @@ def _admit(
             previous.send("end", [f"another process has come as {cluster.name(index)}", 1])
     if tuple(addresses) != cluster.addresses:
         raise RunError(
-            f"{cluster.name(index)} has the workers {', '.join(addresses)} in its TF_CONFIG,"
+            f"worker {index} has the workers {', '.join(addresses)} in its TF_CONFIG,"
             f" {cluster.name(0)} has {', '.join(cluster.addresses)}"
         )
 

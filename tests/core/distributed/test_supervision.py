@@ -213,6 +213,10 @@ def test_two_processes_in_one_place_are_told_apart_from_a_restart():
     assert connections[1].socket is pairs[1][0]
     with pytest.raises(UserError, match="has the workers x:1, y:2 in its TF_CONFIG"):
         cluster._admit(members, connections, cluster.Connection(pairs[0][0]), 2, ["x:1", "y:2"])
+    # Of a longer list there may be a worker that this one has no place for.
+    longer = [*members.addresses, "x:1"]
+    with pytest.raises(UserError, match=r"worker 3 has the workers .*, x:1 in its TF_CONFIG"):
+        cluster._admit(members, connections, cluster.Connection(pairs[0][0]), 3, longer)
 
 
 def test_what_is_no_worker_is_not_admitted():
