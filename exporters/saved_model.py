@@ -1,6 +1,7 @@
 """Writes an export so that a server never sees half of one, and proves it before that."""
 
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import filelock
 import tensorflow as tf
+from PIL import Image
 
 from exporters import (
     classifying,
@@ -98,6 +100,7 @@ def export(request: ExportRequest, export_dir: pathlib.Path, version: int | None
     """
     # Before the model folder is made or locked: a run that cannot be exported leaves no trace.
     package = _package(models.load_any(request.run), request)
+    _check_pictures(package.warm_up, request.limits)
     with _new_version(export_dir, version) as (scratch, target):
         try:
             described, difference = _write(scratch, package, request)
@@ -201,6 +204,20 @@ def _check_names(request: ExportRequest, names: tuple[str, ...]) -> None:
             f"--signatures={','.join(request.signature_names)}: {request.run} has"
             f" {', '.join(names)}."
         )
+
+
+def _check_pictures(warm_up: list[warmup.Call], limits: Limits) -> None:
+    """Limits that refuse pictures of the model's own size would refuse every request."""
+    arrays = [value for call in warm_up for value in call.inputs.values()]
+    files = [file for array in arrays if array.dtype == object for file in array]
+    for file in files:
+        side = max(Image.open(io.BytesIO(file)).size)
+        if side > limits.max_image_side or len(file) > limits.max_png_bytes:
+            raise UserError(
+                f"--max_image_side={limits.max_image_side} and"
+                f" --max_png_bytes={limits.max_png_bytes} refuse a picture of the model's own size,"
+                f" of {side} pixels a side and {len(file)} bytes. Raise them."
+            )
 
 
 def _check_defaults(limits: Limits, **defaults: int) -> None:

@@ -65,7 +65,7 @@ def answered_images(loaded, request: warmup.Call) -> np.ndarray:
 def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) -> dict[str, float]:
     """By signature."""
     expected = _expected(parts)
-    drawn = _typed(loaded, parts, tf.constant(warmup.NUM_INNER_STEPS))
+    drawn = _typed(loaded, parts, tf.constant(warmup.num_inner_steps(parts)))
     differences = {"adapt and generate": difference(drawn, expected.adapted)}
     for request in logged:
         if request.signature == "serving_default":
@@ -92,7 +92,7 @@ def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) ->
 
 
 def _expected(parts: AdaptingParts) -> _Expected:
-    adapted = _typed(parts.module, parts, tf.constant(warmup.NUM_INNER_STEPS))
+    adapted = _typed(parts.module, parts, tf.constant(warmup.num_inner_steps(parts)))
     return _Expected(adapted.numpy(), _draw(parts, parts.shared.generator_meta_weights()).numpy())
 
 

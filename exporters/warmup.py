@@ -17,8 +17,6 @@ from figr_common import scaling
 from figr_tf.gan.networks import parameter_count
 
 FILE_NAME = "tf_serving_warmup_requests"
-# Two build the loop's graph as well as ten do.
-NUM_INNER_STEPS = 2
 _LENGTH_DELIMITED = 2  # The wire type of strings, bytes and messages.
 # Field numbers of tensorflow_serving/apis: PredictionLog, PredictLog, PredictRequest, ModelSpec, a
 # map's entry.
@@ -46,7 +44,7 @@ def requests(parts: AdaptingParts, signature_names: list[str]) -> Iterator[Call]
     """One request for each signature and each output filter that clients use."""
     support = support_images(parts)
     files = np.array(png.encode_images(tf.constant(support)).numpy(), dtype=object)
-    steps: dict[str, Any] = {"num_inner_steps": np.int32(NUM_INNER_STEPS)}
+    steps: dict[str, Any] = {"num_inner_steps": np.int32(num_inner_steps(parts))}
     samples: dict[str, Any] = {"num_samples": np.int32(parts.defaults.num_samples)}
     seed: dict[str, Any] = {"seed": np.int64(0)}
     length = parameter_count(parts.model.networks.generator)
@@ -77,6 +75,11 @@ def requests(parts: AdaptingParts, signature_names: list[str]) -> Iterator[Call]
                 {"support_images": support[None], "seed": np.zeros(1, np.int64)},
                 ("images",),
             )
+
+
+def num_inner_steps(parts: AdaptingParts) -> int:
+    """Two build the loop's graph as well as ten do; fewer if the export allows no more."""
+    return min(2, parts.limits.max_num_inner_steps)
 
 
 def support_images(parts: AdaptingParts) -> np.ndarray:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt fla
     from figr_tf.evaluation.judged import Judged
 
 flags = console.OwnFlags(__name__)
+_NOT_FOR_DECKS = (
+    *("write_episodes", "features", "num_shots", "num_samples", "num_inner_steps", "seeds"),
+    *("image_size", "channels", "picture", "json", "markdown"),
+)
 _ALL = "all"  # A split that trains on nothing.
 
 _RUN = flags.DEFINE_path(
@@ -124,6 +128,15 @@ def _check_flags() -> None:
     judged = [name for name in ("run", "saved_model", "samples") if flags.FLAGS[name].value]
     if len(judged) > 1:
         raise UserError(f"--{judged[0]} and --{judged[1]}: judge one at a time.")
+    if _WRITE_DECK.value:
+        judged += [name for name in _NOT_FOR_DECKS if flags.FLAGS[name].value]
+        if judged or _DATA.files.dataset.value or _DATA.given_beside_dataset():
+            raise UserError(
+                f"--{judged[0] if judged else 'dataset'}: a deck is of Omniglot's characters, or"
+                " --deck_glyphs; --deck_models names what draws."
+            )
+    elif _PICTURE.value and not judged:
+        raise UserError("--picture shows samples: give --run, --saved_model or --samples.")
     if bool(_SAMPLES.value) != bool(_EPISODES.value):
         raise UserError(
             "--samples and --episodes go together: the file says which drawings were the support."
@@ -235,7 +248,7 @@ def main() -> None:
     plan = planning.plan(judged, dataset, _NUM_CLASSES.value, _SEEDS.value)
     if _is_on_own_data(judged) or not judged.data_settings:
         judged.check(dataset, plan)
-    else:
+    if not _is_on_own_data(judged):
         judged.check_other_data(settings, dataset, plan)
     # Before the feature network is chosen. Episodes do not need one, and to train one takes
     # minutes.

@@ -47,6 +47,13 @@ def _positive(text: str) -> float:
     return number
 
 
+def _version(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"need a number from 0 to 2^63 - 1. Received: {text}")
+    return number
+
+
 def _count(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -66,7 +73,9 @@ def _common() -> argparse.ArgumentParser:
         help="PEM file of the authority that signed the gRPC server's certificate",
     )
     parser.add_argument("--model", default="figr", help="name of the model on the server (figr)")
-    parser.add_argument("--version", type=int, help="version of the model; the newest unless given")
+    parser.add_argument(
+        "--version", type=_version, help="version of the model; the newest unless given"
+    )
     parser.add_argument(
         "--timeout", type=_positive, default=60.0, help="seconds for a request (60)"
     )
@@ -245,6 +254,10 @@ def _main() -> None:
         _fail(str(error), "USAGE", 2, options.json)
     except (client_commands.FileError, images.ImageError) as error:
         _fail(str(error), "FILE", 1, options.json)
+    # Such as a folder that may not be read.
+    except OSError as error:
+        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+        _fail(message, "FILE", 1, options.json)
     except KeyboardInterrupt:
         # 128 + SIGINT, as shells have it.
         sys.exit(130)

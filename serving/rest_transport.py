@@ -1,10 +1,14 @@
 """The model over TensorFlow Serving's REST interface, for where gRPC does not get through."""
 
 import base64
+import contextlib
 import http.client
 import json
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,9 @@ from figr_common import proxies
 from serving import protocol, tensors
 from serving.errors import ServingError, code_for_http, plain_sentence
 from serving.transports import MAX_MESSAGE_BYTES, Endpoint, VersionStatus
+
+# What taking apart an answer in JSON of another form raises.
+_OTHER_ANSWERS = (LookupError, TypeError, ValueError, AttributeError, json_format.ParseError)
 
 
 def _to_json(array: np.ndarray) -> Any:
@@ -35,8 +42,16 @@ class RestTransport:
     def __init__(self, endpoint: Endpoint):
         version = "" if endpoint.version is None else f"/versions/{endpoint.version}"
         self._address = endpoint.address.rstrip("/")
-        self._url = f"{self._address}/v1/models/{endpoint.model}{version}"
-        self._opener = proxies.opener(self._address)
+        model = urllib.parse.quote(endpoint.model, safe="")
+        self._url = f"{self._address}/v1/models/{model}{version}"
+        try:
+            self._opener = proxies.opener(self._address)
+        except ValueError as error:
+            raise ServingError(
+                "INVALID_ARGUMENT", f"{self._address}: no address of a server; {error}"
+            ) from error
+        # The newest version may be another one at the next call.
+        self._may_change = endpoint.version is None
         self._signatures: Any = None
 
     def _call(self, path: str, body: dict | None, timeout: float) -> Any:
@@ -81,9 +96,9 @@ class RestTransport:
         self, signature: str, inputs: dict[str, np.ndarray], outputs: list[str], timeout: float
     ) -> dict[str, np.ndarray]:
         """See `transports.Transport`."""
-        # Once. REST fills in no default and gives a single output no name; the signatures know
-        # both.
-        if self._signatures is None:
+        end = time.monotonic() + timeout
+        # REST fills in no default and gives a single output no name; the signatures know both.
+        if self._may_change or self._signatures is None:
             self._signatures = self.signatures(timeout)
         definition = self._signatures.get(signature)
         if definition is None:
@@ -93,30 +108,44 @@ class RestTransport:
             "signature_name": signature,
             "inputs": {name: _to_json(array) for name, array in (defaults | inputs).items()},
         }
-        replies = self._call(":predict", body, timeout)["outputs"]
-        # A single output stands there without its name.
-        if len(definition.outputs) == 1:
-            replies = {next(iter(definition.outputs)): replies}
-        return {name: _from_json(replies[name]) for name in outputs}
+        reply = self._call(":predict", body, max(end - time.monotonic(), 1e-6))
+        with self._understood():
+            replies = reply["outputs"]
+            # A single output stands there without its name.
+            if len(definition.outputs) == 1:
+                replies = {next(iter(definition.outputs)): replies}
+            return {name: _from_json(replies[name]) for name in outputs}
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Around what takes an answer apart: anything may answer in JSON."""
+        try:
+            yield
+        except _OTHER_ANSWERS as error:
+            raise ServingError(
+                "INTERNAL", f"{self._address} answers otherwise than TensorFlow Serving does"
+            ) from error
 
     def signatures(self, timeout: float) -> Any:
         """See `transports.Transport`."""
         reply = self._call("/metadata", None, timeout)
         message = protocol.SignatureDefMap()
-        json_format.ParseDict(
-            reply["metadata"]["signature_def"], message, ignore_unknown_fields=True
-        )
+        with self._understood():
+            json_format.ParseDict(
+                reply["metadata"]["signature_def"], message, ignore_unknown_fields=True
+            )
         return message.signature_def
 
     def versions(self, timeout: float) -> list[VersionStatus]:
         """See `transports.Transport`."""
         reply = self._call("", None, timeout)
-        return [
-            VersionStatus(
-                int(v["version"]), v["state"], v.get("status", {}).get("error_message", "")
-            )
-            for v in reply["model_version_status"]
-        ]
+        with self._understood():
+            return [
+                VersionStatus(
+                    int(v["version"]), v["state"], v.get("status", {}).get("error_message", "")
+                )
+                for v in reply["model_version_status"]
+            ]
 
     def close(self) -> None:
         """Nothing to do: every call has a connection of its own."""

@@ -45,7 +45,7 @@ def make(
             f"{len(sources)} sources do not share {ROUND} trials and two sides evenly:"
             " give two models with --deck_models."
         )
-    names = choose_classes(classes, num_trials)
+    names = choose_classes(classes, num_trials, seed)
     # 17 is any number: a stream of its own, apart from the episodes'.
     rng = np.random.default_rng([seed, 17])
     rng.shuffle(names)

@@ -24,12 +24,12 @@ class Episode(NamedTuple):
     held_out: np.ndarray
 
 
-def choose_classes(class_names, num_classes: int) -> list[str]:
-    """The same `num_classes` of the names whenever it is asked; all, if they are fewer."""
+def choose_classes(class_names, num_classes: int, seed: int = 0) -> list[str]:
+    """The same `num_classes` of the names for the same seed; all, if they are fewer."""
     names = sorted(class_names)
     if num_classes >= len(names):
         return names
-    return sorted(np.random.default_rng(0).choice(names, num_classes, replace=False).tolist())
+    return sorted(np.random.default_rng(seed).choice(names, num_classes, replace=False).tolist())
 
 
 def least_drawings(num_shots: int) -> int:

@@ -107,7 +107,6 @@ def train_to(
         "sha256": digest,
         "training_classes": len(dataset.split.training),
         "classes": dataset.split.training,
-        "ways": min(len(held_out), features.WAYS),
         "accuracy_held_out": _accuracies(features.Embedding(path, digest), held_out),
     }
     # The record last: where it is, `of_data` takes the network for there.
@@ -149,11 +148,12 @@ def _facts(
 
 
 def _accuracies(network: features.Embedding, classes: Sequence[np.ndarray]) -> dict[str, float]:
-    """Of telling 20 classes apart, or all if there are fewer, by number of shots."""
+    """Of telling 20 classes apart, or all if fewer are large enough, by ways and shots."""
     result = {}
     for shots in (1, 5):
-        if sum(len(drawings) >= shots + _QUERIES for drawings in classes) > 1:
-            result[f"{shots}-shot"] = features.few_shot_accuracy(
+        large = sum(len(drawings) >= shots + _QUERIES for drawings in classes)
+        if large > 1:
+            result[f"{min(large, features.WAYS)}-way, {shots}-shot"] = features.few_shot_accuracy(
                 network.embed, classes, shots, _ACCURACY_EPISODES
             )
     return result

@@ -1,13 +1,14 @@
 """What was made elsewhere and can be judged: an exported SavedModel, or anyone's images."""
 
+import json
 import pathlib
 import re
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from figr_common import images, scaling
-from figr_tf.core import runs
 from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import datasets
 from figr_tf.evaluation.episodes import Episode, from_json
@@ -60,6 +61,21 @@ def saved_model(path: pathlib.Path, sizes: Sizes, asked: list[int]) -> Judged:
             return {ONLY_ROW: draw(support, seed)}
         return {row_of(k): draw(support, seed, num_inner_steps=tf.constant(k)) for k in steps}
 
+    def warn_of_other_split(
+        settings: datasets.DataSettings, dataset: datasets.Dataset, _: Plan
+    ) -> None:
+        training = _training(path)
+        if training.get("dataset") != settings.dataset:
+            return
+        # Not refused: a split without its smallest classes has another sha256, and is the same.
+        if training.get("split_sha256") != dataset.split.digest():
+            logging.warning(
+                "%s: was trained on another split of %s and may have seen the classes that it is"
+                " judged on. --run of its run checks that.",
+                path,
+                settings.dataset,
+            )
+
     row = row_of(steps[-1]) if adapts else ONLY_ROW
     return Judged(
         name=path.name,
@@ -67,10 +83,19 @@ def saved_model(path: pathlib.Path, sizes: Sizes, asked: list[int]) -> Judged:
         sampler=sample,
         row=row,
         check=lambda dataset, plan: None,
+        check_other_data=warn_of_other_split,
         num_shots=num_shots,
         num_samples=num_samples,
         image_form=(size, channels),
     )
+
+
+def _training(path: pathlib.Path) -> dict:
+    """What our exporter has written about an export's training; empty for anybody else's."""
+    try:
+        return json.loads((path / "assets.extra/contract.json").read_text())["training"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judged:
@@ -114,7 +139,14 @@ def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judg
             "num_shots": plan.num_shots,
             "classes": len(plan.classes),
         }
-        runs.refuse_difference(episode_file, facts | {"classes": len(recorded)}, now)
+        then_facts = facts | {"classes": len(recorded)}
+        for key, value in now.items():
+            if then_facts.get(key) != value:
+                raise DataError(
+                    f"{episode_file}: was written for {key}={then_facts.get(key)}, this command has"
+                    f" {value}. Give the same data, --num_shots and --num_classes, or write it"
+                    " anew."
+                )
         for then, now_drawn in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
             if not _are_equal(then, now_drawn):
                 raise DataError(

@@ -75,7 +75,9 @@ class Accuracies(NamedTuple):
 
 
 def _with_margin(shares: np.ndarray, sign: str = "") -> str:
-    margin = 1.96 * shares.std(ddof=1) / len(shares) ** 0.5
+    from figr_tf.evaluation import scores
+
+    margin = scores.student(len(shares) - 1) * shares.std(ddof=1) / len(shares) ** 0.5
     return f"{100 * shares.mean():{sign}.1f} ± {100 * margin:.1f}"
 
 
@@ -91,7 +93,7 @@ def measure(
 
     Args:
         classes: name → all of its drawings, uint8 [count, S, S, C]. 20 of them or more.
-        sources: name → `sources.Source`. "real" adds H, which is apart from R.
+        sources: name → `sources.Source`. `decks.REAL` adds H, which is apart from R.
         embed: the space in which prototypes are means.
 
     Raises:

@@ -151,7 +151,12 @@ def _warp_run(path: pathlib.Path, sizes: Sizes) -> Judged:
 
     return Judged(
         name=path.name,
-        facts={"run": path.name, "weights_sha256": model.weights_sha256},
+        # What the exporter knows it by.
+        facts={
+            "run": path.name,
+            "meta_step": model.meta_step,
+            "weights_sha256": model.weights_sha256,
+        },
         sampler=sample,
         row=ONLY_ROW,
         check=_check_split(path),

@@ -85,12 +85,12 @@ def bootstrap_interval(
     low, high = np.quantile(skills, [0.025, 0.975])
     if count < FEW_CLASSES:
         value = skill(model, copies)
-        stretch = _student(count - 1) / _NORMAL * (count / (count - 1)) ** 0.5
+        stretch = student(count - 1) / _NORMAL * (count / (count - 1)) ** 0.5
         low, high = value - stretch * (value - low), value + stretch * (high - value)
     return float(low), float(high)
 
 
-def _student(freedom: int) -> float:
+def student(freedom: int) -> float:
     """Student's 97.5 % point by Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5).
 
     Off by a thousandth from three degrees of freedom on, by 11 % at one.

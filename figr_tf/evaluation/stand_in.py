@@ -170,6 +170,8 @@ def main() -> None:
     # The trials of such a source would have no network to answer them.
     if missing := sorted(set(map(str, deck.sources)) - set(chosen)):
         raise UserError(f"{_DECK.value}: has drawings of {missing[0]}; name it with --models.")
+    if idle := sorted(set(chosen) - set(map(str, deck.sources))):
+        raise UserError(f"{_DECK.value}: has no drawings of {idle[0]}. Leave it out of --models.")
     examples: dict[str, list[Examples]] = {name: [] for name in chosen}
     for name, drawings in progress.track(list(classes.items()), "drawing", "characters"):
         for source, example in examples_of(name, drawings, chosen, _SEED.value):

@@ -36,8 +36,8 @@ def main() -> None:
     recipe = feature_training.Recipe(_EPISODES.value, _SEED.value)
     record = feature_training.train_to(path, settings, dataset, recipe)
     print(f"{path}: sha256 {record['sha256']}")
-    for shots, accuracy in record["accuracy_held_out"].items():
-        print(f"held-out classes, {record['ways']}-way, {shots}: {accuracy:.3f}")
+    for task, accuracy in record["accuracy_held_out"].items():
+        print(f"held-out classes, {task}: {accuracy:.3f}")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def describe(
         dataset: whose drawings the strokes shall look like; the contract's unless given, Omniglot's
             if it has none.
     """
-    # A model that does not know this input has no inner loop.
+    # A model that does not know this input has no inner loop; one with 0 for a default shows none.
     num_inner_steps = defaults.get("num_inner_steps", 0)
     max_steps = min(limits.max_steps, _maximum(contract, "num_inner_steps", limits.max_steps))
     max_samples = min(limits.max_samples, _maximum(contract, "num_samples", limits.max_samples))

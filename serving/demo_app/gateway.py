@@ -66,7 +66,7 @@ class Gateway:
         self._turns = Turns(limits)
 
     def application(self) -> web.Application:
-        """To be run with `handler_cancellation`: whoever goes away cancels what runs for them."""
+        """To be run with `handler_cancellation`: whoever goes away cancels their request."""
         app = site.application(PAGE, self._public, self._limits.max_body_bytes, _explain)
         app.on_cleanup.append(self._close)
         app.router.add_get("/api/model", self.model)

@@ -1,6 +1,6 @@
 """The gateway's way to the model: the client library, in threads.
 
-A call that nobody waits for any more is ended.
+A call that nobody waits for any more is cancelled: it gives up its turn, or its answer is dropped.
 """
 
 import asyncio

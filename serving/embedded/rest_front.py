@@ -46,21 +46,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except ServingError as error:
             status, reply = HTTP_STATUS.get(error.code, 500), {"error": error.message}
         data = json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except ConnectionError:  # Who asked has gone.
+            self.close_connection = True
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        too_long = not length.isdecimal() or int(length) > _MAX_BODY_BYTES
+        # Python refuses to read numbers of thousands of digits.
+        too_long = not length.isdecimal() or len(length) > 18 or int(length) > _MAX_BODY_BYTES
         if too_long or "Transfer-Encoding" in self.headers:
             # An unread body would be taken for the next request on this connection.
             self.close_connection = True
             raise ServingError(
                 "INVALID_ARGUMENT",
-                f"send Content-Length, at most {_MAX_BODY_BYTES}. Received: {length}",
+                f"send Content-Length, at most {_MAX_BODY_BYTES}. Received: {length[:40]}",
             )
         return self.rfile.read(int(length))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -54,7 +55,7 @@ class Servable:
         self.signatures = self._session.signatures
         try:
             self._warm_up(path / WARMUP_FILE)
-        except ServingError:
+        except BaseException:
             self.close()
             raise
 
@@ -137,7 +138,10 @@ def _prediction_logs(path: pathlib.Path) -> Iterator[prediction_log_pb2.Predicti
         record = data[position + 12 : position + 12 + length]
         if len(record) < length:
             raise ServingError("DATA_LOSS", f"{path}: ends in the middle of a record")
-        yield prediction_log_pb2.PredictionLog.FromString(record)
+        try:
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+        except message.DecodeError as error:
+            raise ServingError("DATA_LOSS", f"{path}: holds a damaged record") from error
         position += length + 16
 
 
@@ -155,15 +159,21 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs) -> dict[str, np.ndarr
     for alias, info in signature.inputs.items():
         proto = inputs[alias] if alias in inputs else signature.defaults[alias]
         if proto.dtype != info.dtype:
-            wanted, received = (
-                tf.as_dtype(dtype).name if dtype else "none" for dtype in (info.dtype, proto.dtype)
-            )
+            wanted, received = (_type_name(dtype) for dtype in (info.dtype, proto.dtype))
             raise ServingError(
                 "INVALID_ARGUMENT",
                 f"{alias} must be of type {wanted}. Received: {received}",
             )
         feeds[info.name] = _array(alias, proto)
     return feeds
+
+
+def _type_name(dtype: int) -> str:
+    """Of a number of the protocol, whatever a caller has sent."""
+    try:
+        return tf.as_dtype(dtype).name if dtype else "none"
+    except TypeError:
+        return f"number {dtype}"
 
 
 def _array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:

@@ -131,9 +131,12 @@ class ModelVersions:
         self._mark(version, "LOADING")
         try:
             servable = self._load(path)
-        except ServingError as error:
-            self._mark(version, "END", error.message)
-            raise
+        # Whatever is wrong with one version, the watcher goes on to the next.
+        except Exception as error:
+            known = isinstance(error, ServingError)
+            failure = error if known else ServingError("INTERNAL", f"{path}: {error!r}")
+            self._mark(version, "END", failure.message)
+            raise failure from error
         # Before the swap: for a moment both versions are there, and never none.
         self._mark(version, "AVAILABLE")
         self._swap(servable)

@@ -82,7 +82,7 @@ class Judge:
         game = self._games.find(request.match_info["game"])
         number = request.match_info["number"]
         # Only trials that are behind the player: what is to come stays unseen.
-        if not number.isdecimal() or int(number) >= len(game.answers):
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(game.answers):
             raise Refusal(404, "This trial has not been answered yet.")
         return web.json_response(await self._trial(game, int(number)))
 

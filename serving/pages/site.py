@@ -86,7 +86,7 @@ def serve(app: web.Application, listening: socket.socket, host: str) -> None:
         print=None,
         # No record of who asked for what.
         access_log=None,
-        # A visitor who goes away ends what runs for them.
+        # A visitor who goes away cancels their request.
         handler_cancellation=True,
         # Seconds that Ctrl-C waits for visitors.
         shutdown_timeout=1.0,

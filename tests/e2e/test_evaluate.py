@@ -199,6 +199,9 @@ def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_p
         (["--channels=2"], "give 1 (grey) or 3 (colour)"),
         (["--features=/nonexistent.npz"], "nonexistent.json: no record"),
         (["--saved_model=/nonexistent"], "not a SavedModel"),
+        (["--write_deck=d.npz", "--run=x"], "--run: a deck is of Omniglot's characters"),
+        (["--write_deck=d.npz", "--dataset=icons"], "--dataset: a deck is of Omniglot's"),
+        (["--picture=a.png"], "--picture shows samples"),
         (["--run=/nonexistent"], "no such run folder"),
     ],
 )

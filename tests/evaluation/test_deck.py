@@ -77,6 +77,7 @@ def test_the_seed_alone_makes_the_deck_and_another_makes_another(classes, chosen
     np.testing.assert_array_equal(again.answers, made.answers)
     other = deck.make(classes, chosen, 2 * ROUND, 1, FACTS)
     assert other.answers.tolist() != made.answers.tolist()
+    assert set(other.classes) != set(made.classes)
 
 
 def test_a_deck_is_read_as_it_was_written_and_its_digest_is_the_files(made, tmp_path):

@@ -97,7 +97,11 @@ def test_the_network_that_redraws_has_one_row_and_is_known_by_its_weights():
     rows = judged.sampler(support, None, 4)
     assert list(rows) == [judged.row] == ["model"]
     np.testing.assert_array_equal(rows["model"], model.generate(support, 5, 4))
-    assert judged.facts == {"run": name, "weights_sha256": model.weights_sha256}
+    assert judged.facts == {
+        "run": name,
+        "meta_step": 4000,
+        "weights_sha256": model.weights_sha256,
+    }
 
 
 def test_a_classifier_is_sent_to_its_own_evaluation(classifier_run):

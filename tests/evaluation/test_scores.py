@@ -137,7 +137,7 @@ def test_one_class_has_no_interval():
 
 @pytest.mark.parametrize(("freedom", "point"), [(3, 3.182), (9, 2.262), (29, 2.045)])
 def test_students_point_is_that_of_printed_tables(freedom, point):
-    assert scores._student(freedom) == pytest.approx(point, rel=2e-3)
+    assert scores.student(freedom) == pytest.approx(point, rel=2e-3)
 
 
 def _world(classes=40, drawings=20, n=4, seed=0):

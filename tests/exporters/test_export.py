@@ -125,6 +125,26 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
         saved_model.export(REQUEST._replace(run=run_folder, num_inner_steps=50), tmp_path, None)
 
 
+def test_an_export_that_allows_one_inner_step_is_warmed_up_and_compared_with_one(
+    run_folder, tmp_path
+):
+    names = ("generate", "generate_tensor")
+    limits = dataclasses.replace(LIMITS, max_num_inner_steps=1)
+    request = REQUEST._replace(
+        run=run_folder, limits=limits, signature_names=names, num_inner_steps=1
+    )
+    assert saved_model.export(request, tmp_path, None).difference <= 1 / 255
+
+
+@pytest.mark.parametrize("changed", [{"max_png_bytes": 100}, {"max_image_side": 8}])
+def test_limits_that_refuse_the_models_own_pictures_are_refused(run_folder, tmp_path, changed):
+    limits = dataclasses.replace(LIMITS, **changed)
+    request = REQUEST._replace(run=run_folder, limits=limits, signature_names=("generate",))
+    with pytest.raises(UserError, match="refuse a picture of the model's own size, of 16 pixels"):
+        saved_model.export(request, tmp_path / "models", None)
+    assert not (tmp_path / "models").exists()
+
+
 def test_a_reloaded_export_draws_what_the_model_draws_but_for_one_rounding_of_weights(
     exported, exported_tasks
 ):

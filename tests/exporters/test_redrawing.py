@@ -117,6 +117,12 @@ def test_what_needs_an_inner_loop_is_refused(wrong, tmp_path):
         saved_model.export(SHIPPED._replace(**wrong), tmp_path, None)
 
 
+def test_a_report_that_is_made_now_is_of_what_is_exported(exported):
+    facts = samplers.choose(models.REDRAWING, None, None, None, 64, []).facts
+    exported_facts = exported.contract["model"]
+    assert all(facts[key] == exported_facts[key] for key in ("meta_step", "weights_sha256"))
+
+
 def test_its_card_holds_the_evaluation_and_refuses_one_of_another_model(exported, tmp_path):
     contract = json.loads((exported.path / "assets.extra/contract.json").read_text())
     path = ROOT / "figr_tf/pretrained/omniglot-32-redraw/evaluation.json"

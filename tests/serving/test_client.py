@@ -108,6 +108,8 @@ FAILURES = {
         "out.xyz: give it a name that ends in .png",
     ),
     "a folder that is not there": (["--out", "/nowhere/out.png"], 1, "its folder does not exist"),
+    "a name that no file system takes": (["--images", "x" * 300], 1, "File name too long"),
+    "half an address": (["--target", "http://[::1:8501"], 3, "no address of a server"),
     "a missing certificate": (["--tls_ca", "/nowhere"], 3, "/nowhere: No such file"),
 }
 
@@ -169,7 +171,14 @@ def test_a_file_that_adapt_did_not_write_is_refused(tmp_path, data, capsys, monk
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--timeout", "0"], ["--timeout", "nan"], ["--concurrency", "0"], ["--seed", "x"]]
+    "arguments",
+    [
+        ["--timeout", "0"],
+        ["--timeout", "nan"],
+        ["--concurrency", "0"],
+        ["--seed", "x"],
+        ["--version", str(2**64)],
+    ],
 )
 def test_wrong_usage_has_status_2(arguments):
     assert processes.run_client("bench", "--images", "x", *arguments).returncode == 2

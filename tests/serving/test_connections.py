@@ -259,6 +259,8 @@ def _fake_rest(status, body):
     ("status", "body", "code"),
     [
         (200, b"<html>", "INTERNAL"),
+        (200, b"{}", "INTERNAL"),
+        (200, b'{"model_version_status": [{"version": "x"}]}', "INTERNAL"),
         (503, b"", "UNAVAILABLE"),
         (502, b"<html>", "UNKNOWN"),
         (429, b'{"error": "full"}', "RESOURCE_EXHAUSTED"),

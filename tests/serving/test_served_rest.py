@@ -3,12 +3,16 @@
 import http.client
 import json
 import socket
+import struct
+import time
+import types
 import urllib.error
 import urllib.request
 
 import pytest
 
 from serving.embedded import rest_front
+from tests.serving import processes
 
 GOOD = {"image_bytes": [{"b64": ""}], "num_samples": 2, "num_inner_steps": 1, "seed": 0}
 
@@ -47,6 +51,39 @@ def test_an_unknown_path_is_refused(server, verb, path):
     connection.request(verb, path, b"{}" if verb == "POST" else None)
     assert connection.getresponse().status in (400, 404, 405)
     connection.close()
+
+
+def test_a_length_of_thousands_of_digits_is_refused(server):
+    connection = http.client.HTTPConnection(server.rest.removeprefix("http://"), timeout=10)
+    connection.putrequest("POST", "/v1/models/figr:predict")
+    connection.putheader("Content-Length", "1" * 5_000)
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
+def test_who_goes_away_before_the_answer_leaves_no_traceback(monkeypatch, capfd):
+    core = types.SimpleNamespace(statuses=lambda spec: time.sleep(0.3) or [])
+    gone = []
+
+    class Handler(rest_front._Handler):
+        def finish(self):
+            super().finish()
+            gone.append(True)
+
+    monkeypatch.setattr(rest_front, "_Handler", Handler)
+    server = rest_front.start(core, "127.0.0.1", 0)
+    try:
+        caller = socket.create_connection(("127.0.0.1", server.server_port))
+        caller.sendall(b"GET /v1/models/figr HTTP/1.1\r\nHost: x\r\n\r\n")
+        # With a reset, as of a process that was killed with an answer unread.
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        caller.close()
+        processes.wait_for(lambda: gone)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def _has_ipv6() -> bool:

@@ -27,6 +27,16 @@ def test_a_warm_up_file_that_is_cut_short_is_not_loaded(tmp_path):
         Servable("figr", path)
 
 
+def test_a_warm_up_file_with_a_damaged_record_is_not_loaded(tmp_path):
+    path = stub_model.export(tmp_path / "3", warm_up=[stub_model.warm_up_request()])
+    file = path / "assets.extra/tf_serving_warmup_requests"
+    data = bytearray(file.read_bytes())
+    data[12:-4] = b"\xff" * len(data[12:-4])
+    file.write_bytes(data)
+    with pytest.raises(ServingError, match="holds a damaged record"):
+        Servable("figr", path)
+
+
 def test_a_version_with_batching_parameters_is_refused(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1/batching_params.pbtxt").touch()
@@ -54,6 +64,8 @@ class _Fake:
     def __init__(self, path):
         if path.name == "13":
             raise ServingError("INTERNAL", "broken")
+        if path.name == "15":
+            raise OSError("disk on fire")
         self.version = int(path.name)
         self.closed = threading.Event()
 
@@ -88,6 +100,11 @@ def test_a_new_version_that_does_not_load_leaves_the_old_one_serving(fake_versio
         assert servable.version == 1
     (tmp_path / "14").mkdir()
     wait_for(lambda: fake_versions.statuses()[0].state == "AVAILABLE")
+    # Nor does what nobody has thought of end the watch.
+    (tmp_path / "15").mkdir()
+    wait_for(lambda: "disk on fire" in fake_versions.statuses()[0].error)
+    (tmp_path / "16").mkdir()
+    wait_for(lambda: fake_versions.statuses()[0][:2] == (16, "AVAILABLE"))
 
 
 def test_taking_the_newest_version_away_brings_the_one_before_back(fake_versions, tmp_path):

@@ -31,7 +31,7 @@ export function bodyOf(files, { steps, samples, seed }) {
   return JSON.stringify({ images: files.map(toBase64), num_samples: samples, num_inner_steps: steps, seed });
 }
 
-/** {images: PNG files, seconds}; `signal` ends the request here and at the model. */
+/** {images: PNG files, seconds}; `signal` drops the request. */
 export async function generate(files, numbers, signal) {
   const reply = await ask("/api/generate", {
     method: "POST",

@@ -18,6 +18,7 @@ export class Pad {
     this.image = null;
     this.history = [];
     this.points = null; // of the stroke that is being drawn
+    this.pointer = null; // the pen, finger or mouse that draws it
     this.pen = null; // of the keyboard: {x, y, down}
     this.ink = this.element.querySelector(".ink");
     this.mirror = this.element.querySelector(".mirror");
@@ -31,8 +32,8 @@ export class Pad {
   listen() {
     this.ink.addEventListener("pointerdown", (event) => this.begin(event));
     this.ink.addEventListener("pointermove", (event) => this.move(event));
-    this.ink.addEventListener("pointerup", () => this.end());
-    this.ink.addEventListener("pointercancel", () => this.end());
+    this.ink.addEventListener("pointerup", (event) => this.lift(event));
+    this.ink.addEventListener("pointercancel", (event) => this.lift(event));
     this.ink.addEventListener("keydown", (event) => this.key(event));
     this.ink.addEventListener("blur", () => this.leave());
     this.undoButton.addEventListener("click", () => this.undo());
@@ -72,10 +73,11 @@ export class Pad {
   }
 
   begin(event) {
-    if (event.button !== 0 || this.points) {
+    if (event.button !== 0 || this.pointer !== null) {
       return;
     }
     this.leave();
+    this.pointer = event.pointerId;
     this.ink.setPointerCapture(event.pointerId);
     this.points = [this.position(event)];
     this.events.begun();
@@ -83,12 +85,19 @@ export class Pad {
   }
 
   move(event) {
-    if (!this.points) {
-      return;
+    if (event.pointerId !== this.pointer) {
+      return; // such as a palm beside the pen
     }
     const all = event.getCoalescedEvents?.() ?? [];
     this.points.push(...(all.length ? all : [event]).map((one) => this.position(one)));
     this.paint();
+  }
+
+  lift(event) {
+    if (event.pointerId === this.pointer) {
+      this.pointer = null;
+      this.end();
+    }
   }
 
   end() {
@@ -105,7 +114,7 @@ export class Pad {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) {
+    if (event.ctrlKey || event.metaKey || event.altKey || this.pointer !== null) {
       return;
     }
     if (event.key in ARROWS) {
@@ -118,6 +127,8 @@ export class Pad {
       return;
     }
     event.preventDefault();
+    // Its help stays from now on: if it went with the focus, buttons would move from under a click.
+    this.element.closest(".yours").classList.add("by-keyboard");
   }
 
   steer(right, down, step) {

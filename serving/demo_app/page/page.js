@@ -73,6 +73,7 @@ export class Page {
   interrupt() {
     clearTimeout(this.timers.run);
     clearTimeout(this.timers.retry);
+    this.retrying = null;
     clearTimeout(this.timers.lead);
     this.adaptation.pause();
     this.runner.stop();
@@ -121,6 +122,7 @@ export class Page {
   /** `wished`: for whoever pressed the button, not for one who may be about to draw another stroke. */
   async run(wished = true) {
     this.interrupt();
+    this.wished = wished;
     if (!this.pads.images.length) {
       this.warn("There is nothing to learn from yet: draw something in at least one square, or take an example.");
       this.pads.focus();
@@ -213,16 +215,24 @@ export class Page {
   }
 
   async retry() {
+    const mine = {};
+    this.retrying = mine;
     try {
       const model = await askModel();
+      if (this.retrying !== mine) {
+        return; // another drawing was begun meanwhile
+      }
       if (model.size !== this.model.size || model.channels !== this.model.channels) {
         location.reload();
         return;
       }
     } catch (error) {
-      this.fail(error);
+      if (this.retrying === mine) {
+        this.fail(error);
+      }
       return;
     }
-    this.run();
+    this.warn();
+    this.run(this.wished);
   }
 }

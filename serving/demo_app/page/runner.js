@@ -14,7 +14,7 @@ export class Runner {
     return this.current !== null;
   }
 
-  /** Ends what is under way, here and at the model. */
+  /** Drops what is under way; the model ends what it has begun, and gives up what waits. */
   stop() {
     this.current?.abort();
     this.current = null;

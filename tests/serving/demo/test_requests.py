@@ -256,6 +256,25 @@ def test_the_page_notices_that_the_model_or_its_own_server_is_gone_and_goes_on_w
     page.wait_for_function(f"() => ({_MARK}) === 2")
 
 
+def test_a_stroke_begun_while_the_page_asks_again_is_not_overtaken(page, gateway):
+    page.get_by_label("Example: Fish").click()
+    hand.expect_drawings(page)
+    gateway.link.error = Refusal(429, "That was a lot of requests.", retry_after=1)
+    held = []
+    page.route("**/api/model", lambda route: held.append(route))
+    page.get_by_label("Seed").fill("2")
+    expect(page.get_by_role("alert")).to_contain_text("Trying again")
+    gateway.link.error = None
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_role("button", name="Clear all").click()
+    held[0].continue_()
+    asked = len(gateway.link.asked)
+    page.wait_for_timeout(300)
+    assert len(gateway.link.asked) == asked
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_where_waiting_helps_the_page_says_so_and_asks_again(page, gateway):
     page.get_by_label("Example: Fish").click()
     hand.expect_drawings(page)
