@@ -52,7 +52,7 @@ class Accuracies(NamedTuple):
     num_samples: int
 
     def to_markdown(self) -> str:
-        """Per cent right, and how many points what was added brings, with 95 % intervals."""
+        """Per cent right, and how many points what was added brings, ± 95 % by Student."""
         without = self.per_class[WITHOUT]
         lines = ["| added to the drawing | 20-way % | gain, points |", "|---|---|---|"]
         for name, right in self.per_class.items():

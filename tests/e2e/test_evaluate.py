@@ -226,7 +226,7 @@ def test_a_run_is_judged_on_the_data_of_its_training_unless_other_data_is_named(
     assert "--split: a run is judged on the data and split that it was trained on" in result.stderr
     result = _run("evaluate", f"--run={trained}", "--image_size=64", *where)
     assert result.returncode == 1
-    assert f"--image_size=64: {trained} has 32." in result.stderr
+    assert f"--image_size=64: {trained.name} has 32." in result.stderr
 
 
 def test_no_way_of_naming_the_data_judges_a_run_on_classes_of_its_training(trained, where):

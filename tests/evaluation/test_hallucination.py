@@ -57,7 +57,7 @@ def test_one_drawing_alone_is_the_nearest_neighbour_rule(found):
 
 def test_the_table_gives_the_gain_class_by_class(found):
     gain = found.per_class["real"] - found.per_class[WITHOUT]
-    margin = 1.96 * gain.std(ddof=1) / 20**0.5
+    margin = 2.093 * gain.std(ddof=1) / 20**0.5  # Student's, of a printed table
     row = next(line for line in found.to_markdown().splitlines() if line.startswith("| real"))
     assert row.endswith(f"| {100 * gain.mean():+.1f} ± {100 * margin:.1f} |")
     assert "| +0.0 ± 0.0 |" in found.to_markdown()  # Of the copies.
