@@ -63,8 +63,8 @@ def minutes_of(metrics: str, meta_step: int) -> float:
     """
     seconds, before = 0.0, 0
     for line in map(json.loads, metrics.splitlines()):
-        # Lines about held-out tasks have no rate.
-        if "meta_steps_per_second" not in line or not before < line["meta_step"] <= meta_step:
+        # Lines about held-out tasks have no rate, nor has the first of a run that was continued.
+        if not line.get("meta_steps_per_second") or not before < line["meta_step"] <= meta_step:
             continue
         # Rates and not the clock: a run may have been stopped for a night in between.
         seconds += (line["meta_step"] - before) / line["meta_steps_per_second"]

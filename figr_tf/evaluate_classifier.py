@@ -11,7 +11,7 @@ the same queries.
 from typing import TYPE_CHECKING
 
 from figr_tf.core import console
-from figr_tf.core.report_flags import ReportFlags, rising
+from figr_tf.core.report_flags import ReportFlags, rising, run_names
 
 if TYPE_CHECKING:
     from figr_tf.classifier.reporting import ReportRequest
@@ -57,7 +57,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the tasks.", 0, 2**31 - 1)
 _DATA_DIR = flags.DEFINE_path(
     "data_dir",
     None,
-    "Folder with the data set's files, as in training.",
+    "Folder with the data set's files. Default: as in training.",
 )
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
@@ -92,8 +92,7 @@ def main() -> None:
 
     request = _request()
     sizes = _EVAL_BATCH_SIZE.value, _EVAL_INNER_STEPS.value
-    # A run that is named twice would weigh twice in the mean over seeds.
-    models = [ClassifierModel(find(name), *sizes) for name in dict.fromkeys(_RUN.value)]
+    models = [ClassifierModel(find(name), *sizes) for name in run_names(_RUN, by_name=False)]
     joint = ClassifierModel(find(_JOINT.value), *sizes) if _JOINT.value else None
     # Under random-1200 this embedding has seen most of the test characters. Its rows are a bound
     # and not a rival (docs/reptile.md).

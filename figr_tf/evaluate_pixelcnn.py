@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags, rising
+from figr_tf.core.report_flags import ReportFlags, rising, run_names
 
 if TYPE_CHECKING:
     from figr_tf.pixelcnn.evaluation import Plan
@@ -66,7 +66,8 @@ def main() -> None:
     from figr_tf.pixelcnn.model import PixelCnnModel
 
     plan = _plan()
-    models = [PixelCnnModel(pathlib.Path(name)) for name in dict.fromkeys(_RUN.value)]
+    names = run_names(_RUN, by_name=True)
+    models = [PixelCnnModel(pathlib.Path(name)) for name in names]
     _REPORT.write(evaluation.run(models, plan))
 
 

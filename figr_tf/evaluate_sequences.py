@@ -11,7 +11,7 @@ import pathlib
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags
+from figr_tf.core.report_flags import ReportFlags, run_names
 
 flags = console.OwnFlags(__name__)
 
@@ -45,9 +45,7 @@ def main() -> None:
     from figr_tf.sequences.model import SequenceModel
     from figr_tf.sequences.text import Text
 
-    models = [SequenceModel(pathlib.Path(name)) for name in dict.fromkeys(_RUN.value)]
-    if not models:
-        raise UserError("--run: give at least one run folder.")
+    models = [SequenceModel(pathlib.Path(name)) for name in run_names(_RUN, by_name=True)]
     sequences = evaluation.load(models, _DATA_DIR.value, _CACHE_DIR.value, _TEXT.value)
     if _SAMPLES.value and not isinstance(sequences, Text):
         raise UserError("--samples: these are runs of images. Give --picture.")

@@ -37,7 +37,7 @@ _CONDITION = flags.DEFINE_enum(
 _PLANES = flags.DEFINE_integer("planes", 64, "Channels, a multiple of 4.", 4)
 _NUM_LAYERS = flags.DEFINE_integer("num_layers", 6, "Gated residual layers.", 1)
 _START = flags.DEFINE_path(
-    "start", None, "Run folder whose weights training begins with; another --condition may differ."
+    "start", None, "Run folder whose weights training begins with; its --condition may be another."
 )
 _NUM_SHOTS = flags.DEFINE_integer("num_shots", 4, "Drawings of a support set (n).", 1)
 _TRAIN_SHOTS = flags.DEFINE_integer("train_shots", 20, "Drawings of a training task.", 1)
@@ -102,7 +102,8 @@ def main() -> None:
         with refusals_in_one_line():
             settings = _settings(first.weights_sha256 if first else None)
         start = first.start_of(settings.network) if first else None
-        _LOOP.start(prepare(settings, start), devices)
+        seen = first.classes_seen(settings.data.dataset) if first else ()
+        _LOOP.start(prepare(settings, start, seen), devices)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ def main() -> None:
     from figr_tf.pixelcnn import drawings
 
     model = _model()
+    if model.num_inner_steps is None and _NUM_INNER_STEPS.value is not None:
+        raise UserError(f"{_RUN.value}: has no inner loop. Leave --num_inner_steps away.")
     episodes, _ = from_json(pathlib.Path(_EPISODES.value))
     data = model.settings.data
     places = _DATA_DIR.value or data.data_dir
@@ -92,8 +94,7 @@ def main() -> None:
         (every,) = dataset.images_of([episode.class_name]).values()
         support = drawings.to_pixels(drawings.pooled(every[episode.support]))
         start = time.monotonic()
-        steps = None if model.num_inner_steps is None else _NUM_INNER_STEPS.value
-        samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, steps)
+        samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, _NUM_INNER_STEPS.value)
         seconds.append(time.monotonic() - start)
         _write(folder, samples, drawings.POOL)
     each = f", {np.median(seconds):.1f} s a class" if seconds else ""

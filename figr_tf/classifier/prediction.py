@@ -1,11 +1,11 @@
 """What a classifier answers about queries, once it has adapted to a support set."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from figr_common import student
 from figr_tf.classifier import episodes
 from figr_tf.classifier.adaptation import Learner, State
 
@@ -34,7 +34,8 @@ class Accuracy(NamedTuple):
     """In per cent.
 
     Attributes:
-        mean: over tasks. margin: half the width of its 95 % interval.
+        mean: over tasks. margin: half the width of its 95 % interval; of a mean over runs, half
+            their range.
     """
 
     mean: float
@@ -44,9 +45,9 @@ class Accuracy(NamedTuple):
     def of(cls, right: np.ndarray | list[int], num_classes: int) -> "Accuracy":
         """From the number of right answers in each of at least two tasks."""
         each = 100.0 * np.asarray(right) / num_classes
-        # The normal interval of a mean over tasks, which are independent; queries of one task are
-        # not.
-        return cls(float(each.mean()), float(1.96 * each.std(ddof=1) / math.sqrt(len(each))))
+        # Over tasks of these held-out classes. Queries of one task are not independent, and of
+        # other classes the interval says nothing.
+        return cls(float(each.mean()), student.margin(each))
 
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {self.margin:.2f}"

@@ -105,7 +105,9 @@ def run(
 
 
 def _load(settings: ClassifierSettings, request: ReportRequest, **changes: Any) -> Dataset:
-    changes |= {"data_dir": request.data_dir, "cache_dir": request.cache_dir}
+    # Another host has the same data elsewhere, and a packaged model has forgotten where.
+    data_dir = request.data_dir or settings.data.data_dir
+    changes |= {"data_dir": data_dir, "cache_dir": request.cache_dir}
     data = dataclasses.replace(settings.data, **changes)
     return load_dataset(data, settings.images_per_class)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -54,6 +55,30 @@ class ReportFlags:
             pathlib.Path(self._markdown.value).write_text(
                 report.to_markdown() + "\n", encoding="utf-8"
             )
+
+
+def run_names(flag: "absl.flags.FlagHolder[list[str]]", by_name: bool) -> list[str]:
+    """The run folders, or shipped models, of a list flag, each once.
+
+    Args:
+        by_name: whether rows are named by the last part of the path, which then has to differ.
+
+    Raises:
+        UserError: none, or two of one name.
+    """
+    # A shell expands ~ at the beginning of a word alone, and not after a comma.
+    expanded = [os.path.expanduser(name) for name in flag.value]
+    # A run that is given twice would count twice in a mean over runs.
+    given = {os.path.realpath(name): name for name in expanded if name}
+    if not given:
+        raise UserError(f"--{flag.name}: give at least one run folder.")
+    last = [pathlib.Path(place).name for place in given]
+    if by_name and len(set(last)) < len(last):
+        raise UserError(
+            f"--{flag.name}={','.join(flag.value)}: two folders have the same name, and so would"
+            " their rows. Rename one."
+        )
+    return list(given.values())
 
 
 def rising(

@@ -22,7 +22,7 @@ from figr_tf.core.runs import PACKAGE_RECORD, RunFolder, write_whole
 _WEIGHTS, _CARRIED = "weights.npz", "carried"
 # What loading needs, what an export's contract is written from, and the flags for people.
 _KEPT = ("identity.json", "settings.json", "split.json", "network_spec.json", "flags.txt")
-_PATHS = {"data_dir", "cache_dir"}
+_PATHS = {"data_dir", "cache_dir", "start"}
 
 Groups = Mapping[str, Sequence[tf.Variable]]
 

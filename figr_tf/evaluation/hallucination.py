@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from figr_common import student
 from figr_tf.core import console, progress
 from figr_tf.core.report_flags import ReportFlags
 from figr_tf.data import datasets
@@ -75,10 +76,7 @@ class Accuracies(NamedTuple):
 
 
 def _with_margin(shares: np.ndarray, sign: str = "") -> str:
-    from figr_tf.evaluation import scores
-
-    margin = scores.student(len(shares) - 1) * shares.std(ddof=1) / len(shares) ** 0.5
-    return f"{100 * shares.mean():{sign}.1f} ± {100 * margin:.1f}"
+    return f"{100 * shares.mean():{sign}.1f} ± {100 * student.margin(shares):.1f}"
 
 
 def measure(

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from figr_common import student
+
 RECOGNITION_WAYS, CAS_WAYS = 20, 100
 FEW_CLASSES = 50  # Below it intervals are stretched.
-_NORMAL = 1.959964  # 97.5 % of a normal law lies below it.
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,24 +86,9 @@ def bootstrap_interval(
     low, high = np.quantile(skills, [0.025, 0.975])
     if count < FEW_CLASSES:
         value = skill(model, copies)
-        stretch = student(count - 1) / _NORMAL * (count / (count - 1)) ** 0.5
+        stretch = student.point(count - 1) / student.NORMAL * (count / (count - 1)) ** 0.5
         low, high = value - stretch * (value - low), value + stretch * (high - value)
     return float(low), float(high)
-
-
-def student(freedom: int) -> float:
-    """Student's 97.5 % point by Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5).
-
-    Off by a thousandth from three degrees of freedom on, by 11 % at one.
-    """
-    z, f = _NORMAL, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * f)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * f**4)
-    )
 
 
 def recognised(

@@ -1,13 +1,13 @@
 """How well density models predict drawings of classes from a support set: one table of runs."""
 
 import dataclasses
-import math
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from figr_common import student
 from figr_tf.core import progress, runs
 from figr_tf.core.errors import UserError
 from figr_tf.data import splits
@@ -37,8 +37,8 @@ class Score(NamedTuple):
     def of(cls, per_class: Sequence[float]) -> "Score":
         """From one number of each of at least two classes."""
         values = np.asarray(per_class, np.float64)
-        margin = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
-        return cls(float(values.mean()), float(margin), [round(v, 5) for v in values.tolist()])
+        rounded = [round(v, 5) for v in values.tolist()]
+        return cls(float(values.mean()), student.margin(values), rounded)
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.margin:.4f}"
@@ -101,19 +101,22 @@ def run(models: Sequence[PixelCnnModel], plan: Plan) -> Report:
         _check(model, models[0], dataset)
     marginal = _marginal(drawings.drawings_of(dataset, dataset.split.training))
     rows: dict[str, dict[str, Score]] = {}
-    counts = {}
+    counts, chosen = {}, {}
     for side in plan.sides:
         names = _classes(dataset, side, plan.num_classes)
-        counts[side] = len(names)
+        counts[side], chosen[side] = len(names), names
         held = drawings.drawings_of(dataset, names)
         cells = _column(models, marginal, held, names, plan, first.num_shots)
         for name, per_class in cells.items():
             rows.setdefault(name, {})[side] = Score.of(per_class)
     facts = {"num_shots": first.num_shots, "classes": counts, "seed": plan.seed, **dataset.facts()}
+    # In the order of `per_class`.
+    facts |= {"class_names": chosen, "num_inner_steps": plan.num_inner_steps}
     facts["runs"] = {
         str(model.folder): {
             "meta_step": model.meta_step,
             "weights_sha256": model.weights_sha256,
+            "eval_learning_rates": _rates(model, plan),
             "settings": model.settings.identity(),
         }
         for model in models
@@ -185,6 +188,10 @@ def _task(every: np.ndarray, name: str, num_shots: int, seed: int) -> tuple[np.n
     return every[order[:num_shots]], every[order[num_shots:]]
 
 
+def _rates(model: PixelCnnModel, plan: Plan) -> list[float]:
+    return plan.rates or [model.settings.eval_learning_rate]
+
+
 def _of_class(
     model: PixelCnnModel, support: np.ndarray, others: np.ndarray, plan: Plan
 ) -> dict[str, float]:
@@ -195,7 +202,7 @@ def _of_class(
 
     if model.settings.is_conditional:
         return {f"{row}, {model.settings.network.condition}": nats(model.weights)}
-    rates = plan.rates or [model.settings.eval_learning_rate]
+    rates = _rates(model, plan)
     found = {}
     for rate in rates:
         weights: Weights = model.weights

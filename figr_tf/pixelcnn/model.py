@@ -10,7 +10,7 @@ import tensorflow as tf
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
-from figr_tf.data import support_sets
+from figr_tf.data import splits, support_sets
 from figr_tf.pixelcnn import drawings, models
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
@@ -141,6 +141,12 @@ class PixelCnnModel:
                     f" {name}={getattr(network, name)}. Begin with a run of the same network."
                 )
         return start
+
+    def classes_seen(self, dataset: str) -> tuple[str, ...]:
+        """Names of the classes of a data set that it was trained on."""
+        if self.settings.data.dataset != dataset:
+            return ()
+        return splits.Split.of_run(self.folder).training
 
 
 def _digest(weights: models.Weights) -> str:

@@ -19,7 +19,8 @@ class PixelCnnSettings(TrainingSettings):
         num_shots: n, drawings of a support set.
         train_shots: drawings of a training task. A network with a condition is shown n of them,
             and its steps take the others.
-        num_inner_steps: K. With 1, Reptile is joint training: Φ − W is the loss's gradient.
+        num_inner_steps: K. With 1, Reptile is joint training: Φ − W is the loss's gradient
+            times the rate.
         batch_size: drawings of an inner step.
         inner_learning_rate: of the plain SGD steps, down the mean nats per pixel.
         eval_inner_steps, eval_learning_rate: of the steps on a held-out support set, which take

@@ -1,6 +1,6 @@
 """The density model as the core sees it: one group of weights, and tasks of one class each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ from PIL import Image
 
 from figr_common import image_grid
 from figr_tf.core import command, system
+from figr_tf.core.errors import UserError, listing
 from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.data.datasets import Dataset, load_dataset
@@ -113,16 +114,27 @@ class PixelCnnSystem:
         return self._predictor.adapt(weights, support, rate, steps)
 
 
-def prepare(settings: PixelCnnSettings, start: models.Weights | None = None) -> command.Training:
+def prepare(
+    settings: PixelCnnSettings,
+    start: models.Weights | None = None,
+    seen: Collection[str] = (),
+) -> command.Training:
     """Loads the data of a run and says what is about to be trained.
 
     Args:
         start: see `PixelCnnSystem`.
+        seen: classes of this data set that those weights were trained on.
 
     Raises:
         DataError: see `datasets.load_dataset`.
+        UserError: some of them are held out.
     """
     dataset = load_dataset(settings.data, settings.images_per_class)
+    if known := sorted(set(seen) & set(dataset.split.held_out)):
+        raise UserError(
+            f"--start: was trained on {len(known)} of the held-out classes: {listing(known)}. Begin"
+            " with a run of the same split."
+        )
     network = settings.network
     kind = {"none": "density model", "features": "conditional on the support's features"}
     plan = (

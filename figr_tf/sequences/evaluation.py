@@ -1,14 +1,13 @@
 """How well networks predict held-out sequences: one table of runs, and samples."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from figr_common import image_grid
+from figr_common import image_grid, student
 from figr_tf.core import progress, runs
 from figr_tf.core.errors import UserError
 from figr_tf.sequences import data, system
@@ -34,8 +33,7 @@ class Score(NamedTuple):
     def of(cls, nats: np.ndarray) -> "Score":
         """From those of at least two sequences, [T, N]."""
         each = nats.mean(1, dtype=np.float64)
-        margin = 1.96 * each.std(ddof=1) / math.sqrt(len(each))
-        return cls(float(each.mean()), float(margin))
+        return cls(float(each.mean()), student.margin(each))
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.margin:.4f}"
@@ -83,6 +81,8 @@ def load(
         raise UserError("--run: runs of sequences of different sizes do not go into one table.")
     described = models[0].settings.data
     if isinstance(described, TextSettings):
+        if data_dir or cache_dir:
+            raise UserError("--data_dir, --cache_dir: these are runs of a text. Give --text.")
         described = dataclasses.replace(described, file=text or described.file)
     elif text:
         raise UserError("--text: these are runs of images. Leave it away.")

@@ -133,8 +133,8 @@ class ModelVersions:
             servable = self._load(path)
         # Whatever is wrong with one version, the watcher goes on to the next.
         except Exception as error:
-            known = isinstance(error, ServingError)
-            failure = error if known else ServingError("INTERNAL", f"{path}: {error!r}")
+            unexpected = ServingError("INTERNAL", f"{path}: {error!r}")
+            failure = error if isinstance(error, ServingError) else unexpected
             self._mark(version, "END", failure.message)
             raise failure from error
         # Before the swap: for a moment both versions are there, and never none.

@@ -17,6 +17,12 @@ def test_minutes_add_up_over_lines_of_different_rates():
     assert learning_curve.minutes_of(text, 150) == 175 / 60
 
 
+def test_the_first_line_of_a_continued_run_has_no_rate_and_the_next_ones_counts_for_it():
+    rates = [(50, 1.0), (51, None), (100, 2.0)]
+    text = "\n".join(json.dumps({"meta_step": m, "meta_steps_per_second": r}) for m, r in rates)
+    assert learning_curve.minutes_of(text, 100) == 75 / 60
+
+
 def test_meta_steps_that_an_interrupted_run_took_twice_count_once():
     rates = [(50, 1.0), (100, 1.0), (100, 1.0), (150, 1.0)]
     text = "\n".join(json.dumps({"meta_step": m, "meta_steps_per_second": r}) for m, r in rates)

@@ -1,5 +1,6 @@
 """The commands on tiny glyphs, in this process but for one; and what they refuse."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ import pytest
 from PIL import Image
 
 from figr_tf import classify, evaluate_classifier, gradient_sums, models, train_classifier
-from figr_tf.classifier import evaluation, system
+from figr_tf.classifier import evaluation, reporting, system
 from figr_tf.classifier import gradient_sums as sums
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted
+from figr_tf.data import glyphs
+from figr_tf.data.settings import DataSettings
 from tests import commands
 from tests.commands import run_here
 
@@ -165,6 +168,19 @@ def test_images_of_another_size_are_refused_by_the_model(run):
     support = np.zeros([3, 1, 28, 28, 1], np.uint8)
     with pytest.raises(ValueError, match=r"14, 14, 1.*Received"):
         ClassifierModel(run).classify(support, support[0])
+
+
+def test_data_are_looked_for_where_they_were_in_training(run, tmp_path):
+    for c in range(12):
+        folder = tmp_path / "data" / f"class{c}"
+        folder.mkdir(parents=True)
+        for i, image in enumerate(glyphs.glyph_images(c, 8, 14, seed=0)):
+            Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+    settings = ClassifierModel(run).settings
+    data = DataSettings("folder", str(tmp_path / "data"), 14, cache_dir=str(tmp_path / "cache"))
+    request = reporting.ReportRequest([1], 2, 0, False, False, None, str(tmp_path / "cache"))
+    loaded = reporting._load(dataclasses.replace(settings, data=data), request)
+    assert len(loaded.data.counts) == 12
 
 
 @pytest.mark.parametrize(

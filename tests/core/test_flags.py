@@ -7,7 +7,7 @@ import pytest
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
 from figr_tf.core.loop_flags import LoopFlags
-from figr_tf.core.report_flags import ReportFlags, rising
+from figr_tf.core.report_flags import ReportFlags, rising, run_names
 from figr_tf.core.settings import TrainingSettings
 
 
@@ -20,6 +20,10 @@ class _Report:
 
     def numbers(self):
         return {"rows": [1.0]}
+
+
+def _runs(flags: console.OwnFlags):
+    return flags.DEFINE_list("run", None, "Runs.", required=True)
 
 
 def _parsed(make, *arguments):
@@ -46,6 +50,25 @@ def test_a_list_of_numbers_comes_once_each_and_rising():
 def test_what_is_no_such_number_is_refused_with_what_was_given(text, kind):
     with pytest.raises(UserError, match=rf"--k={text}: give numbers from 1 on\."):
         rising(_listed(text), kind, 1, "numbers from 1 on")
+
+
+def test_runs_come_once_each_and_with_the_home_folder_in_their_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    flag = _parsed(_runs, "--run=a/run,~/b,a/../a/run/,./a/run")
+    assert len(run_names(flag, by_name=True)) == 2
+    assert run_names(flag, by_name=True)[1] == "/home/me/b"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("--run=", "at least one"), ("--run=a/x,b/x", "have the same name")]
+)
+def test_no_run_and_two_of_one_name_are_refused(given, said):
+    with pytest.raises(UserError, match=said):
+        run_names(_parsed(_runs, given), by_name=True)
+
+
+def test_two_runs_of_one_name_may_stand_where_rows_have_whole_paths():
+    assert run_names(_parsed(_runs, "--run=a/x,b/x"), by_name=False) == ["a/x", "b/x"]
 
 
 def test_the_outer_loop_of_a_command_is_what_settings_take():

@@ -192,6 +192,7 @@ def test_evaluations_that_cannot_be_are_refused(run, arguments, said):
         (["--batch_size=9"], "leave a batch"),
         (["--start=RUN", "--planes=4"], "has planes=8, this command has planes=4"),
         (["--start=nowhere"], "nowhere: not a run folder"),
+        (["--start=RUN", "--split_seed=1"], "was trained on . of the held-out classes"),
     ],
 )
 def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(
