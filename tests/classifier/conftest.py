@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from figr_tf.classifier import system
 from figr_tf.classifier.adaptation import InnerLoop
 from figr_tf.classifier.models import NetworkSpec
 from figr_tf.classifier.settings import ClassifierSettings
@@ -28,6 +29,16 @@ SETTINGS = ClassifierSettings(
     eval_every=6,
     checkpoint_every=3,
 )
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _few_tasks():
+    """A report on two tasks and a picture of one: they are the same code as of 100 and 4."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(system, "_REPORT_TASKS", 2)
+    patch.setattr(system, "_SHOWN_TASKS", 1)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from figr_tf.core.settings import full_identity
 from figr_tf.data.splits import Split
 from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.settings import Settings
-from figr_tf.sine.system import SineSettings, SineSystem
 from tests import conftest
 from tests.conftest import identity_of
+from tests.core.quadratic import QuadraticSettings, QuadraticSystem
 
 
 @pytest.fixture
@@ -220,14 +220,17 @@ def test_impossible_settings_are_refused(tiny_settings, change, message):
 
 
 def test_a_run_below_a_folder_whose_name_is_a_pattern_is_restored(tmp_path, caplog):
-    settings = SineSettings(num_meta_steps=2, eval_every=9, meta_steps_per_call=1)
+    settings = QuadraticSettings(num_meta_steps=2, eval_every=9, meta_steps_per_call=1)
     identity = full_identity(settings, {}, False)
     folder = runs.at_path(tmp_path / "run[1]", settings, identity)
     folder.record(settings, identity, {})
-    trained = training.train(lambda: SineSystem(settings), settings, folder, identity)
-    twin = SineSystem(settings)
-    assert checkpoints.restore_weights(folder.checkpoints, twin.meta_weights, identity) == 2
-    pairs = zip(trained.meta_weights["network"], twin.meta_weights["network"], strict=True)
+    trained = training.train(QuadraticSystem, settings, folder, identity)
+    twin = QuadraticSystem(seed=1)
+    taken = checkpoints.restore_weights(
+        folder.checkpoints, twin.meta_weights, identity, twin.carried
+    )
+    assert taken == 2
+    pairs = zip(trained.meta_weights["first"], twin.meta_weights["first"], strict=True)
     assert all((a.numpy() == b.numpy()).all() for a, b in pairs)
     assert "ckpt" not in caplog.text  # No word of damage.
 
@@ -263,8 +266,8 @@ def test_settings_that_were_added_since_a_run_began_count_as_their_defaults(
 
 def test_a_run_of_another_system_is_refused_by_name(tmp_path, tiny_settings, record):
     folder = record(RunFolder(tmp_path / "run"))
-    with pytest.raises(RunError, match="is a run of 'gan'; a run of 'sine' is needed"):
-        folder.read_settings(SineSettings)
+    with pytest.raises(RunError, match="is a run of 'gan'; a run of 'quadratic' is needed"):
+        folder.read_settings(QuadraticSettings)
 
 
 def test_a_run_from_before_there_were_other_systems_is_one_of_figr(tmp_path, tiny_settings, record):

@@ -310,14 +310,3 @@ def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, 
         trainer._take_meta_step(trainer.constants)
     assert len({seed for _, seed in seen}) == len(seen) == 9
     assert len({task for task, _ in seen}) > 3  # of five that there are
-
-
-def test_a_report_about_held_out_tasks_is_a_line_of_the_metrics(tmp_path):
-    settings = SineSettings(num_meta_steps=2, eval_every=2, meta_steps_per_call=1)
-    identity = full_identity(settings, {}, False)
-    folder = runs.at_path(tmp_path / "run", settings, identity)
-    folder.record(settings, identity, {})
-    training.train(lambda: SineSystem(settings), settings, folder, identity)
-    lines = _lines(folder)
-    assert [line["meta_step"] for line in lines] == [2, 2]
-    assert lines[1]["held_out_error_after_32"] < lines[1]["held_out_error_after_0"]

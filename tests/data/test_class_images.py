@@ -145,20 +145,24 @@ def test_whoever_fills_a_cold_cache_second_takes_what_is_there(tree, tmp_path, m
 
 def test_four_processes_on_one_cold_cache_all_get_the_images(tree, tmp_path):
     script = """
-import pathlib, sys, time
+import pathlib, sys
 from figr_tf.data import class_images, image_trees
-tree, cache, start = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), float(sys.argv[3])
-time.sleep(max(0.0, start - time.time()))
+tree, cache = map(pathlib.Path, sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
 for i in range(40):
     load = class_images.load_images
     images = load(lambda: image_trees.files_in_folder(tree), (16, 1, "dark"), cache / str(i))
     assert len(images.images) == 6
 """
-    start = str(time.time() + 1.5)  # When all of them have been imported, if the machine is quiet.
-    command = [sys.executable, "-c", script, str(tree), str(tmp_path / "cache"), start]
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    command = [sys.executable, "-c", script, str(tree), str(tmp_path / "cache")]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    processes = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(4)]
+    for process in processes:  # All have to have been imported before one begins.
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert not list((tmp_path / "cache").glob("*/unfinished-*"))

@@ -24,30 +24,37 @@ def _sampler(data, names=("a", "b", "c"), num_shots=3, class_rotations=False):
     return TaskSampler(data, names, num_shots, class_rotations)
 
 
+def _draws(sampler, data, num_seeds: int, index: int | None = None) -> list[tf.Tensor]:
+    """Support sets of the seeds 0, 1, …, of one class or of any; by a graph, which is quicker."""
+    images = tf.constant(data.images)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])
+    def draw(seed):
+        if index is None:
+            return sampler.random_support_images(images, stateless_seed(seed))
+        return sampler.support_images(images, index, stateless_seed(seed))
+
+    return [draw(tf.constant(seed, tf.int64)) for seed in range(num_seeds)]
+
+
 def test_support_sets_are_of_one_class_and_without_replacement(data):
     sampler = _sampler(data)
-    for seed in range(40):
-        for index, allowed in enumerate([range(3), range(3, 9), range(9, 13)]):
-            drawn = _drawn(sampler.support_images(data.images, index, stateless_seed(seed)))
+    for index, allowed in enumerate([range(3), range(3, 9), range(9, 13)]):
+        for drawn in map(_drawn, _draws(sampler, data, 40, index)):
             assert len(set(drawn)) == 3
             assert set(drawn) <= set(allowed)
 
 
 def test_every_image_is_drawn_about_equally_often(data):
     sampler = _sampler(data, ("b",))
-    draws = [
-        _drawn(sampler.support_images(data.images, 0, stateless_seed(seed))) for seed in range(400)
-    ]
+    draws = [_drawn(images) for images in _draws(sampler, data, 400, 0)]
     frequencies = np.bincount(np.concatenate(draws), minlength=9)[3:] / 400
     np.testing.assert_allclose(frequencies, 0.5, atol=0.1)  # four standard deviations
 
 
 def test_classes_are_drawn_uniformly_and_only_those_named(data):
     sampler = _sampler(data, ("a", "c"))
-    draws = [
-        _drawn(sampler.random_support_images(data.images, stateless_seed(seed)))[0]
-        for seed in range(300)
-    ]
+    draws = [_drawn(images)[0] for images in _draws(sampler, data, 300)]
     from_a = np.mean([d < 3 for d in draws])
     assert not any(3 <= d < 9 for d in draws)
     assert abs(from_a - 0.5) < 0.12

@@ -180,8 +180,12 @@ def test_a_file_that_adapt_did_not_write_is_refused(tmp_path, data, capsys, monk
         ["--version", str(2**64)],
     ],
 )
-def test_wrong_usage_has_status_2(arguments):
-    assert processes.run_client("bench", "--images", "x", *arguments).returncode == 2
+def test_wrong_usage_has_status_2(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["client", "bench", "--images", "x", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        client.main()
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
 
 
 def test_the_help_names_every_exit_status():

@@ -117,11 +117,18 @@ def test_one_request_too_many_is_turned_away_at_once(narrow, support, address):
 
 
 def test_status_answers_while_every_place_is_taken(narrow, support):
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with (
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+        remote.RemoteModel(remote.Endpoint(narrow.grpc), timeout=0.9) as model,
+    ):
+        model.versions()  # So that the connection is there.
         asked = [pool.submit(_outcome, narrow.grpc, support, 200, 1.0) for _ in range(2)]
-        with remote.RemoteModel(remote.Endpoint(narrow.grpc), timeout=0.9) as model:
-            while not all(future.done() for future in asked):
-                assert model.versions()[0].state == "AVAILABLE"
+        answers = 0
+        while not all(future.done() for future in asked):
+            assert model.versions()[0].state == "AVAILABLE"
+            answers += 1
+    assert answers
+    assert {future.result()[0] for future in asked} == {"DEADLINE_EXCEEDED"}
 
 
 def _ask_until(stop, address, support):
@@ -165,8 +172,9 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow_base, support):
         processes.start_embedded(slow_base) as served,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
+        before = _cpu_seconds(served)
         running = pool.submit(_outcome, served.grpc, support, 40, processes.PATIENCE)
-        processes.wait_for(lambda: _is_busy(served))
+        _wait_until_busy(served, before)
         served.process.send_signal(signal.SIGTERM)
         assert served.process.stdout.readline() == "stopping\n"
         assert not running.done()
@@ -178,11 +186,9 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow_base, support):
         assert served.process.wait(processes.PATIENCE) == 0
 
 
-def _is_busy(served):
-    """Whether its process computes: a request is past the queue."""
-    before = time.process_time_ns(), _cpu_seconds(served)
-    time.sleep(0.1)
-    return _cpu_seconds(served) - before[1] > 0.05
+def _wait_until_busy(served, before):
+    """Until its process has computed for a while: a request is past the queue."""
+    processes.wait_for(lambda: _cpu_seconds(served) - before > 0.1)
 
 
 def _cpu_seconds(served):
@@ -196,8 +202,9 @@ def test_a_grace_period_that_is_too_short_ends_the_server_all_the_same(slow_base
         processes.start_embedded(slow_base, "--grace_seconds=0.2") as served,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
+        before = _cpu_seconds(served)
         running = pool.submit(_outcome, served.grpc, support, 200, processes.PATIENCE)
-        processes.wait_for(lambda: _is_busy(served))
+        _wait_until_busy(served, before)
         served.process.send_signal(signal.SIGTERM)
         output, _ = served.process.communicate(timeout=2)
         assert "requests were still running" in output

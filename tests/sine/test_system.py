@@ -1,6 +1,7 @@
 """Sine waves: the network against NumPy, and whether Reptile learns to adapt to them."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -96,6 +97,8 @@ def test_the_command_trains_draws_and_refuses_to_make_a_finished_schedule_longer
     assert first.returncode == 0, first.stderr
     assert picture.exists()
     assert (run / "grids" / "step-000000020.png").exists()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["held_out_error_after_32"] < lines[-1]["held_out_error_after_0"]
     # The rate falls to 0 over a run, so a longer one is another run.
     longer = sine(40)
     assert longer.returncode == 1

@@ -168,12 +168,12 @@ def test_waiting_longer_than_a_deadline_ends_all():
     "missing", [0, 2]
 )  # the chief is missed by the others, any other by the chief
 def test_a_worker_that_does_not_come_to_a_comparison_is_named(missing):
-    bodies = ["supervision._PREPARATION = 5.0\nsupervisor.compare({'a': 1})"] * 3
+    bodies = ["supervision._PREPARATION = 2.0\nsupervisor.compare({'a': 1})"] * 3
     bodies[missing] = "time.sleep(60)"
     for outcome in _outcomes(*bodies):
         assert outcome[0] == cluster.LOST
         assert outcome[1].startswith(f"error: worker {missing} (127.0.0.1:")
-        assert outcome[1].endswith(") has not come as far as the others within 5 s\n")
+        assert outcome[1].endswith(") has not come as far as the others within 2 s\n")
 
 
 def test_a_signal_of_a_worker_that_is_stuck_in_a_call_reaches_the_chief():
