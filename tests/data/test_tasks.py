@@ -85,14 +85,12 @@ def test_class_rotations_turn_the_whole_support_set_and_each_turn_is_drawn_about
     corners = ClassImages(np.broadcast_to(image[None, :, :, None], (5, 2, 2, 1)), {"a": 5})
     plain, turned = (_sampler(corners, ("a",), class_rotations=wanted) for wanted in (False, True))
     found = []
-    for seed in range(200):
-        support = turned.random_support_images(corners.images, stateless_seed(seed)).numpy()[..., 0]
+    for support in _draws(turned, corners, 200):
+        support = support.numpy()[..., 0]
         np.testing.assert_array_equal(support, np.broadcast_to(support[0], support.shape))
         found.append(int(support[0].argmax()))
-        np.testing.assert_array_equal(
-            plain.random_support_images(corners.images, stateless_seed(seed))[..., 0],
-            [image / 127.5 - 1] * 3,
-        )
+    for support in _draws(plain, corners, 20):
+        np.testing.assert_array_equal(support[..., 0], [image / 127.5 - 1] * 3)
     np.testing.assert_allclose(
         np.bincount(found) / 200, 0.25, atol=0.13
     )  # four standard deviations

@@ -13,6 +13,7 @@ from figr_tf.core.errors import RunError
 from figr_tf.data import glyphs
 from figr_tf.evaluation import samplers
 from figr_tf.evaluation.episodes import Episode
+from figr_tf.evaluation.judged import Judged
 
 
 @pytest.fixture
@@ -26,17 +27,25 @@ def support() -> np.ndarray:
     return glyphs.glyph_images(7, 3, 16, seed=0)
 
 
-def _rows(run, support, steps, seed=0) -> dict[str, np.ndarray]:
-    judged = samplers.choose(str(run), None, None, None, num_samples=5, steps=steps)
+def _judged(run, steps) -> Judged:
+    return samplers.choose(str(run), None, None, None, num_samples=5, steps=steps)
+
+
+def _rows(judged, support, seed=0) -> dict[str, np.ndarray]:
     nothing = np.zeros(0, int)
     return judged.sampler(support, Episode("a", nothing, nothing, nothing), seed)
 
 
 @pytest.fixture(scope="module")
-def rows(run_folder, support, tmp_path_factory) -> dict[str, np.ndarray]:
-    """Of a run that was not trained, at 1, 50 and 60 inner steps."""
+def judged(run_folder, tmp_path_factory) -> Judged:
+    """A run that was not trained, at 1, 50 and 60 inner steps."""
     run = shutil.copytree(run_folder, tmp_path_factory.mktemp("rows") / "run")
-    return _rows(run, support, [1, 50, 60])
+    return _judged(run, [1, 50, 60])
+
+
+@pytest.fixture(scope="module")
+def rows(judged, support) -> dict[str, np.ndarray]:
+    return _rows(judged, support)
 
 
 def test_a_run_is_drawn_at_every_number_of_inner_steps_as_generate_draws_it(
@@ -53,13 +62,13 @@ def test_the_untrained_control_adapts_as_long_as_the_model_where_that_draws_anyt
     assert all(rows[name].shape == (5, 16, 16, 1) for name in controls)
 
 
-def test_the_untrained_control_is_drawn_with_the_first_seed_alone(run, support):
-    rows = _rows(run, support, [1, 3], seed=1)
-    assert list(rows) == ["initialisation, 0 steps", "model, K = 1", "model, K = 3"]
+def test_the_untrained_control_is_drawn_with_the_first_seed_alone(judged, support):
+    names = ["initialisation, 0 steps", *(f"model, K = {k}" for k in (1, 50, 60))]
+    assert list(_rows(judged, support, seed=1)) == names
 
 
 def test_where_no_number_of_steps_draws_anything_the_largest_has_a_control(run, support):
-    assert "untrained, K = 3" in _rows(run, support, [1, 3])
+    assert "untrained, K = 3" in _rows(_judged(run, [1, 3]), support)
 
 
 def test_the_untrained_control_starts_from_the_weights_that_the_run_started_from(rows):
