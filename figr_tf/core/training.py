@@ -166,8 +166,8 @@ def _loop(trainer: Trainer, recorder: recording.Bystander, signals: list[int]) -
         if hopeless:
             raise RunError(
                 f"{MAX_SKIPPED_IN_A_ROW} meta-steps in a row were not finite, up to meta-step"
-                f" {done}. Φ is as it was before them. Start again with a lower"
-                " --inner_learning_rate."
+                f" {done}. Φ is as it was before them. Start again with a lower inner learning"
+                " rate."
             )
         recorder.draw_if_due(trainer, done, signals)
         if replicas.is_stopping(signals):

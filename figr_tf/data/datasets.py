@@ -80,8 +80,8 @@ def load_dataset(settings: DataSettings, num_shots: int) -> Dataset:
         raise DataError(
             f"{settings.data_dir or settings.dataset}: {len(names)} of {len(data.counts)} classes"
             f" have {num_shots} images or more; at least 2 are needed. A class is a folder of its"
-            " own. Lower --num_shots, and --task_pool or --train_shots where they are set, to need"
-            " fewer images of a class."
+            " own. Lower what a task needs of a class: --num_shots, --task_pool, --train_shots or"
+            " --min_drawings, whichever the command has."
         )
     if (wanted := settings.held_out_classes) and set(wanted) <= set(small):
         raise DataError(
