@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -88,9 +89,9 @@ def test_a_file_that_was_altered_or_has_no_record_is_one_line(settings, tmp_path
         feature_training.read(path)
 
 
-def test_a_network_that_was_trained_on_what_it_is_to_judge_is_refused(settings, tmp_path):
-    path, dataset = tmp_path / "a.npz", feature_training.data_of(settings)
-    feature_training.train_to(path, settings, dataset, RECIPE)
+def test_a_network_that_was_trained_on_what_it_is_to_judge_is_refused(settings, network):
+    (path,) = (pathlib.Path(settings.cache_dir) / "features").glob("*.npz")
+    dataset = feature_training.data_of(settings)
     assert feature_training.choose(str(path), settings, dataset).trained_on.startswith("11 ")
     own = dataset.split
     turned = dataset._replace(split=dataclasses.replace(own, held_out=own.training[:2]))

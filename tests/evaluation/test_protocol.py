@@ -1,12 +1,17 @@
 """The whole protocol on glyphs, with samplers whose worth is known."""
 
+import types
+
 import numpy as np
 import pytest
 
 from figr_tf.core.errors import DataError
 from figr_tf.data import glyphs
-from figr_tf.evaluation import protocol, table
+from figr_tf.evaluation import features, protocol, table
 from figr_tf.evaluation.protocol import Plan
+
+# In place of the network where the space does not matter: it takes milliseconds a drawing.
+QUICK = types.SimpleNamespace(embed=features.blur)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +82,8 @@ def test_a_row_of_the_first_seed_alone_is_scored_against_the_copies_of_that_seed
         control = {} if seed else _first_support_image(support, episode, seed)
         return _fresh_drawings(support, episode, seed) | control
 
-    row = protocol.evaluate(few, sometimes).rows["repeated"]
-    alone = protocol.evaluate(few._replace(seeds=(0,)), sometimes).rows["repeated"]
+    row = protocol.evaluate(few, sometimes, QUICK).rows["repeated"]
+    alone = protocol.evaluate(few._replace(seeds=(0,)), sometimes, QUICK).rows["repeated"]
     assert row.values == alone.values
     assert row.intervals == alone.intervals
 
@@ -147,7 +152,7 @@ def test_classes_are_ordered_from_best_to_worst_and_drawn(plan):
         )
         return {"mixed": samples}
 
-    mixed = protocol.evaluate(plan, good_for_even_classes)
+    mixed = protocol.evaluate(plan, good_for_even_classes, QUICK)
     order = [list(plan.classes)[i] for i in protocol.class_order(mixed, "mixed")]
     assert all(int(name.removeprefix("glyph")) % 2 == 0 for name in order[:6])
     image = protocol.picture(plan, good_for_even_classes, mixed, "mixed")
@@ -176,7 +181,7 @@ def test_classes_of_unequal_size_colour_and_64_pixels_are_judged(plan):
 
 def test_one_class_has_intervals_over_its_supports_and_nothing_to_be_recognised_among(plan):
     one = plan._replace(classes={"glyph0": plan.classes["glyph0"]}, seeds=tuple(range(6)))
-    rows = protocol.evaluate(one, _fresh_drawings).rows
+    rows = protocol.evaluate(one, _fresh_drawings, QUICK).rows
     row = rows["perfect"]
     low, high = row.intervals["skill blur"]
     assert low < row.values["skill blur"] < high

@@ -139,6 +139,7 @@ class _StopAfter(list):
         return self._looks < 0
 
 
+@pytest.mark.slow
 def test_a_stopped_and_then_killed_training_goes_on_to_the_same_bits(
     run,
     settings,
