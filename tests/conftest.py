@@ -3,6 +3,7 @@ session.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import os
@@ -122,6 +123,15 @@ def three_classes(tmp_path_factory):
             Image.fromarray(image).save(folder / name / f"{i}.png")
         Image.fromarray(query).save(folder / f"{name}.png")
     return folder
+
+
+@contextlib.contextmanager
+def few_tasks(system):
+    """Within, the module of a system reports on two tasks and shows one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system, "_REPORT_TASKS", 2)
+        patch.setattr(system, "_SHOWN_TASKS", 1)
+        yield
 
 
 def identity_of(settings, dataset, compiled=False):

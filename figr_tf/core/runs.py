@@ -59,7 +59,7 @@ class RunFolder:
         return (self.path / "identity.json").exists()
 
     def is_packaged(self) -> bool:
-        """Whether the folder holds a packaged model, which has nothing to train on from."""
+        """Whether the folder holds a packaged model, which holds nothing to go on training from."""
         return (self.path / PACKAGE_RECORD).exists()
 
     def lock(self) -> None:

@@ -126,17 +126,23 @@ class ModelVersions:
         with self._changed:
             self._states[version] = VersionStatus(version, state, error)
 
+    def _loaded(self, path: pathlib.Path) -> Servable:
+        try:
+            return self._load(path)
+        except ServingError:
+            raise
+        # Whatever is wrong with one version, the watcher goes on to the next.
+        except Exception as error:
+            raise ServingError("INTERNAL", f"{path}: {error!r}") from error
+
     def _replace(self, path: pathlib.Path) -> None:
         version = int(path.name)
         self._mark(version, "LOADING")
         try:
-            servable = self._load(path)
-        # Whatever is wrong with one version, the watcher goes on to the next.
-        except Exception as error:
-            unexpected = ServingError("INTERNAL", f"{path}: {error!r}")
-            failure = error if isinstance(error, ServingError) else unexpected
-            self._mark(version, "END", failure.message)
-            raise failure from error
+            servable = self._loaded(path)
+        except ServingError as error:
+            self._mark(version, "END", error.message)
+            raise
         # Before the swap: for a moment both versions are there, and never none.
         self._mark(version, "AVAILABLE")
         self._swap(servable)

@@ -10,7 +10,7 @@ from figr_tf.classifier.models import NetworkSpec
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
 from figr_tf.data import datasets
-from tests.conftest import glyph_dataset
+from tests.conftest import few_tasks, glyph_dataset
 
 SIZE = 14
 SETTINGS = ClassifierSettings(
@@ -34,11 +34,8 @@ SETTINGS = ClassifierSettings(
 @pytest.fixture(scope="package", autouse=True)
 def _few_tasks():
     """A report on two tasks and a picture of one: they are the same code as of 100 and 4."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(system, "_REPORT_TASKS", 2)
-    patch.setattr(system, "_SHOWN_TASKS", 1)
-    yield
-    patch.undo()
+    with few_tasks(system):
+        yield
 
 
 @pytest.fixture(scope="session")

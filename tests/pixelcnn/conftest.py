@@ -10,7 +10,7 @@ from figr_tf.pixelcnn import drawings, models, system
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
 from figr_tf.pixelcnn.system import PixelCnnSystem
-from tests.conftest import glyph_dataset
+from tests.conftest import few_tasks, glyph_dataset
 
 SIZE = 8
 SPEC = models.NetworkSpec(SIZE, planes=8, num_layers=2)
@@ -46,11 +46,8 @@ def random_drawings(count, size=SIZE, seed=0):
 @pytest.fixture(scope="package", autouse=True)
 def _few_tasks():
     """A report on two tasks and a picture of one: they are the same code as of 40 and 4."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(system, "_REPORT_TASKS", 2)
-    patch.setattr(system, "_SHOWN_TASKS", 1)
-    yield
-    patch.undo()
+    with few_tasks(system):
+        yield
 
 
 @pytest.fixture(scope="session")
