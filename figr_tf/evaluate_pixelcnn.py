@@ -32,7 +32,10 @@ _NUM_INNER_STEPS = flags.DEFINE_list(
 _EVAL_LEARNING_RATE = flags.DEFINE_list(
     "eval_learning_rate", [], "Of those steps, rows for each. Default: the run's."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the support sets.", 0, 2**31 - 1)
+_MAX_SHIFT = flags.DEFINE_integer(
+    "max_shift", None, "Pixels, up to which a step moves each drawing. Default: the run's.", 0
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the support sets and of those moves.", 0, 2**31 - 1)
 _DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default: as in training.")
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"
@@ -52,6 +55,7 @@ def _plan() -> "Plan":
         _NUM_CLASSES.value,
         steps,
         rising(_EVAL_LEARNING_RATE, float, 1e-12, "numbers above 0", may_be_empty=True),
+        _MAX_SHIFT.value,
         _SEED.value,
         _DATA_DIR.value,
         _CACHE_DIR.value,

@@ -45,6 +45,9 @@ _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps", 1, "Inner steps per task (K); 1 is joint training.", 1
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Drawings of an inner step.", 1)
+_MAX_SHIFT = flags.DEFINE_integer(
+    "max_shift", 0, "Pixels, up to which an inner step moves each of its drawings.", 0
+)
 _INNER_LEARNING_RATE = flags.DEFINE_float(
     "inner_learning_rate", 1.0, "Of an inner SGD step, down the mean nats per pixel."
 )
@@ -81,6 +84,7 @@ def _settings(start_sha256: str | None = None) -> "PixelCnnSettings":
         train_shots=_TRAIN_SHOTS.value,
         num_inner_steps=_NUM_INNER_STEPS.value,
         batch_size=_BATCH_SIZE.value,
+        max_shift=_MAX_SHIFT.value,
         inner_learning_rate=_INNER_LEARNING_RATE.value,
         eval_inner_steps=_EVAL_INNER_STEPS.value,
         eval_learning_rate=_EVAL_LEARNING_RATE.value,

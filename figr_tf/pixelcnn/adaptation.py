@@ -6,8 +6,22 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.pixelcnn import models
+from figr_tf.pixelcnn import drawings, models
 from figr_tf.pixelcnn.models import NetworkSpec
+
+
+class Descent(NamedTuple):
+    """How inner steps are taken.
+
+    Attributes:
+        rate: of the steps; each tensor has a fixed multiple of it, see `models.step_scale`.
+        seed: int32 [2]; step k moves its drawings by the k-th stream of it.
+        max_shift: pixels, see `drawings.moved`.
+    """
+
+    rate: float | tf.Tensor
+    seed: tf.Tensor
+    max_shift: int = 0
 
 
 class State(NamedTuple):
@@ -17,24 +31,25 @@ class State(NamedTuple):
     loss: tf.Tensor
 
 
-def descend(
+def _descend(
     spec: NetworkSpec,
     weights: models.Weights,
     images: tf.Tensor,
     support: tf.Tensor,
-    rate: float | tf.Tensor,
+    descent: Descent,
+    k: tf.Tensor,
 ) -> State:
-    """One SGD step on drawings [B, S, S]; a network with a condition sees support [n, S, S].
-
-    Each tensor has a fixed multiple of the rate, see `models.step_scale`.
-    """
+    """Step k on drawings [B, S, S]; a network with a condition sees support [n, S, S]."""
+    step_seed = tf.random.fold_in(descent.seed, k, alg="philox")
+    images = drawings.moved(images, descent.max_shift, step_seed)
     with tf.GradientTape() as tape:
         tape.watch(weights)
         context = models.encode(spec, weights, support)
         loss = tf.reduce_mean(models.nats(spec, weights, images, context))
     gradients = tape.gradient(loss, weights)
     stepped = {
-        name: w - rate * models.step_scale(name) * gradients[name] for name, w in weights.items()
+        name: w - descent.rate * models.step_scale(name) * gradients[name]
+        for name, w in weights.items()
     }
     return State(stepped, loss)
 
@@ -45,19 +60,19 @@ def adapt(
     images: tf.Tensor,
     support: tf.Tensor,
     batches: tf.Tensor,
-    rate: float,
+    descent: Descent,
 ) -> State:
     """Steps on minibatches, one after another.
 
     Args:
         images: [N, S, S].
-        support: [n, S, S], see `descend`.
+        support: [n, S, S], see `_descend`.
         batches: int32 [K, B], which drawings make up each batch.
     """
 
     def one_step(k: tf.Tensor, state: State) -> State:
         batch = tf.gather(images, tf.gather(batches, k))
-        return descend(spec, state.weights, batch, support, rate)
+        return _descend(spec, state.weights, batch, support, descent, k)
 
     start = State(dict(weights), tf.constant(0.0))
     return inner_loop.repeat(one_step, start, tf.shape(batches)[0])
@@ -67,12 +82,16 @@ def adapt_to_support(
     spec: NetworkSpec,
     weights: models.Weights,
     support: tf.Tensor,
-    rate: float | tf.Tensor,
+    descent: Descent,
     num_steps: int | tf.Tensor,
+    first: int | tf.Tensor = 0,
 ) -> dict[str, tf.Tensor]:
-    """What happens on a held-out task: K steps on all of the support set [n, S, S]; K may be 0."""
+    """What happens on a held-out task: steps on all of the support set [n, S, S].
 
-    def one_step(_: tf.Tensor, now: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return dict(descend(spec, now, support, support, rate).weights)
+    They are the steps `first` … `first + num_steps − 1`; there may be none.
+    """
 
-    return inner_loop.repeat(one_step, dict(weights), num_steps)
+    def one_step(k: tf.Tensor, now: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return dict(_descend(spec, now, support, support, descent, k).weights)
+
+    return inner_loop.repeat(one_step, dict(weights), num_steps, first)

@@ -89,6 +89,24 @@ def draw_task(drawings: Drawings, form: TaskForm, seed: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(drawings.ink, start + chosen), tf.float32)
 
 
+def moved(drawings: tf.Tensor, max_shift: int, seed: tf.Tensor) -> tf.Tensor:
+    """Each drawing [B, S, S] at a place of its own, up to `max_shift` pixels off along either axis.
+
+    Ink that leaves the picture is lost, and paper comes in. `seed` is int32 [2].
+    """
+    if max_shift == 0:
+        return drawings
+    size = drawings.shape[1]
+    room = [max_shift, max_shift]
+    wide = tf.pad(drawings, [[0, 0], room, room])
+    corners = tf.random.stateless_uniform(
+        [2, tf.shape(drawings)[0], 1], seed, 0, 2 * max_shift + 1, tf.int32, alg="philox"
+    )
+    rows, columns = tf.unstack(corners + tf.range(size))
+    wide = tf.gather(wide, rows, axis=1, batch_dims=1)
+    return tf.gather(wide, columns, axis=2, batch_dims=1)
+
+
 def minibatches(num_drawings: int, size: int, count: int, seed: tf.Tensor) -> tf.Tensor:
     """int32 [count, size]: which drawings make up each inner step's batch, none twice in one."""
     ranks = tf.random.stateless_uniform([count, num_drawings], seed, alg="philox")

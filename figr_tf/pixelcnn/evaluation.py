@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from figr_common import student
 from figr_tf.core import progress, runs
 from figr_tf.core.errors import UserError
+from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.data import splits
 from figr_tf.data.datasets import Dataset, load_dataset
 from figr_tf.pixelcnn import drawings
 from figr_tf.pixelcnn.drawings import Drawings
 from figr_tf.pixelcnn.model import PixelCnnModel
 from figr_tf.pixelcnn.models import Weights
+from figr_tf.pixelcnn.prediction import Predictor
 
 SIDES = ("held_out", "training", "test")
 MARGINAL = "each pixel by itself"
@@ -51,6 +54,7 @@ class Plan(NamedTuple):
     num_classes: int
     num_inner_steps: list[int]
     rates: list[float]
+    max_shift: int | None
     seed: int
     data_dir: str | None
     cache_dir: str | None
@@ -117,6 +121,7 @@ def run(models: Sequence[PixelCnnModel], plan: Plan) -> Report:
             "meta_step": model.meta_step,
             "weights_sha256": model.weights_sha256,
             "eval_learning_rates": _rates(model, plan),
+            "max_shift": _max_shift(model, plan),
             "settings": model.settings.identity(),
         }
         for model in models
@@ -174,31 +179,47 @@ def _column(
     tasks = [_task(held.of(i), name, num_shots, plan.seed) for i, name in enumerate(names)]
     cells: dict[str, list[float]] = {}
     for model in models:
+        predictor = Predictor(model.settings.network, _max_shift(model, plan))
         for task in progress.track(tasks, model.folder.name, "classes"):
-            for row, nats in _of_class(model, *task, plan).items():
+            for row, nats in _of_class(model, predictor, task, plan).items():
                 cells.setdefault(row, []).append(nats)
     ink, paper = -np.log(marginal), -np.log(1.0 - marginal)
-    cells[MARGINAL] = [float(np.where(others, ink, paper).mean()) for _, others in tasks]
+    cells[MARGINAL] = [float(np.where(t.others, ink, paper).mean()) for t in tasks]
     return cells
 
 
-def _task(every: np.ndarray, name: str, num_shots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Support and other drawings of a class; they depend on its name and the seed alone."""
-    order = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(len(every))
-    return every[order[:num_shots]], every[order[num_shots:]]
+class _Task(NamedTuple):
+    """Support and other drawings of a class, and the seed of what an adaptation draws."""
+
+    support: np.ndarray
+    others: np.ndarray
+    seed: tf.Tensor
+
+
+def _task(every: np.ndarray, name: str, num_shots: int, seed: int) -> _Task:
+    """It depends on the name of its class and the seed alone."""
+    number = zlib.crc32(name.encode())
+    order = np.random.default_rng([seed, number]).permutation(len(every))
+    # Names as numbers of 31 bits, since a stream is folded with an int32.
+    stream = stateless_seed(seed, EVALUATION, number >> 1)
+    return _Task(every[order[:num_shots]], every[order[num_shots:]], stream)
 
 
 def _rates(model: PixelCnnModel, plan: Plan) -> list[float]:
     return plan.rates or [model.settings.eval_learning_rate]
 
 
-def _of_class(
-    model: PixelCnnModel, support: np.ndarray, others: np.ndarray, plan: Plan
-) -> dict[str, float]:
-    predictor, row = model.predictor, f"{model.folder.name} ({model.age})"
+def _max_shift(model: PixelCnnModel, plan: Plan) -> int:
+    return model.settings.max_shift if plan.max_shift is None else plan.max_shift
 
-    def nats(weights):
-        return float(predictor.nats(weights, support, others).mean())
+
+def _of_class(
+    model: PixelCnnModel, predictor: Predictor, task: _Task, plan: Plan
+) -> dict[str, float]:
+    row = f"{model.folder.name} ({model.age})"
+
+    def nats(weights: Weights) -> float:
+        return float(predictor.nats(weights, task.support, task.others).mean())
 
     if model.settings.is_conditional:
         return {f"{row}, {model.settings.network.condition}": nats(model.weights)}
@@ -209,7 +230,8 @@ def _of_class(
         taken = 0
         for steps in plan.num_inner_steps:
             # On from where the row before ended: plain SGD has no other state.
-            weights = predictor.adapt(weights, support, rate, steps - taken)
+            going = range(taken, steps)
+            weights = predictor.adapt(weights, task.support, rate, task.seed, going)
             taken = steps
             at = f", rate {rate:g}" if steps and len(rates) > 1 else ""
             found[f"{row}, K = {steps}{at}"] = nats(weights)

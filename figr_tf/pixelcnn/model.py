@@ -41,7 +41,7 @@ class PixelCnnModel:
         self.meta_step = trained.restore(run, self.meta_weights())
         self.weights = {name: v.read_value() for name, v in self._variables.items()}
         self.weights_sha256 = _digest(self.weights)
-        self.predictor = Predictor(self.settings.network)
+        self.predictor = Predictor(self.settings.network, self.settings.max_shift)
 
     @property
     def num_inner_steps(self) -> int | None:
@@ -62,7 +62,9 @@ class PixelCnnModel:
         size = drawings.decoded_size(self.settings.network.image_size)
         return drawings.to_pixels(drawings.pooled(support_sets.read(folder, (size, 1), ink)))
 
-    def adapted(self, support: np.ndarray, num_inner_steps: int | None = None) -> models.Weights:
+    def adapted(
+        self, support: np.ndarray, num_inner_steps: int | None = None, seed: int = 0
+    ) -> models.Weights:
         """Weights for a support set, 0 and 1 [n, S, S]; Φ for a network with a condition.
 
         Raises:
@@ -77,8 +79,15 @@ class PixelCnnModel:
         steps = self.settings.eval_inner_steps if num_inner_steps is None else num_inner_steps
         if steps < 0:
             raise ValueError(f"need num_inner_steps ≥ 0. Received: {steps}")
+        return self._stepped(self.weights, support, seed, range(steps))
+
+    def _stepped(
+        self, weights: models.Weights, support: np.ndarray, seed: int, steps: range
+    ) -> models.Weights:
+        # Not the stream of the samples, whose places are counted from 0 as the steps are.
+        stream = stateless_seed(seed, 0)
         rate = self.settings.eval_learning_rate
-        return self.predictor.adapt(self.weights, support, rate, steps)
+        return self.predictor.adapt(weights, support, rate, stream, steps)
 
     def generate(
         self,
@@ -101,7 +110,7 @@ class PixelCnnModel:
             ValueError: support images of another shape or type, or a number out of its range.
         """
         support = self._checked(support_images, num_samples, seed)
-        weights = self.adapted(support, num_inner_steps)
+        weights = self.adapted(support, num_inner_steps, seed)
         samples = self.predictor.draw(weights, support, num_samples, stateless_seed(seed))
         return drawings.to_pixels(samples.images)
 
@@ -113,8 +122,7 @@ class PixelCnnModel:
         weights: models.Weights = self.weights
         taken, along = 0, []
         for k in steps:
-            rate = self.settings.eval_learning_rate
-            weights, taken = self.predictor.adapt(weights, support, rate, k - taken), k
+            weights, taken = self._stepped(weights, support, seed, range(taken, k)), k
             samples = self.predictor.draw(weights, support, num_samples, stateless_seed(seed))
             along.append(drawings.to_pixels(samples.images))
         return along

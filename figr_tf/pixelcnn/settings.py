@@ -22,6 +22,8 @@ class PixelCnnSettings(TrainingSettings):
         num_inner_steps: K. With 1, Reptile is joint training: Φ − W is the loss's gradient
             times the rate.
         batch_size: drawings of an inner step.
+        max_shift: pixels, up to which each inner step moves each of its drawings, in training and
+            on a held-out support set.
         inner_learning_rate: of the plain SGD steps, down the mean nats per pixel.
         eval_inner_steps, eval_learning_rate: of the steps on a held-out support set, which take
             all of it; for a network without a condition.
@@ -48,6 +50,7 @@ class PixelCnnSettings(TrainingSettings):
     train_shots: int = 20
     num_inner_steps: int = 1
     batch_size: int = 4
+    max_shift: int = 0
     inner_learning_rate: float = 1.0
     eval_inner_steps: int = 10
     eval_learning_rate: float = 0.3
@@ -62,10 +65,9 @@ class PixelCnnSettings(TrainingSettings):
     def __post_init__(self):
         super().__post_init__()
         require_positive(self, "num_shots", "train_shots", "num_inner_steps", "batch_size")
-        if self.eval_inner_steps < 0:
-            raise ValueError(
-                f"eval_inner_steps must not be negative. Received: {self.eval_inner_steps}"
-            )
+        for name in ("eval_inner_steps", "max_shift"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
         for name in ("inner_learning_rate", "eval_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0. Received: {getattr(self, name)}")

@@ -38,7 +38,7 @@ class PixelCnnSystem:
         self.constants = training
         counts = training.counts
         self._form = TaskForm(settings.train_shots, len(counts), int(counts.max()))
-        self._predictor = Predictor(settings.network)
+        self._predictor = Predictor(settings.network, settings.max_shift)
         weights = models.initial_weights(settings.network, settings.seed) | dict(start or {})
         self._names = list(weights)
         self.meta_weights = {"network": [tf.Variable(w) for w in weights.values()]}
@@ -65,9 +65,8 @@ class PixelCnnSystem:
             settings.trained_on, settings.batch_size, settings.num_inner_steps, seed
         )
         named = dict(zip(self._names, weights["network"], strict=True))
-        end = adaptation.adapt(
-            settings.network, named, images, support, batches, settings.inner_learning_rate
-        )
+        descent = adaptation.Descent(settings.inner_learning_rate, seed, settings.max_shift)
+        end = adaptation.adapt(settings.network, named, images, support, batches, descent)
         adapted = tuple(end.weights[name] for name in self._names)
         return system.Adapted({"network": adapted}, carried, {"nats": end.loss})
 
@@ -81,7 +80,8 @@ class PixelCnnSystem:
         for number in range(min(_SHOWN_TASKS, len(self._held_out.counts))):
             support, _ = self._task(number)
             seed = stateless_seed(self._settings.seed, EVALUATION, number)
-            samples = self._predictor.draw(self._adapted(support), support, _SHOWN_SAMPLES, seed)
+            weights = self._adapted(support, number)
+            samples = self._predictor.draw(weights, support, _SHOWN_SAMPLES, seed)
             shown = drawings.to_pixels(support), drawings.to_pixels(samples.images)
             yield image_grid.task_picture(*shown)
 
@@ -96,7 +96,8 @@ class PixelCnnSystem:
             weights = self.named_weights()
             before.append(self._predictor.nats(weights, support, others).mean())
             if not self._settings.is_conditional:
-                after.append(self._predictor.nats(self._adapted(support), support, others).mean())
+                weights = self._adapted(support, number)
+                after.append(self._predictor.nats(weights, support, others).mean())
         found = {"nats": float(np.mean(before))}
         return found | ({"nats_adapted": float(np.mean(after))} if after else {})
 
@@ -106,12 +107,14 @@ class PixelCnnSystem:
         every = self._held_out.of(number * step)
         return every[: self._settings.num_shots], every[self._settings.num_shots :]
 
-    def _adapted(self, support: np.ndarray) -> models.Weights:
+    def _adapted(self, support: np.ndarray, number: int) -> models.Weights:
         settings, weights = self._settings, self.named_weights()
         if settings.is_conditional:
             return weights
-        steps, rate = settings.eval_inner_steps, settings.eval_learning_rate
-        return self._predictor.adapt(weights, support, rate, steps)
+        # Not the stream of the samples, whose places are counted from 0 as the steps are.
+        seed = stateless_seed(settings.seed, EVALUATION, number, 0)
+        steps = range(settings.eval_inner_steps)
+        return self._predictor.adapt(weights, support, settings.eval_learning_rate, seed, steps)
 
 
 def prepare(

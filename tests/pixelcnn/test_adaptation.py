@@ -5,24 +5,25 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.pixelcnn import models
+from figr_tf.pixelcnn import drawings, models
 from figr_tf.pixelcnn.prediction import Predictor
 from tests.pixelcnn.conftest import SPEC, random_drawings, random_weights
 
 SUPPORT = random_drawings(3)
 RATE = 0.1
+SEED = stateless_seed(7)
 
 
 def test_no_inner_step_returns_the_meta_weights_to_the_bit(predictors):
     weights = random_weights(SPEC)
-    adapted = predictors["none"].adapt(weights, SUPPORT, RATE, 0)
+    adapted = predictors["none"].adapt(weights, SUPPORT, RATE, SEED, range(0))
     for name, weight in weights.items():
         np.testing.assert_array_equal(adapted[name], weight)
 
 
 def test_a_step_goes_down_the_slope_of_the_supports_nats(predictors):
     weights, rng = random_weights(SPEC), np.random.default_rng(1)
-    stepped = predictors["none"].adapt(weights, SUPPORT, RATE, 1)
+    stepped = predictors["none"].adapt(weights, SUPPORT, RATE, SEED, range(1))
     slope = {
         name: (w - stepped[name].numpy()) / (RATE * models.step_scale(name))
         for name, w in weights.items()
@@ -40,12 +41,45 @@ def test_a_step_goes_down_the_slope_of_the_supports_nats(predictors):
     assert expected == pytest.approx((mean_nats(1) - mean_nats(-1)) / (2 * nudge), rel=1e-2)
 
 
-def test_steps_in_two_goes_are_steps_in_one(predictors):
-    weights, adapt = random_weights(SPEC), predictors["none"].adapt
-    at_once = adapt(weights, SUPPORT, RATE, 3)
-    in_two = adapt(adapt(weights, SUPPORT, RATE, 1), SUPPORT, RATE, 2)
-    for name, weight in at_once.items():
-        np.testing.assert_array_equal(in_two[name], weight)
+@pytest.fixture(scope="module")
+def moving():
+    """Its steps move the drawings by up to two pixels."""
+    return Predictor(SPEC, max_shift=2)
+
+
+def _assert_equal(ours, theirs):
+    for name, weight in ours.items():
+        np.testing.assert_array_equal(theirs[name], weight)
+
+
+def test_steps_in_two_goes_are_steps_in_one(moving):
+    weights = random_weights(SPEC)
+    at_once = moving.adapt(weights, SUPPORT, RATE, SEED, range(3))
+    in_two = moving.adapt(weights, SUPPORT, RATE, SEED, range(1))
+    in_two = moving.adapt(in_two, SUPPORT, RATE, SEED, range(1, 3))
+    _assert_equal(at_once, in_two)
+
+
+def test_a_step_that_moves_is_a_plain_step_on_moved_drawings_anew_each_time(predictors, moving):
+    weights = random_weights(SPEC)
+    places = []
+    for k in range(2):
+        stepped = moving.adapt(weights, SUPPORT, RATE, SEED, range(k, k + 1))
+        moved = drawings.moved(SUPPORT, 2, tf.random.fold_in(SEED, k, alg="philox"))
+        _assert_equal(predictors["none"].adapt(weights, moved, RATE, SEED, range(1)), stepped)
+        places.append(moved)
+    assert (places[0] != places[1]).numpy().any()
+
+
+def test_a_moved_drawing_is_the_same_one_elsewhere_and_all_places_come_up():
+    drawing = random_drawings(1, size=5)[0]
+    room = np.pad(drawing, 1)
+    places = [room[row : row + 5, column : column + 5] for row in range(3) for column in range(3)]
+    moved = drawings.moved(tf.repeat(drawing[np.newaxis], 200, 0), 1, SEED).numpy()
+    found = [[np.array_equal(image, place) for place in places] for image in moved]
+    assert (np.sum(found, 1) == 1).all()
+    # A ninth of 200 each; four standard deviations are 18.
+    assert (np.abs(np.sum(found, 0) - 200 / 9) < 18).all()
 
 
 @pytest.mark.parametrize("condition", models.CONDITIONS)

@@ -100,8 +100,27 @@ def test_an_evaluation_has_a_row_for_each_k_and_rate_and_a_column_for_each_side(
     assert fast < slow < none
     # Attention is not trained here and begins with no influence, so it is the same density.
     assert looked_up == pytest.approx(none, rel=1e-5)
+    record = json.loads(out.read_text())["runs"][str(run)]
+    assert record["max_shift"] == 0
     held_out = rows["joint (4 meta-steps), K = 0"]["held_out"]
     assert held_out["mean"] == pytest.approx(np.mean(held_out["per_class"]), abs=1e-4)
+
+
+def test_an_evaluation_may_move_the_drawings_of_a_run_that_did_not(run, tmp_path):
+    found = []
+    for max_shift in ("", "2", "2"):
+        out = tmp_path / "out.json"
+        moves = [f"--max_shift={max_shift}"] if max_shift else []
+        own = ["--num_inner_steps=0,1,2", "--num_classes=2", "--sides=held_out", f"--json={out}"]
+        run_here(evaluate_pixelcnn, f"--run={run}", *own, *moves)
+        report = json.loads(out.read_text())
+        assert report["runs"][str(run)]["max_shift"] == int(max_shift or 0)
+        rows = {n.rpartition("K = ")[2]: s["held_out"]["mean"] for n, s in report["rows"].items()}
+        found.append(rows)
+    plain, moved, again = found
+    assert moved == again
+    assert moved["0"] == plain["0"]
+    assert moved["2"] != plain["2"]
 
 
 def test_generate_draws_a_picture_and_an_animation_of_black_and_white_samples(run, tmp_path):

@@ -113,6 +113,17 @@ def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, dataset):
     assert 0 < report["nats_adapted"] < report["nats"] < 1
 
 
+def test_steps_of_training_move_their_drawings_if_asked_to(build):
+    metrics = []
+    for max_shift in (0, 3):
+        system = build(num_inner_steps=1, batch_size=5, max_shift=max_shift)
+        task = system.draw_task(system.constants, stateless_seed(2))
+        metrics.append(float(_adapt(system, task)[1].metrics["nats"]))
+        again = float(_adapt(system, task)[1].metrics["nats"])
+        assert again == metrics[-1]
+    assert metrics[0] != pytest.approx(metrics[1], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -120,6 +131,7 @@ def test_a_continued_run_is_an_unbroken_one_bit_for_bit(tmp_path, dataset):
         ({"batch_size": 6}, "leave a batch.*batch_size=6"),
         ({"inner_learning_rate": 0.0}, "inner_learning_rate must be above 0"),
         ({"eval_inner_steps": -1}, "eval_inner_steps"),
+        ({"max_shift": -1}, "max_shift must not be negative"),
         ({"network": models.NetworkSpec(10)}, "image_size"),
         (
             {
