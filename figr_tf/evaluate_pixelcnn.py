@@ -35,7 +35,9 @@ _EVAL_LEARNING_RATE = flags.DEFINE_list(
 _MAX_SHIFT = flags.DEFINE_integer(
     "max_shift", None, "Pixels, up to which a step moves each drawing. Default: the run's.", 0
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the support sets and of those moves.", 0, 2**31 - 1)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the support sets and of those moves.", 0, 2**31 - 1
+)
 _DATA_DIR = flags.DEFINE_path("data_dir", None, "Folder with the files. Default: as in training.")
 _CACHE_DIR = flags.DEFINE_path(
     "cache_dir", None, "Folder for decoded images. Default: ~/.cache/figr_tf"

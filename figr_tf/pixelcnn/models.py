@@ -9,7 +9,7 @@ at a time makes it four times faster; the product is as exact. After van den Oor
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -153,12 +153,25 @@ def _mask(name: str) -> np.ndarray | None:
     return mask[..., np.newaxis, np.newaxis]
 
 
-def _causal(weights: Weights, name: str, x: tf.Tensor) -> tf.Tensor:
-    """A masked convolution, [B, g, g, c] → [B, g, g, d]; outside of the drawing there are zeros."""
+def _causal(weights: Weights, name: str, x: tf.Tensor, above: tf.Tensor) -> tf.Tensor:
+    """A masked convolution of some rows, [B, r, g, c] → [B, r, g, d].
+
+    `above` are the rows that the kernel sees above the first of them: [B, its height − 1, g, c].
+    """
     kernel = weights[f"{name}/kernel"] * _mask(f"{name}/kernel")
-    height, width = kernel.shape[:2]
-    x = tf.pad(x, [[0, 0], [height - 1, 0], [width // 2, width // 2], [0, 0]])
+    beside = kernel.shape[1] // 2
+    x = tf.pad(tf.concat([above, x], 1), [[0, 0], [0, 0], [beside, beside], [0, 0]])
     return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), weights[f"{name}/bias"])
+
+
+def nothing_above(spec: NetworkSpec, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
+    """What `row_logits` sees above the first row: zeros for each masked convolution."""
+    heights = [_FIRST_HEIGHT - 1] + [1] * spec.num_layers
+    channels = [_CHANNELS] + [spec.planes] * spec.num_layers
+    return [
+        tf.zeros([batch_size, height, spec.grid, c])
+        for height, c in zip(heights, channels, strict=True)
+    ]
 
 
 def _blocks(images: tf.Tensor) -> tf.Tensor:
@@ -211,18 +224,23 @@ def _dense(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], [kernel.shape[-1]]], 0))
 
 
-def _look_up(spec: NetworkSpec, weights: Weights, x: tf.Tensor, context: Context) -> tf.Tensor:
-    """What each block [B, g, g, h] finds among the blocks of the support (Vaswani et al. 2017)."""
-    num_blocks, width = spec.grid**2, spec.planes // _HEADS
+def _look_up(
+    spec: NetworkSpec, weights: Weights, x: tf.Tensor, positions: tf.Tensor, context: Context
+) -> tf.Tensor:
+    """What each block [B, r, g, h] finds among the blocks of the support (Vaswani et al. 2017).
+
+    `positions` are those of the r·g blocks, see `_positions`.
+    """
+    num_blocks, width = positions.shape[0], spec.planes // _HEADS
     x = tf.reshape(tf.nn.relu(x), [-1, num_blocks, spec.planes])
-    places = tf.broadcast_to(_positions(spec.grid), [tf.shape(x)[0], num_blocks, _POSITION])
+    places = tf.broadcast_to(positions, [tf.shape(x)[0], num_blocks, _POSITION])
     queries = _dense(tf.concat([x, places], -1), weights["query"])
     queries = tf.reshape(queries, [-1, num_blocks, _HEADS, width])
     keys, values = (tf.reshape(t, [-1, _HEADS, width]) for t in (context.keys, context.values))
     alike = tf.einsum("bqhd,khd->bhqk", queries, keys) / math.sqrt(width)
     found = tf.einsum("bhqk,khd->bqhd", tf.nn.softmax(alike), values)
     found = _dense(tf.reshape(found, [-1, num_blocks, spec.planes]), weights["seen"])
-    return tf.reshape(found, [-1, spec.grid, spec.grid, spec.planes])
+    return tf.reshape(found, [-1, num_blocks // spec.grid, spec.grid, spec.planes])
 
 
 def logits(spec: NetworkSpec, weights: Weights, images: tf.Tensor, context: Context) -> tf.Tensor:
@@ -235,17 +253,60 @@ def logits(spec: NetworkSpec, weights: Weights, images: tf.Tensor, context: Cont
     Returns:
         [B, g, g, 16]: of each block's patterns, from the blocks before it alone.
     """
-    x = _causal(weights, "first", _blocks(images))
+    above = nothing_above(spec, tf.shape(images)[0])
+    answers, _ = _rows(spec, weights, images, above, _positions(spec.grid), context)
+    return answers
+
+
+def row_logits(
+    spec: NetworkSpec,
+    weights: Weights,
+    images: tf.Tensor,
+    row: tf.Tensor,
+    above: Sequence[tf.Tensor],
+    context: Context,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """One row of `logits` from what is kept of the rows before, for sampling.
+
+    Args:
+        images: [B, 2, S], the row of blocks.
+        row: int32 [], its number from above.
+        above: `nothing_above`, or the second result for the row before.
+
+    Returns:
+        [B, 1, g, 16], and what the next row sees above it.
+    """
+    positions = tf.reshape(_positions(spec.grid), [spec.grid, spec.grid, _POSITION])[row]
+    return _rows(spec, weights, images, above, positions, context)
+
+
+def _rows(
+    spec: NetworkSpec,
+    weights: Weights,
+    images: tf.Tensor,
+    above: Sequence[tf.Tensor],
+    positions: tf.Tensor,
+    context: Context,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """The network on some rows of blocks; see `row_logits`."""
+    inputs = []
+
+    def causal(name: str, x: tf.Tensor) -> tf.Tensor:
+        seen = above[len(inputs)]
+        inputs.append(tf.concat([seen, x], 1)[:, -seen.shape[1] :])
+        return _causal(weights, name, x, seen)
+
+    x = causal("first", _blocks(images))
     for i in range(spec.num_layers):
         if spec.condition == "attention" and i == spec.num_layers // 2:
-            x += _look_up(spec, weights, x, context)
-        y = _causal(weights, f"layer{i}", x)
+            x += _look_up(spec, weights, x, positions, context)
+        y = causal(f"layer{i}", x)
         if spec.condition == "features":
             y += context.features @ weights[f"layer{i}/given"]
         value, gate = tf.split(y, 2, -1)
         x += _dense(tf.tanh(value) * tf.sigmoid(gate), weights[f"layer{i}/out"])
     x = tf.nn.relu(_dense(tf.nn.relu(x), weights["hidden/kernel"]) + weights["hidden/bias"])
-    return _dense(x, weights["last/kernel"]) + weights["last/bias"]
+    return _dense(x, weights["last/kernel"]) + weights["last/bias"], inputs
 
 
 def nats(spec: NetworkSpec, weights: Weights, images: tf.Tensor, context: Context) -> tf.Tensor:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from figr_tf.core import inner_loop
 from figr_tf.pixelcnn import models
 from figr_tf.pixelcnn.models import Context, NetworkSpec
 
@@ -29,34 +30,44 @@ def draw(
 ) -> Samples:
     """Draws block after block, each from the network's answer to those before it.
 
+    Only the row of the block is computed: what the network sees of the rows above is kept.
+
     Args:
         context: see `models.encode`.
         seed: int32 [2].
     """
-    num_blocks = spec.grid**2
-    seeds = tf.random.split(seed, num_blocks, alg="philox")
+    grid = spec.grid
+    seeds = tf.random.split(seed, grid**2, alg="philox")
 
-    def one_block(k: tf.Tensor, drawn: tf.Tensor, nats: tf.Tensor) -> tuple:
-        images = models.images_of(tf.reshape(drawn, [-1, spec.grid, spec.grid]))
-        answers = tf.reshape(
-            models.logits(spec, weights, images, context), [-1, num_blocks, models.NUM_PATTERNS]
-        )
-        answers = tf.nn.log_softmax(answers[:, k])
-        uniform = tf.random.stateless_uniform(tf.shape(answers), seeds[k], alg="philox")
-        # The largest of these sums is a draw (Gumbel 1954); where u is 0, it is the least of all.
-        chosen = tf.argmax(answers - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
-        column = tf.one_hot(k, num_blocks, dtype=tf.int32)
-        nats -= tf.gather(answers, chosen, batch_dims=1)
-        return k + 1, drawn + chosen[:, tf.newaxis] * column, nats
+    def answers_of(row: tf.Tensor, drawn: tf.Tensor, above: list) -> tuple[tf.Tensor, list]:
+        images = models.images_of(drawn[:, tf.newaxis])
+        answers, above = models.row_logits(spec, weights, images, row, above, context)
+        return tf.nn.log_softmax(answers[:, 0]), above
 
-    start = tf.zeros([num_samples, num_blocks], tf.int32), tf.zeros([num_samples])
-    any_number = tf.TensorShape([None, num_blocks]), tf.TensorShape([None])
-    _, drawn, nats = tf.while_loop(
-        lambda k, *_: k < num_blocks,
-        one_block,
-        (tf.constant(0), *start),
-        shape_invariants=(tf.TensorShape([]), *any_number),
-        parallel_iterations=1,
+    def one_row(row: tf.Tensor, state: tuple) -> tuple:
+        drawings, nats, above = state
+
+        def one_block(column: tf.Tensor, state: tuple) -> tuple:
+            drawn, nats = state
+            answers = answers_of(row, drawn, above)[0][:, column]
+            block_seed = seeds[row * grid + column]
+            uniform = tf.random.stateless_uniform(tf.shape(answers), block_seed, alg="philox")
+            # The largest of these sums is a draw (Gumbel 1954); where u is 0, it is the least.
+            chosen = tf.argmax(answers - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
+            place = tf.one_hot(column, grid, dtype=tf.int32)
+            nats -= tf.gather(answers, chosen, batch_dims=1)
+            return drawn + chosen[:, tf.newaxis] * place, nats
+
+        drawn = tf.zeros([num_samples, grid], tf.int32)
+        drawn, nats = inner_loop.repeat(one_block, (drawn, nats), grid)
+        _, above = answers_of(row, drawn, above)
+        place = tf.one_hot(row, grid, dtype=tf.int32)[:, tf.newaxis]
+        return drawings + drawn[:, tf.newaxis] * place, nats, above
+
+    start = (
+        tf.zeros([num_samples, grid, grid], tf.int32),
+        tf.zeros([num_samples]),
+        models.nothing_above(spec, num_samples),
     )
-    images = models.images_of(tf.reshape(drawn, [-1, spec.grid, spec.grid]))
-    return Samples(images, nats / spec.image_size**2)
+    drawings, nats, _ = inner_loop.repeat(one_row, start, grid)
+    return Samples(models.images_of(drawings), nats / spec.image_size**2)
