@@ -132,6 +132,11 @@ def _adapting(model: FewShotModel, request: ExportRequest) -> Package:
     _check_defaults(request.limits, num_inner_steps=num_inner_steps, num_samples=num_samples)
     parts = signatures.make_parts(model, request.limits, defaults)
     if request.kind == "tasks":
+        if request.signature_names:
+            raise UserError(
+                f"--signatures={','.join(request.signature_names)}: an export of --kind=tasks has"
+                " signatures of its own. Leave the flag away."
+            )
         functions = signatures.build_tasks(parts)
     else:
         functions = signatures.build(parts, request.signature_names or signatures.NAMES)

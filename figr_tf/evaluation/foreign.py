@@ -39,6 +39,11 @@ def saved_model(path: pathlib.Path, sizes: Sizes, asked: list[int]) -> Judged:
 
     takes = signature.structured_input_signature[1]
     adapts = "num_inner_steps" in takes
+    if asked and not adapts:
+        raise UserError(
+            f"--num_inner_steps={','.join(map(str, asked))}: {path} has no inner loop. Leave the"
+            " flag away."
+        )
     # [n, H, W, C], of which H and W are alike.
     size, channels = takes["support_images"].shape[2:]
 

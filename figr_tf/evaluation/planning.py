@@ -31,8 +31,12 @@ def plan(judged: Judged, dataset: Dataset, num_classes: int, seeds: int | None) 
     # Of so few classes intervals are over supports, which more seeds make more of.
     few = len(names) < table.FEWEST_CLASSES
     count = seeds or (_SEEDS_OF_FEW_CLASSES if few else _SEEDS)
-    # Somebody's folder of samples holds those of the first seed's episodes.
     if not judged.all_seeds:
+        if seeds not in (None, 1):
+            raise UserError(
+                f"--seeds={seeds}: {judged.name} holds samples of the first seed's episodes alone."
+                " Leave the flag away."
+            )
         count = 1
     return Plan(dataset.images_of(names), num_shots, num_samples, tuple(range(count)))
 

@@ -51,6 +51,7 @@ def choose(
         models.refuse_classifier(run)
         system = models.system_of(folder)
         if system == "warp":
+            _refuse_steps(steps, f"{run}: is a redrawing network, which has no inner loop")
             return _warp_run(folder, sizes)
         if system == "pixelcnn":
             raise UserError(
@@ -61,9 +62,16 @@ def choose(
         return _run(folder, sizes, steps, cache_dir)
     if saved_model:
         return foreign.saved_model(pathlib.Path(saved_model), sizes, steps)
+    _refuse_steps(steps, "steps are a run's or an export's")
     if samples and episodes:
         return foreign.folder(pathlib.Path(samples), pathlib.Path(episodes), sizes)
     return Judged("reference rows", {}, None, "", lambda dataset, plan: None, *sizes.of())
+
+
+def _refuse_steps(steps: list[int], why: str) -> None:
+    if steps:
+        asked = ",".join(map(str, steps))
+        raise UserError(f"--num_inner_steps={asked}: {why}. Leave the flag away.")
 
 
 def _run(path: pathlib.Path, sizes: Sizes, asked: list[int], cache_dir: str | None) -> Judged:

@@ -9,9 +9,9 @@ import pytest
 
 from figr_tf import models
 from figr_tf.core import runs, trained
-from figr_tf.core.errors import RunError
+from figr_tf.core.errors import RunError, UserError
 from figr_tf.data import glyphs
-from figr_tf.evaluation import samplers
+from figr_tf.evaluation import planning, samplers
 from figr_tf.evaluation.episodes import Episode
 from figr_tf.evaluation.judged import Judged
 
@@ -100,7 +100,7 @@ def test_a_run_of_another_split_is_refused_naming_both(run, tiny_dataset):
 
 def test_the_network_that_redraws_has_one_row_and_is_known_by_its_weights():
     name = models.REDRAWING
-    judged = samplers.choose(name, None, None, None, num_samples=5, steps=[1, 50])
+    judged = samplers.choose(name, None, None, None, num_samples=5, steps=[])
     support = glyphs.glyph_images(7, 3, 32, seed=0)
     model = models.load(name)
     rows = judged.sampler(support, None, 4)
@@ -111,6 +111,26 @@ def test_the_network_that_redraws_has_one_row_and_is_known_by_its_weights():
         "meta_step": 4000,
         "weights_sha256": model.weights_sha256,
     }
+
+
+@pytest.mark.parametrize(
+    ("run", "samples", "said"),
+    [
+        (models.REDRAWING, None, "is a redrawing network, which has no inner loop. Leave"),
+        (None, "samples", "steps are a run's or an export's. Leave"),
+        (None, None, "steps are a run's or an export's. Leave"),
+    ],
+)
+def test_inner_steps_are_refused_where_there_are_none(run, samples, said):
+    with pytest.raises(UserError, match=f"--num_inner_steps=1,50: .*{said}"):
+        samplers.choose(run, None, samples, samples, num_samples=5, steps=[1, 50])
+
+
+def test_more_seeds_than_a_folder_of_samples_has_are_refused(judged, tiny_dataset):
+    samples = judged._replace(all_seeds=False, num_shots=1, num_samples=64, name="samples")
+    assert planning.plan(samples, tiny_dataset, 2, None).seeds == (0,)
+    with pytest.raises(UserError, match="--seeds=3: samples holds samples of the first seed's"):
+        planning.plan(samples, tiny_dataset, 2, 3)
 
 
 def test_a_classifier_is_sent_to_its_own_evaluation(classifier_run):

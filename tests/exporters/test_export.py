@@ -135,6 +135,13 @@ def test_an_export_that_allows_one_inner_step_is_warmed_up_and_compared_with_one
     assert saved_model.export(request, tmp_path, None).difference <= 1 / 255
 
 
+def test_a_choice_of_signatures_is_refused_where_there_is_none(run_folder, tmp_path):
+    request = REQUEST._replace(run=run_folder, kind="tasks", signature_names=("generate",))
+    with pytest.raises(UserError, match="--signatures=generate: an export of --kind=tasks has"):
+        saved_model.export(request, tmp_path, None)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("changed", [{"max_png_bytes": 100}, {"max_image_side": 8}])
 def test_limits_that_refuse_the_models_own_pictures_are_refused(run_folder, tmp_path, changed):
     limits = dataclasses.replace(LIMITS, **changed)
