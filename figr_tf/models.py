@@ -16,6 +16,7 @@ from figr_tf.gan.augmentation import Augmentation, jitter
 from figr_tf.gan.generation import FewShotModel, load_run
 from figr_tf.gan.settings import Settings
 from figr_tf.pixelcnn.model import PixelCnnModel
+from figr_tf.sequences.model import SequenceModel
 from figr_tf.warp.model import WarpModel, is_former_run
 
 REDRAWING = "omniglot-32-redraw"  # The shipped network that redraws a support.
@@ -94,11 +95,29 @@ def load_figr(folder: str | pathlib.Path) -> FewShotModel:
     return load_run(folder, augmentation_of)
 
 
+def _load_sequences(folder: pathlib.Path) -> SequenceModel:
+    """A run that draws from a support set.
+
+    Raises:
+        RunError: it is of a text, or of the recurrent baseline.
+    """
+    model = SequenceModel(folder)
+    network = model.settings.network
+    if network.text_length or network.is_recurrent:
+        what = "a text" if network.text_length else "the recurrent baseline, which takes no steps"
+        raise RunError(
+            f"{folder}: is a run of {what}, so it draws nothing from a support set. What takes it:"
+            " figr_tf.evaluate_sequences."
+        )
+    return model
+
+
 # By the name in the run's identity. "sine" is not among them: nothing draws with such a run.
 _LOADERS: dict[str, Callable[[pathlib.Path], FewShotGenerator | ClassifierModel]] = {
     "classifier": ClassifierModel,
     "gan": load_figr,
     "pixelcnn": PixelCnnModel,
+    "sequences": _load_sequences,
     "warp": WarpModel,
 }
 

@@ -106,7 +106,8 @@ def main() -> None:
         with refusals_in_one_line():
             settings = _settings(first.weights_sha256 if first else None)
         start = first.start_of(settings.network) if first else None
-        seen = first.classes_seen(settings.data.dataset) if first else ()
+        is_same_data = first and first.settings.data.dataset == settings.data.dataset
+        seen = first.classes_seen() if first and is_same_data else ()
         _LOOP.start(prepare(settings, start, seen), devices)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from figr_tf.core import command, console
 from figr_tf.core.errors import UserError, refusals_in_one_line
 from figr_tf.core.loop_flags import LoopFlags
-from figr_tf.data.data_flags import FileFlags
+from figr_tf.data.data_flags import DataFlags
 from figr_tf.data.settings import DataSettings
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
@@ -24,8 +24,11 @@ if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt fla
 flags = console.OwnFlags(__name__)
 
 # Without a default: whoever gives both a data set and a text is told so.
-_FILES = FileFlags(
-    flags, "Images to train on. Default: glyphs, which needs no download.", tells_if_given=True
+_DATA = DataFlags(
+    flags,
+    "Images to train on. Default: glyphs, which needs no download.",
+    tells_if_given=True,
+    split_help="Classes of images that are held out. Default: every tenth image is, of any class.",
 )
 _TEXT = flags.DEFINE_path(
     "text", None, "A text in UTF-8 to train on, instead of a data set of images."
@@ -68,10 +71,11 @@ _META_AVERAGE = flags.DEFINE_float(
 
 def _check() -> None:
     """Refuses flags about images beside a text, and the other way round."""
-    of_images = (_FILES.dataset, _FILES.data_dir, _FILES.cache_dir, _FILES.ink, _IMAGE_SIZE)
-    for flag in of_images if _TEXT.value else ():
-        if flag.value != flag.default:
-            raise UserError(f"--{flag.name} is about images, beside --text. Give one of the two.")
+    files = _DATA.files
+    of_images = (files.dataset, files.data_dir, files.cache_dir, _IMAGE_SIZE)
+    given = [f"--{flag.name}" for flag in of_images if flag.value != flag.default]
+    if _TEXT.value and (given := given + _DATA.given_beside_dataset()):
+        raise UserError(f"{given[0]} is about images, beside --text. Give one of the two.")
     if not _TEXT.value and _LENGTH.value != _LENGTH.default:
         raise UserError("--length is about a text. Give --text as well, or leave it away.")
 
@@ -86,7 +90,7 @@ def _settings() -> "SequenceSettings":
         data, size, length = TextSettings(_TEXT.value, _LENGTH.value), 0, _LENGTH.value
     else:
         size, length = _IMAGE_SIZE.value, 0
-        data = _FILES.settings(size)
+        data = _DATA.settings(size)
     return SequenceSettings(
         data=data,
         network=NetworkSpec(_NETWORK.value, size, _WIDTH.value, _NUM_BLOCKS.value, length),

@@ -10,8 +10,8 @@ r"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judge
 Name classes that the run has not seen: the 45-5 splits train on most of the alphabets that
 figr_tf.evaluate holds out by itself.
 
-It is for models whose drawings are of another size than what is judged, such as those of
-figr_tf.train_pixelcnn. The same command again continues: classes that are there are left alone.
+It is for models whose drawings are smaller than what is judged: those of figr_tf.train_pixelcnn and
+figr_tf.train_sequences. The same command again continues: classes that are there are left alone.
 """
 
 import dataclasses
@@ -23,14 +23,17 @@ import numpy as np
 from PIL import Image
 
 from figr_tf.core import console, progress
-from figr_tf.core.errors import UserError
+from figr_tf.core.errors import UserError, listing
 
 if TYPE_CHECKING:
     from figr_tf.pixelcnn.model import PixelCnnModel
+    from figr_tf.sequences.model import SequenceModel
 
 flags = console.OwnFlags(__name__)
 
-_RUN = flags.DEFINE_path("run", None, "Run folder of figr_tf.train_pixelcnn.", required=True)
+_RUN = flags.DEFINE_path(
+    "run", None, "Run folder of figr_tf.train_pixelcnn or train_sequences.", required=True
+)
 _EPISODES = flags.DEFINE_path("episodes", None, "File of --write_episodes.", required=True)
 _OUT = flags.DEFINE_path("out", None, "Folder to write, a folder per class.", required=True)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Samples per class (M).", 2)
@@ -44,23 +47,27 @@ _CACHE_DIR = flags.DEFINE_path(
 )
 
 
-def _model() -> "PixelCnnModel":
+_SCALE = 4  # Files are larger than what is judged, so that black and white stay so for longest.
+
+
+def _model() -> "PixelCnnModel | SequenceModel":
     from figr_tf import models
     from figr_tf.pixelcnn.model import PixelCnnModel
+    from figr_tf.sequences.model import SequenceModel
 
     model = models.load(_RUN.value)
-    if not isinstance(model, PixelCnnModel):
+    if not isinstance(model, PixelCnnModel | SequenceModel):
         raise UserError(
             f"{_RUN.value}: is judged without detours: figr_tf.evaluate --run={_RUN.value}"
         )
     return model
 
 
-def _write(folder: pathlib.Path, samples: np.ndarray, scale: int) -> None:
+def _write(folder: pathlib.Path, samples: np.ndarray) -> None:
     """All of a class or none: the folder gets its name last."""
     scratch = folder.with_name(f".{folder.name}.new")
     scratch.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(samples[..., 0].repeat(scale, 1).repeat(scale, 2)):
+    for i, image in enumerate(samples[..., 0].repeat(_SCALE, 1).repeat(_SCALE, 2)):
         Image.fromarray(image).save(scratch / f"{i:03d}.png")
     scratch.rename(folder)
 
@@ -68,15 +75,16 @@ def _write(folder: pathlib.Path, samples: np.ndarray, scale: int) -> None:
 def main() -> None:
     """Draws class after class."""
     console.start_tensorflow()
-    from figr_tf.data.datasets import load_dataset
+    from figr_tf.data.datasets import DataSettings, load_dataset
     from figr_tf.evaluation.episodes import from_json
-    from figr_tf.pixelcnn import drawings
 
     model = _model()
     if model.num_inner_steps is None and _NUM_INNER_STEPS.value is not None:
         raise UserError(f"{_RUN.value}: has no inner loop. Leave --num_inner_steps away.")
     episodes, _ = from_json(pathlib.Path(_EPISODES.value))
     data = model.settings.data
+    # `models.load` has refused runs of a text.
+    assert isinstance(data, DataSettings)
     places = _DATA_DIR.value or data.data_dir
     data = dataclasses.replace(data, data_dir=places, cache_dir=_CACHE_DIR.value)
     dataset = load_dataset(data, 1)
@@ -86,17 +94,22 @@ def main() -> None:
             f"{_EPISODES.value}: class {unknown[0]!r} is not in {data.dataset}, which"
             f" {_RUN.value} was trained on."
         )
+    if seen := sorted({e.class_name for e in episodes} & set(model.classes_seen())):
+        raise UserError(
+            f"{_EPISODES.value}: {_RUN.value} was trained on {len(seen)} of these {len(episodes)}"
+            f" classes: {listing(seen)}. Write episodes of classes that it has not seen."
+        )
     seconds = []
     for episode in progress.track(episodes, "drawing", "classes"):
         folder = pathlib.Path(_OUT.value) / episode.class_name
         if folder.exists():
             continue
         (every,) = dataset.images_of([episode.class_name]).values()
-        support = drawings.to_pixels(drawings.pooled(every[episode.support]))
+        support = model.as_support(every[episode.support])
         start = time.monotonic()
         samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, _NUM_INNER_STEPS.value)
         seconds.append(time.monotonic() - start)
-        _write(folder, samples, drawings.POOL)
+        _write(folder, samples)
     each = f", {np.median(seconds):.1f} s a class" if seconds else ""
     print(f"{_OUT.value}: {len(episodes)} classes of {_NUM_SAMPLES.value} samples{each}")
 

@@ -11,6 +11,11 @@ from figr_tf.data import datasets
 
 absl.flags.disclaim_key_flags()  # They are those of the command, for its --help.
 
+_SPLIT_HELP = (
+    "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist, figr8), random"
+    " tenth (icons, folder, glyphs)."
+)
+
 
 class FileFlags:
     """Which data set, and where and how its files are.
@@ -82,6 +87,7 @@ class DataFlags:
         default_dataset: str = "glyphs",
         tells_if_given: bool = False,
         more_splits: Sequence[str] = (),
+        split_help: str = _SPLIT_HELP,
     ):
         """As `FileFlags`; more_splits: names that --split takes beside those of the data sets."""
         self.files = FileFlags(flags, dataset_help, default_dataset, tells_if_given)
@@ -89,8 +95,7 @@ class DataFlags:
             "split",
             None,
             [*datasets.SPLITS, *more_splits],
-            "Which classes are held out. Default: unseen-alphabets (omniglot), paper (mnist,"
-            " figr8), random tenth (icons, folder, glyphs).",
+            split_help,
         )
         self._split_seed = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", 0)
         self._held_out = flags.DEFINE_list(

@@ -53,10 +53,10 @@ def choose(
         if system == "warp":
             _refuse_steps(steps, f"{run}: is a redrawing network, which has no inner loop")
             return _warp_run(folder, sizes)
-        if system == "pixelcnn":
+        if system in ("pixelcnn", "sequences"):
             raise UserError(
-                f"{run}: is a run of 'pixelcnn', whose drawings are too small to be judged"
-                " directly. figr_tf.evaluate_pixelcnn judges its likelihood; its samples are"
+                f"{run}: is a run of {system!r}, whose drawings are too small to be judged"
+                f" directly. figr_tf.evaluate_{system} judges its likelihood; its samples are"
                 " judged as --samples (docs/likelihood.md)."
             )
         return _run(folder, sizes, steps, cache_dir)

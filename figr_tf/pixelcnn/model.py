@@ -10,7 +10,8 @@ import tensorflow as tf
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
-from figr_tf.data import splits, support_sets
+from figr_tf.data import support_sets
+from figr_tf.data.splits import Split
 from figr_tf.pixelcnn import drawings, models
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
@@ -60,7 +61,11 @@ class PixelCnnModel:
     def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
         """A folder of images, or one, as uint8 [n, S, S, 1] in black and white."""
         size = drawings.decoded_size(self.settings.network.image_size)
-        return drawings.to_pixels(drawings.pooled(support_sets.read(folder, (size, 1), ink)))
+        return self.as_support(support_sets.read(folder, (size, 1), ink))
+
+    def as_support(self, pixels: np.ndarray) -> np.ndarray:
+        """Drawings of the data set, uint8 [n, P, P, 1], in the form that the model takes."""
+        return drawings.to_pixels(drawings.pooled(pixels))
 
     def adapted(
         self, support: np.ndarray, num_inner_steps: int | None = None, seed: int = 0
@@ -150,11 +155,9 @@ class PixelCnnModel:
                 )
         return start
 
-    def classes_seen(self, dataset: str) -> tuple[str, ...]:
-        """Names of the classes of a data set that it was trained on."""
-        if self.settings.data.dataset != dataset:
-            return ()
-        return splits.Split.of_run(self.folder).training
+    def classes_seen(self) -> tuple[str, ...]:
+        """Names of the classes that it was trained on."""
+        return Split.of_run(self.folder).training
 
 
 def _digest(weights: models.Weights) -> str:

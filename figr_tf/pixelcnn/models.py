@@ -289,7 +289,7 @@ def _rows(
     context: Context,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The network on some rows of blocks; see `row_logits`."""
-    inputs = []
+    inputs: list[tf.Tensor] = []
 
     def causal(name: str, x: tf.Tensor) -> tf.Tensor:
         seen = above[len(inputs)]

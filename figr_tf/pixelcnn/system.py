@@ -96,8 +96,8 @@ class PixelCnnSystem:
             weights = self.named_weights()
             before.append(self._predictor.nats(weights, support, others).mean())
             if not self._settings.is_conditional:
-                weights = self._adapted(support, number)
-                after.append(self._predictor.nats(weights, support, others).mean())
+                adapted = self._adapted(support, number)
+                after.append(self._predictor.nats(adapted, support, others).mean())
         found = {"nats": float(np.mean(before))}
         return found | ({"nats_adapted": float(np.mean(after))} if after else {})
 

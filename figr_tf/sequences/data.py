@@ -20,6 +20,7 @@ class Sequences(abc.ABC):
         starts: int64 [n], where in it a training sequence may begin.
         held_out: [m, N], held-out sequences.
         facts: what tells the data apart from others, for a run's identity.
+        files: what a run folder records of the data, by name.
         items: what people call the sequences. alone: what they call `nats_alone`.
     """
 
@@ -27,6 +28,7 @@ class Sequences(abc.ABC):
     starts: np.ndarray
     held_out: np.ndarray
     facts: dict[str, Any]
+    files: dict[str, str]
 
     items: ClassVar[str]
     alone: ClassVar[str]

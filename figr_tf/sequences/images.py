@@ -9,6 +9,7 @@ from figr_common import image_grid
 from figr_tf.core.errors import DataError
 from figr_tf.data.datasets import load_dataset
 from figr_tf.data.settings import DataSettings
+from figr_tf.data.splits import Split
 from figr_tf.sequences import data
 from figr_tf.sequences.data import Sequences
 
@@ -42,25 +43,41 @@ class Images(Sequences):
         return image_grid.task_picture(to_pixels(shown), to_pixels(drawn))
 
 
-def of(training: np.ndarray, held_out: np.ndarray, facts: dict[str, str]) -> Images:
+def of(
+    training: np.ndarray, held_out: np.ndarray, facts: dict[str, str], files: dict[str, str]
+) -> Images:
     """From uint8 [·, N] of 0 and 1 each."""
     starts = np.arange(len(training), dtype=np.int64) * training.shape[1]
-    return Images(training.reshape(-1), starts, held_out, facts)
+    return Images(training.reshape(-1), starts, held_out, facts, files)
 
 
 def load(settings: DataSettings) -> Images:
-    """Reads them.
+    """Reads them, and holds out the classes of a split, or every tenth image where none is named.
 
     Raises:
         DataError: see `datasets.load_dataset`; or fewer than 20 images.
     """
-    read = load_dataset(settings, 1).data
-    ink = (read.images[..., 0] < _DARK).astype(np.uint8).reshape(len(read.images), -1)
+    dataset = load_dataset(settings, 1)
+    ink = from_pixels(dataset.data.images)
     if len(ink) < data.LEAST:
         raise DataError(f"{len(ink)} images are too few: give {data.LEAST} or more.")
-    is_held_out = np.arange(len(ink)) % data.HELD_OUT_EVERY == 0
-    facts = {"held_out": "every tenth image", "data_sha256": read.digest()}
-    return of(ink[~is_held_out], ink[is_held_out], facts)
+    facts = {"held_out": "every tenth image", "data_sha256": dataset.data.digest()}
+    if not (settings.split or settings.held_out_classes):
+        is_held_out = np.arange(len(ink)) % data.HELD_OUT_EVERY == 0
+        # Drawings are held out, and no class is.
+        seen = Split(facts["held_out"], tuple(sorted(dataset.data.counts)), ())
+        return of(ink[~is_held_out], ink[is_held_out], facts, {"split.json": seen.to_json()})
+    training, held_out = (
+        from_pixels(np.concatenate(list(dataset.images_of(names).values())))
+        for names in (dataset.split.training, dataset.split.held_out)
+    )
+    facts["held_out"] = dataset.split.describe()
+    return of(training, held_out, facts, {"split.json": dataset.split.to_json()})
+
+
+def from_pixels(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [T, S, S, 1], dark ink → uint8 [T, S²] of 0 and 1."""
+    return (pixels[..., 0] < _DARK).astype(np.uint8).reshape(len(pixels), -1)
 
 
 def to_pixels(sequences: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from figr_tf.core import runs, trained
 from figr_tf.core.random import stateless_seed
-from figr_tf.sequences import models
+from figr_tf.data import support_sets
+from figr_tf.data.splits import Split
+from figr_tf.sequences import images, models
 from figr_tf.sequences.recurrence import Read
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import Reader
@@ -32,10 +34,24 @@ class SequenceModel:
         run = runs.RunFolder(folder)
         self.settings = run.read_settings(SequenceSettings)
         initial = models.initial_weights(self.settings.network, 0)
-        variables = {name: tf.Variable(w) for name, w in initial.items()}
-        self.meta_step = trained.restore(run, {"network": list(variables.values())})
-        self.weights = {name: v.read_value() for name, v in variables.items()}
+        self._variables = {name: tf.Variable(w) for name, w in initial.items()}
+        self.meta_step = trained.restore(run, self.meta_weights())
+        self.weights = {name: v.read_value() for name, v in self._variables.items()}
         self._reader = Reader(self.settings)
+
+    @property
+    def num_inner_steps(self) -> None:
+        """None: a step is taken on each pixel, so there is nothing to choose."""
+        return None
+
+    @property
+    def age(self) -> str:
+        """How long it was trained, for people."""
+        return f"{self.meta_step} meta-steps"
+
+    def meta_weights(self) -> dict[str, list[tf.Variable]]:
+        """Its variables, by group."""
+        return {"network": list(self._variables.values())}
 
     @property
     def label(self) -> str:
@@ -43,7 +59,7 @@ class SequenceModel:
         settings = self.settings
         how = "" if settings.network.is_recurrent else f", {settings.objective}"
         name = self.folder.name
-        return f"{name} ({self.meta_step} meta-steps), {settings.network.network}{how}"
+        return f"{name} ({self.age}), {settings.network.network}{how}"
 
     def read(self, sequences: np.ndarray) -> Read:
         """Sequences of classes, [T, N]."""
@@ -52,3 +68,62 @@ class SequenceModel:
     def draw(self, count: int, seed: int) -> Read:
         """New sequences; the same for the same arguments."""
         return self._reader.draw(self.weights, count, stateless_seed(seed))
+
+    def read_support(self, folder: str | pathlib.Path, ink: str = "dark") -> np.ndarray:
+        """A folder of images, or one, as uint8 [n, S, S, 1] in black and white."""
+        return self.as_support(support_sets.read(folder, (self._image_size, 1), ink))
+
+    def as_support(self, pixels: np.ndarray) -> np.ndarray:
+        """Drawings of the data set, uint8 [n, S, S, 1], in black and white."""
+        return images.to_pixels(images.from_pixels(pixels))
+
+    def adapted(self, support: np.ndarray) -> models.Weights:
+        """Weights that have read a support set, 0 and 1 [n, S²], one image after another."""
+        weights: models.Weights = self.weights
+        for image in support:
+            after = self._reader.read(weights, image[np.newaxis]).weights
+            weights = {name: w[0] for name, w in after.items()}
+        return weights
+
+    def generate(
+        self,
+        support_images: np.ndarray,
+        num_samples: int = 16,
+        seed: int = 0,
+        num_inner_steps: int | None = None,
+    ) -> np.ndarray:
+        """Reads a support set, then draws: a step on each pixel all along.
+
+        Args:
+            support_images: uint8 [n, S, S, 1], n ≥ 1; below 128 is ink.
+            seed: 0 ≤ seed < 2**53.
+            num_inner_steps: None, see the property.
+
+        Returns:
+            uint8 [num_samples, S, S, 1], ink 0 and paper 255.
+
+        Raises:
+            ValueError: support images of another shape or type, or a number out of its range.
+        """
+        support_sets.check_numbers(num_samples, seed)
+        if num_inner_steps is not None:
+            raise ValueError(
+                f"this model takes a step on each pixel. Received: num_inner_steps="
+                f"{num_inner_steps}"
+            )
+        shape = (self._image_size, self._image_size, 1)
+        support = images.from_pixels(support_sets.check(support_images, shape))
+        drawn = self._reader.draw(self.adapted(support), num_samples, stateless_seed(seed))
+        return images.to_pixels(drawn.targets.numpy())
+
+    def classes_seen(self) -> tuple[str, ...]:
+        """Names of the classes that it was trained on, for a run of images.
+
+        Raises:
+            RunError: the run is older than that record.
+        """
+        return Split.of_run(self.folder).training
+
+    @property
+    def _image_size(self) -> int:
+        return self.settings.network.image_size

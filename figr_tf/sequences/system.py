@@ -159,5 +159,9 @@ def prepare(settings: SequenceSettings) -> command.Training:
         f" {settings.num_sequences} {sequences.items}"
     )
     return command.Training(
-        settings, sequences.facts, {}, plan, lambda _: SequenceSystem(settings, sequences)
+        settings,
+        sequences.facts,
+        sequences.files,
+        plan,
+        lambda _: SequenceSystem(settings, sequences),
     )

@@ -134,6 +134,7 @@ def load(settings: TextSettings) -> Text:
         _starts(len(training), length),
         _classes(blocks[is_held_out], characters),
         facts,
+        {},
         OTHER + "".join(chr(c) for c in characters),
     )
 

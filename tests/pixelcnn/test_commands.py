@@ -152,18 +152,18 @@ def _episodes(path, names, support=(1, 0)):
 def test_samples_for_episodes_are_those_of_the_support_and_what_is_there_stays(
     run, tmp_path, capsys
 ):
-    names = ["glyph001", "glyph002"]
+    names = ["glyph015", "glyph018"]
     episodes, out = _episodes(tmp_path / "e.json", names), tmp_path / "samples"
-    (out / "glyph002").mkdir(parents=True)
+    (out / "glyph018").mkdir(parents=True)
     run_here(
         write_samples, f"--run={run}", f"--episodes={episodes}", f"--out={out}", "--num_samples=2"
     )
     assert "2 classes of 2 samples" in capsys.readouterr().out
-    assert list((out / "glyph002").iterdir()) == []
-    with Image.open(out / "glyph001" / "001.png") as image:
+    assert list((out / "glyph018").iterdir()) == []
+    with Image.open(out / "glyph015" / "001.png") as image:
         large = np.asarray(image)
     model = PixelCnnModel(run)
-    every = glyphs.glyph_images(1, 20, drawings.decoded_size(8), seed=0)[[1, 0]]
+    every = glyphs.glyph_images(15, 20, drawings.decoded_size(8), seed=0)[[1, 0]]
     support = drawings.to_pixels(drawings.pooled(every))
     sample = model.generate(support, 2, 0)[1, ..., 0]
     np.testing.assert_array_equal(large, np.kron(sample, np.ones([4, 4], np.uint8)))
@@ -173,6 +173,9 @@ def test_samples_for_other_data_or_of_other_models_are_refused(run, tmp_path):
     episodes = _episodes(tmp_path / "e.json", ["Greek/character01"])
     where = [f"--episodes={episodes}", f"--out={tmp_path / 'samples'}"]
     with pytest.raises(UserError, match="Greek/character01' is not in glyphs"):
+        run_here(write_samples, f"--run={run}", *where)
+    _episodes(tmp_path / "e.json", ["glyph015", "glyph001"])
+    with pytest.raises(UserError, match="was trained on 1 of these 2 classes: glyph001"):
         run_here(write_samples, f"--run={run}", *where)
     with pytest.raises(UserError, match=r"figr_tf.evaluate --run=omniglot-32-redraw"):
         run_here(write_samples, "--run=omniglot-32-redraw", *where)

@@ -53,7 +53,7 @@ def random_sequences(spec, count, seed=0):
 @pytest.fixture(scope="session")
 def sequences():
     every = random_images(60).astype(np.uint8)
-    return images.of(every[:50], every[50:], {"data_sha256": "none"})
+    return images.of(every[:50], every[50:], {"data_sha256": "none"}, {})
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,25 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from figr_tf import evaluate_sequences, models, train_sequences
+from figr_tf import (
+    evaluate,
+    evaluate_sequences,
+    generate,
+    models,
+    train_sequences,
+    write_samples,
+)
 from figr_tf.core.errors import UserError
-from figr_tf.data import loaders
-from figr_tf.sequences import system
+from figr_tf.core.random import stateless_seed
+from figr_tf.data import glyphs, loaders
+from figr_tf.sequences import recurrence, system
 from figr_tf.sequences.model import SequenceModel
 from figr_tf.sequences.settings import SequenceSettings
 from tests.commands import run_here
+from tests.sequences.conftest import random_images
 
 TRAIN = [
     "--image_size=4",
@@ -107,6 +117,59 @@ def _is_shown(frame, row, darkness, seen):
             np.testing.assert_allclose(frame[top, left], expected, atol=8)
 
 
+def test_a_support_set_is_read_image_by_image_before_anything_is_drawn(runs, tmp_path):
+    model, npz = models.load(runs / "mlp"), tmp_path / "out.npz"
+    (tmp_path / "support").mkdir()
+    for i, ink in enumerate(random_images(3)):
+        Image.fromarray(255 - 255 * ink.reshape(4, 4).astype("u1")).save(
+            tmp_path / f"support/{i}.png"
+        )
+    own = [f"--images={tmp_path / 'support'}", "--num_samples=3", "--seed=2"]
+    run_here(generate, f"--run={runs / 'mlp'}", *own, f"--npz={npz}", f"--out={tmp_path / 'o.png'}")
+    with np.load(npz) as arrays:
+        support, drawn = arrays["support_images"], arrays["images"]
+    np.testing.assert_array_equal(support.reshape(3, 16) == 0, random_images(3) == 1)
+    weights, settings = model.weights, model.settings
+    for image in support:
+        ink = (image.reshape(1, 16) == 0).astype(np.float32)
+        read = recurrence.run(settings.network, weights, settings.inner_learning_rate, ink)
+        weights = {name: w[0] for name, w in read.weights.items()}
+    uniform = tf.random.stateless_uniform([3, 16], stateless_seed(2), alg="philox")
+    rate = settings.inner_learning_rate
+    expected = recurrence.run(settings.network, weights, rate, uniform=uniform).targets
+    np.testing.assert_array_equal(drawn.reshape(3, 16) == 0, expected.numpy() == 1)
+    adapted = model.adapted(np.ones([4, 16], np.float32))
+    assert np.abs(adapted["last/bias"] - model.weights["last/bias"]).max() > 1e-3
+    with pytest.raises(ValueError, match=r"a step on each pixel.*num_inner_steps=3"):
+        model.generate(support, 1, 0, 3)
+    with pytest.raises(ValueError, match=r"4, 4, 1.*Received"):
+        model.generate(support[:, :2])
+
+
+def test_a_run_of_a_split_draws_for_its_held_out_classes_and_for_no_other(tmp_path, capsys):
+    run, out, file = (tmp_path / name for name in ("run", "samples", "episodes.json"))
+    split = "--held_out_classes=glyph002,glyph005"
+    run_here(train_sequences, *TRAIN[:-1], "--num_meta_steps=1", split, f"--run={run}")
+    row = {"support": [3, 1], "reference": [2], "held_out": [4]}
+    file.write_text(json.dumps({"episodes": [row | {"class_name": "glyph005"}]}))
+    where = [f"--run={run}", f"--episodes={file}", f"--out={out}", "--num_samples=2"]
+    run_here(write_samples, *where)
+    model = models.load(run)
+    every = glyphs.glyph_images(5, 20, 4, seed=0)[[3, 1]]
+    sample = model.generate(model.as_support(every), 2, 0)[1, ..., 0]
+    with Image.open(out / "glyph005/001.png") as image:
+        np.testing.assert_array_equal(image, np.kron(sample, np.ones([4, 4], np.uint8)))
+    file.write_text(json.dumps({"episodes": [row | {"class_name": "glyph001"}]}))
+    with pytest.raises(UserError, match="was trained on 1 of these 1 classes: glyph001"):
+        run_here(write_samples, *where)
+
+
+def test_a_run_without_a_split_has_seen_every_class(runs):
+    seen = SequenceModel(runs / "mlp").classes_seen()
+    assert len(seen) == 10
+    assert "glyph001" in seen
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -124,8 +187,10 @@ def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, 
 def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(runs, run_folder):
     with pytest.raises(UserError, match="is a run of 'gan'; a run of 'sequences' is needed"):
         run_here(evaluate_sequences, f"--run={run_folder}")
-    with pytest.raises(UserError, match="is a run of 'sequences', which draws no images"):
-        models.load(runs / "mlp")
+    with pytest.raises(UserError, match=r"the recurrent baseline.*nothing from a support set"):
+        models.load(runs / "recurrent")
+    with pytest.raises(UserError, match=r"is a run of 'sequences'.*evaluate_sequences.*--samples"):
+        run_here(evaluate, f"--run={runs / 'mlp'}")
     with pytest.raises(UserError, match=r"network.network=mlp.*network.network=gated"):
         run_here(train_sequences, *TRAIN, f"--run={runs / 'mlp'}")
     for arguments, said in (

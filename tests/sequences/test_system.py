@@ -9,7 +9,7 @@ import tensorflow as tf
 from figr_tf.core import checkpoints, reptile, runs, training
 from figr_tf.core.random import stateless_seed
 from figr_tf.core.settings import full_identity
-from figr_tf.data import datasets
+from figr_tf.data import datasets, splits
 from figr_tf.data.class_images import ClassImages
 from figr_tf.sequences import data, images, recurrence, system
 from figr_tf.sequences.models import NetworkSpec
@@ -104,6 +104,21 @@ def test_every_tenth_image_is_held_out_and_a_dark_byte_is_ink(monkeypatch):
     np.testing.assert_array_equal(loaded.held_out[:, 0], [1, 1, 1, 0])
     assert loaded.stream.sum() == 25 * SIZE**2
     np.testing.assert_array_equal(images.to_pixels(loaded.held_out)[[0, 3], 0, 0, 0], [0, 255])
+
+
+def test_a_named_split_holds_out_whole_classes(monkeypatch):
+    bytes_ = np.stack([np.full([SIZE, SIZE, 1], i, np.uint8) for i in range(0, 240, 6)])
+    split = splits.split_by("odd", ["a", "b", "c"], {"b"}.__contains__)
+    dataset = datasets.Dataset(ClassImages(bytes_, {"a": 20, "b": 5, "c": 15}), split)
+    monkeypatch.setattr(images, "load_dataset", lambda settings, shots: dataset)
+    settings = dataclasses.replace(SETTINGS.data, held_out_classes=("b",))
+    loaded = system.load(settings)
+    # Bytes 120 and 126 are ink, 132 to 144 are paper.
+    np.testing.assert_array_equal(loaded.held_out[:, 0], [1, 1, 0, 0, 0])
+    assert loaded.stream.sum() == 20 * SIZE**2
+    assert len(loaded.starts) == 35
+    assert loaded.facts["held_out"] == split.describe()
+    assert loaded.files == {"split.json": split.to_json()}
 
 
 def test_a_task_is_of_whole_training_images(build, sequences):

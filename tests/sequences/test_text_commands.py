@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figr_tf import evaluate_sequences, train_sequences
+from figr_tf import evaluate_sequences, models, train_sequences
 from figr_tf.core.errors import DataError, RunError, UserError
 from figr_tf.sequences import evaluation, text
 from figr_tf.sequences.model import SequenceModel
@@ -77,6 +77,8 @@ def test_samples_are_the_models_own_and_of_the_alphabet(folder, tmp_path):
 def test_a_text_has_no_animation_and_stands_in_no_table_beside_other_sizes(folder):
     with pytest.raises(UserError, match="--gif: these are runs of a text"):
         _evaluate(folder, "--gif=out.gif")
+    with pytest.raises(RunError, match="is a run of a text, so it draws nothing from a support"):
+        models.load(folder / "mlp")
     several = [types.SimpleNamespace(settings=s) for s in (SETTINGS, TEXT_SETTINGS)]
     with pytest.raises(UserError, match="sequences of different sizes"):
         evaluation.load(several, None, None, None)
@@ -114,6 +116,7 @@ def test_a_text_that_moved_is_found_by_its_flag(folder, tmp_path, capsys):
         (["--text=a.txt", "--dataset=glyphs"], "--dataset is about images, beside --text"),
         (["--text=a.txt", "--data_dir=there"], "--data_dir is about images"),
         (["--text=a.txt", "--image_size=14"], "--image_size is about images"),
+        (["--text=a.txt", "--split=random"], "--split is about images"),
         (["--length=50"], "--length is about a text"),
         (["--text=a.txt"], r"a\.txt: No such file"),
     ],
