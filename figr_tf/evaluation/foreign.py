@@ -13,7 +13,7 @@ from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import datasets
 from figr_tf.evaluation.episodes import Episode, from_json
 from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, row_of
-from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT, Plan
+from figr_tf.evaluation.protocol import Plan
 
 # Of a guard in the graph, among the lines that TensorFlow puts around it.
 _SENTENCE = re.compile(r"assertion failed: \[(.*)\]$", re.MULTILINE)
@@ -95,6 +95,36 @@ def saved_model(path: pathlib.Path, sizes: Sizes, asked: list[int]) -> Judged:
     )
 
 
+def images_of_class(
+    path: pathlib.Path, class_name: str, count: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The first images, by name, of a class' folder: uint8 [count, S, S, C].
+
+    Args:
+        path: has a folder for each class.
+        shape: ends in S, S, C.
+
+    Raises:
+        DataError: they are missing, too few or unreadable.
+    """
+    own = path / class_name
+    files = sorted(p for p in own.glob("*") if images.is_image_name(p.name))
+    if not files:
+        raise DataError(f"{own}: no images of this class. Each class needs a folder of them.")
+    if len(files) < count:
+        raise DataError(
+            f"{own}: {len(files)} images; a class is judged by {count} (--num_samples)."
+        )
+    decoded = []
+    for file in files[:count]:
+        try:
+            # As they are: whitening their paper would judge other pictures than were drawn.
+            decoded.append(images.decode_image(file.read_bytes(), shape[-2], shape[-1]))
+        except (images.ImageError, OSError) as error:
+            raise DataError(f"{file}: {error}.") from error
+    return np.stack(decoded)
+
+
 def _training(path: pathlib.Path) -> dict:
     """What our exporter has written about an export's training; empty for anybody else's."""
     try:
@@ -113,29 +143,8 @@ def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judg
     num_shots, num_samples = sizes.of()
 
     def sample(support: np.ndarray, episode: Episode, seed: int) -> dict[str, np.ndarray]:
-        own = path / episode.class_name
-        files = sorted(p for p in own.glob("*") if images.is_image_name(p.name))
-        if not files:
-            raise DataError(
-                f"{own}: no images of this class. Each class of {episode_file} needs a folder of"
-                " them."
-            )
-        # With few, copies of the support look like real drawings.
-        if len(files) < num_samples:
-            raise DataError(
-                f"{own}: {len(files)} images; a class is judged by {num_samples}"
-                f" (--num_samples, at least {SAMPLES_PER_SHOT}·n)."
-            )
-        try:
-            # As they are: whitening their paper would judge other pictures than were drawn.
-            decoded = []
-            for file in files[:num_samples]:
-                decoded.append(
-                    images.decode_image(file.read_bytes(), support.shape[1], support.shape[3])
-                )
-        except (images.ImageError, OSError) as error:
-            raise DataError(f"{file}: {error}.") from error
-        return {"samples": np.stack(decoded)}
+        drawn = images_of_class(path, episode.class_name, num_samples, support.shape)
+        return {"samples": drawn}
 
     def check(dataset: datasets.Dataset, plan: Plan) -> None:
         now = {
@@ -153,7 +162,7 @@ def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judg
                     " anew."
                 )
         for then, now_drawn in zip(recorded, plan.episodes(plan.seeds[0]), strict=True):
-            if not _are_equal(then, now_drawn):
+            if not are_equal(then, now_drawn):
                 raise DataError(
                     f"{episode_file}: its episode of {then.class_name} is not the one drawn now."
                     " Write it anew."
@@ -171,7 +180,7 @@ def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judg
     )
 
 
-def _are_equal(a: Episode, b: Episode) -> bool:
+def are_equal(a: Episode, b: Episode) -> bool:
     """Whether two episodes are of the same class and the same drawings."""
     (name_a, *drawings_a), (name_b, *drawings_b) = a, b
     return name_a == name_b and all(map(np.array_equal, drawings_a, drawings_b))

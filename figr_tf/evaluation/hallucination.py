@@ -1,6 +1,9 @@
 """What samples are good for: few-shot classification with and without them.
 
   python -m figr_tf.evaluation.hallucination --data_dir=DIR
+  python -m figr_tf.evaluation.hallucination --samples=A,B --episodes=one.json --data_dir=DIR
+                             images made elsewhere, for `figr_tf.evaluate --num_shots=1
+                             --write_episodes=one.json` with the same --split and --num_classes
 
 After Hariharan & Girshick 2017 (arXiv:1606.02819). Of each class there is one drawing. A generator
 makes samples of it, and the class' prototype is the mean of the drawing and its samples, in the
@@ -8,6 +11,7 @@ space of the evaluation's embedding. Real drawings of Omniglot's unseen alphabet
 among 20 classes by the nearest prototype (Snell et al. 2017).
 """
 
+import pathlib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,6 +20,7 @@ import numpy as np
 
 from figr_common import student
 from figr_tf.core import console, progress
+from figr_tf.core.errors import UserError
 from figr_tf.core.report_flags import ReportFlags
 from figr_tf.data import datasets
 
@@ -29,6 +34,16 @@ _CACHE_DIR = flags.DEFINE_path(
 )
 _MODELS = flags.DEFINE_list(
     "models", ["omniglot-32", "omniglot-32-redraw"], "Shipped models or run folders."
+)
+_SAMPLES = flags.DEFINE_list(
+    "samples", [], "Folders of images, a folder per class in each; need --episodes."
+)
+_EPISODES = flags.DEFINE_path("episodes", None, "File that the --samples were made for.")
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    "unseen-alphabets",
+    ["unseen-alphabets", "45-5"],
+    "Which characters are held out; the shipped models have seen neither these nor those.",
 )
 _NUM_CLASSES = flags.DEFINE_integer(
     "num_classes", 200, "Held-out characters, a fixed choice of them.", 20
@@ -123,14 +138,22 @@ def measure(
 def main() -> None:
     """Draws, classifies, and prints the table."""
     _REPORT.check()
+    if bool(_SAMPLES.value) != bool(_EPISODES.value):
+        raise UserError("--samples and --episodes go together.")
     console.start_tensorflow()
     from figr_tf.evaluation import features, sources
     from figr_tf.evaluation.episodes import choose_classes
 
-    settings = datasets.DataSettings("omniglot", _DATA_DIR.value, cache_dir=_CACHE_DIR.value)
+    settings = datasets.DataSettings(
+        "omniglot", _DATA_DIR.value, split=_SPLIT.value, cache_dir=_CACHE_DIR.value
+    )
     dataset = datasets.load_dataset(settings, num_shots=_NUM_SHOTS.value)
     names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
-    chosen = sources.choose(_MODELS.value, (features.IMAGE_SIZE, features.IMAGE_SIZE, 1))
+    chosen = dict(sources.choose(_MODELS.value, (features.IMAGE_SIZE, features.IMAGE_SIZE, 1)))
+    for folder in map(pathlib.Path, _SAMPLES.value):
+        if folder.name in chosen:
+            raise UserError(f"{folder}: another row has the name {folder.name}.")
+        chosen[folder.name] = sources.of_folder(folder, pathlib.Path(_EPISODES.value))
     found = measure(
         dataset.images_of(names),
         chosen,

@@ -1,5 +1,6 @@
 """What real drawings are to be told from: decks for people and the stand-in draw on the same."""
 
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -7,9 +8,9 @@ import numpy as np
 
 from figr_common.decks import REAL
 from figr_tf import models
-from figr_tf.core.errors import UserError
-from figr_tf.evaluation import reference_rows
-from figr_tf.evaluation.episodes import Episode
+from figr_tf.core.errors import DataError, UserError
+from figr_tf.evaluation import foreign, reference_rows
+from figr_tf.evaluation.episodes import Episode, from_json
 
 DEFAULT_MODELS = ("omniglot-32", "omniglot-32-redraw")
 _KINDS = {
@@ -60,6 +61,27 @@ def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
     except ValueError as error:
         raise UserError(f"{name}: cannot draw from these drawings: {error}.") from error
     return Source(draw, about)
+
+
+def of_folder(folder: pathlib.Path, episode_file: pathlib.Path) -> Source:
+    """Images that were drawn for the episodes of a file, a folder for each class.
+
+    Raises:
+        DataError: it is no such file; when drawn from, other episodes than those, or images that
+            are missing, too few or unreadable.
+    """
+    recorded = {episode.class_name: episode for episode in from_json(episode_file)[0]}
+
+    def draw(drawings: np.ndarray, episode: Episode, m: int, _: int) -> np.ndarray:
+        name = episode.class_name
+        if name not in recorded or not foreign.are_equal(recorded[name], episode):
+            raise DataError(
+                f"{episode_file}: has no episode of {name} with this support. Write it for the same"
+                " split, --num_shots and --num_classes."
+            )
+        return foreign.images_of_class(folder, name, m, drawings.shape)
+
+    return Source(draw, f"images of {folder.name}")
 
 
 def choose(model_names: list[str], image_shape: tuple[int, ...]) -> Mapping[str, Source]:

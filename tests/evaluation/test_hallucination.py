@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from figr_tf.evaluation.episodes import draw_episode
+from figr_tf.core.errors import DataError, UserError
+from figr_tf.evaluation import hallucination
+from figr_tf.evaluation.episodes import draw_episode, to_json
 from figr_tf.evaluation.hallucination import WITHOUT, measure
-from figr_tf.evaluation.sources import Source
+from figr_tf.evaluation.sources import Source, of_folder
+from tests.commands import run_here
 
 
 def _embed(images):
@@ -61,3 +65,38 @@ def test_the_table_gives_the_gain_class_by_class(found):
     row = next(line for line in found.to_markdown().splitlines() if line.startswith("| real"))
     assert row.endswith(f"| {100 * gain.mean():+.1f} ± {100 * margin:.1f} |")
     assert "| +0.0 ± 0.0 |" in found.to_markdown()  # Of the copies.
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Real drawings as somebody's samples, and the file of the episodes that they are for."""
+    classes = _classes(noise=20)
+    episodes = [draw_episode(name, 12, 1, seed=3) for name in classes]
+    for episode in episodes:
+        folder = tmp_path / "mine" / episode.class_name
+        folder.mkdir(parents=True)
+        for i, image in enumerate(classes[episode.class_name][episode.held_out[:5], ..., 0]):
+            Image.fromarray(image).save(folder / f"{i}.png")
+    (tmp_path / "one.json").write_text(to_json(episodes, {}))
+    return of_folder(tmp_path / "mine", tmp_path / "one.json")
+
+
+def test_images_made_elsewhere_have_a_row_as_those_drawn_here(found, written):
+    sources = {"mine": written}
+    mine = measure(_classes(noise=20), sources, _embed, num_shots=1, num_samples=5, seed=3)
+    np.testing.assert_array_equal(mine.per_class["mine"], found.per_class["real"])
+
+
+@pytest.mark.parametrize(
+    ("seed", "num_samples", "said"),
+    [(4, 5, "no episode of class00 with this support"), (3, 6, r"class00: 5 images; .* by 6")],
+)
+def test_images_for_other_supports_or_too_few_of_them_are_refused(written, seed, num_samples, said):
+    sources = {"mine": written}
+    with pytest.raises(DataError, match=said):
+        measure(_classes(noise=20), sources, _embed, 1, num_samples, seed)
+
+
+def test_samples_need_the_episodes_that_they_are_for():
+    with pytest.raises(UserError, match="--samples and --episodes go together"):
+        run_here(hallucination, "--samples=a")
