@@ -130,7 +130,7 @@ def _check_flags() -> None:
         raise UserError(f"--{judged[0]} and --{judged[1]}: judge one at a time.")
     if _WRITE_DECK.value:
         judged += [name for name in _NOT_FOR_DECKS if flags.FLAGS[name].value]
-        if judged or _DATA.files.dataset.value or _DATA.given_beside_dataset():
+        if judged or _DATA.dataset.value or _DATA.given_beside_dataset():
             raise UserError(
                 f"--{judged[0] if judged else 'dataset'}: a deck is of Omniglot's characters, or"
                 " --deck_glyphs; --deck_models names what draws."
@@ -156,7 +156,7 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
     for flag, value in ((_IMAGE_SIZE, size), (_CHANNELS, channels)):
         if judged.image_form and flag.value not in (None, value):
             raise UserError(f"--{flag.name}={flag.value}: {judged.name} has {value}.")
-    if judged.data_settings and not _DATA.files.dataset.value:
+    if judged.data_settings and not _DATA.dataset.value:
         if given := _DATA.given_beside_dataset():
             raise UserError(
                 f"{given[0]}: a run is judged on the data and split that it was trained on. Give"
@@ -164,13 +164,13 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
             )
         own = judged.data_settings
         # Another host has the same data elsewhere, and a packaged model has forgotten where.
-        data_dir = _DATA.files.data_dir.value or own.data_dir
-        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.files.cache_dir.value)
+        data_dir = _DATA.data_dir.value or own.data_dir
+        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.cache_dir.value)
     return _DATA.settings(_IMAGE_SIZE.value or size, _CHANNELS.value or channels)
 
 
 def _is_on_own_data(judged: "Judged") -> bool:
-    return bool(judged.data_settings and not _DATA.files.dataset.value)
+    return bool(judged.data_settings and not _DATA.dataset.value)
 
 
 def _load(judged: "Judged", settings: datasets.DataSettings) -> datasets.Dataset:
@@ -198,7 +198,7 @@ def _deck_data() -> tuple[datasets.DataSettings, dict]:
             "demonstration": True,
         }
     settings = datasets.DataSettings(
-        "omniglot", _DATA.files.data_dir.value, cache_dir=_DATA.files.cache_dir.value
+        "omniglot", _DATA.data_dir.value, cache_dir=_DATA.cache_dir.value
     )
     return settings, {
         "data": "Drawings: Omniglot (Lake, Salakhutdinov, Tenenbaum 2015), characters of its"
@@ -240,7 +240,7 @@ def main() -> None:
         episodes=_EPISODES.value,
         num_samples=_NUM_SAMPLES.value,
         steps=steps,
-        cache_dir=_DATA.files.cache_dir.value,
+        cache_dir=_DATA.cache_dir.value,
         num_shots=_NUM_SHOTS.value,
     )
     settings = _data_settings(judged)

@@ -32,7 +32,7 @@ def _base():
     from figr_tf.classifier import gradient_sums
     from figr_tf.classifier.models import NetworkSpec
 
-    published = "random-1200" if _DATA.files.dataset.value == "omniglot" else None
+    published = "random-1200" if _DATA.dataset.value == "omniglot" else None
     return gradient_sums.base_settings(
         _RATE.value,
         data=_DATA.settings(_IMAGE_SIZE.value, default_split=published),

@@ -71,8 +71,7 @@ _META_AVERAGE = flags.DEFINE_float(
 
 def _check() -> None:
     """Refuses flags about images beside a text, and the other way round."""
-    files = _DATA.files
-    of_images = (files.dataset, files.data_dir, files.cache_dir, _IMAGE_SIZE)
+    of_images = (_DATA.dataset, _DATA.data_dir, _DATA.cache_dir, _IMAGE_SIZE)
     given = [f"--{flag.name}" for flag in of_images if flag.value != flag.default]
     if _TEXT.value and (given := given + _DATA.given_beside_dataset()):
         raise UserError(f"{given[0]} is about images, beside --text. Give one of the two.")

@@ -1,7 +1,6 @@
 """The flags that say which data, for the commands that share them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import absl.flags
 
@@ -17,11 +16,12 @@ _SPLIT_HELP = (
 )
 
 
-class FileFlags:
-    """Which data set, and where and how its files are.
+class DataFlags:
+    """Which data set, where and how its files are, and which of its classes are held out.
 
     Attributes:
-        dataset, data_dir, cache_dir, ink: the flags, for a command that asks for their values.
+        dataset, data_dir, cache_dir, ink, split: the flags, for a command that asks for their
+            values.
     """
 
     def __init__(
@@ -30,8 +30,15 @@ class FileFlags:
         dataset_help: str,
         default_dataset: str = "glyphs",
         tells_if_given: bool = False,
+        more_splits: Sequence[str] = (),
+        split_help: str = _SPLIT_HELP,
     ):
-        """tells_if_given: the flag itself is None unless it is given; its help says the default."""
+        """What a command has of its own.
+
+        Args:
+            tells_if_given: --dataset is None unless it is given; its help says the default.
+            more_splits: names that --split takes beside those of the data sets.
+        """
         self._default_dataset = default_dataset
         self.dataset = flags.DEFINE_enum(
             "dataset", None if tells_if_given else default_dataset, datasets.DATASETS, dataset_help
@@ -51,52 +58,7 @@ class FileFlags:
             ["dark", "light"],
             "Ink in the files of --dataset=folder; light is inverted.",
         )
-
-    def settings(
-        self, image_size: int, channels: int = 1, **split_settings: Any
-    ) -> datasets.DataSettings:
-        """The files' part, completed by what else `DataSettings` takes.
-
-        Raises:
-            UserError: values that cannot work together.
-        """
-        with refusals_in_one_line():
-            return datasets.DataSettings(
-                dataset=self.dataset.value or self._default_dataset,
-                data_dir=self.data_dir.value,
-                image_size=image_size,
-                channels=channels,
-                ink=self.ink.value,
-                cache_dir=self.cache_dir.value,
-                **split_settings,
-            )
-
-
-class DataFlags:
-    """Which data, and which of its classes are held out.
-
-    Attributes:
-        files: the flags about the files.
-        split: the flag, for a command that asks for its value.
-    """
-
-    def __init__(
-        self,
-        flags: console.OwnFlags,
-        dataset_help: str,
-        default_dataset: str = "glyphs",
-        tells_if_given: bool = False,
-        more_splits: Sequence[str] = (),
-        split_help: str = _SPLIT_HELP,
-    ):
-        """As `FileFlags`; more_splits: names that --split takes beside those of the data sets."""
-        self.files = FileFlags(flags, dataset_help, default_dataset, tells_if_given)
-        self.split = flags.DEFINE_enum(
-            "split",
-            None,
-            [*datasets.SPLITS, *more_splits],
-            split_help,
-        )
+        self.split = flags.DEFINE_enum("split", None, [*datasets.SPLITS, *more_splits], split_help)
         self._split_seed = flags.DEFINE_integer("split_seed", 0, "Seed of the random splits.", 0)
         self._held_out = flags.DEFINE_list(
             "held_out_classes",
@@ -106,7 +68,7 @@ class DataFlags:
 
     def given_beside_dataset(self) -> list[str]:
         """Flags about the data that were given, other than where its files are."""
-        others = (self.split, self._split_seed, self._held_out, self.files.ink)
+        others = (self.split, self._split_seed, self._held_out, self.ink)
         return [f"--{flag.name}" for flag in others if flag.value != flag.default]
 
     def settings(
@@ -116,10 +78,15 @@ class DataFlags:
         # A name that the command has added, such as figr_tf.evaluate's "all", is for the command to
         # deal with.
         known = self.split.value in datasets.SPLITS
-        return self.files.settings(
-            image_size,
-            channels,
-            split=self.split.value if known else default_split,
-            split_seed=self._split_seed.value,
-            held_out_classes=tuple(self._held_out.value),
-        )
+        with refusals_in_one_line():
+            return datasets.DataSettings(
+                dataset=self.dataset.value or self._default_dataset,
+                data_dir=self.data_dir.value,
+                image_size=image_size,
+                channels=channels,
+                ink=self.ink.value,
+                split=self.split.value if known else default_split,
+                split_seed=self._split_seed.value,
+                held_out_classes=tuple(self._held_out.value),
+                cache_dir=self.cache_dir.value,
+            )
