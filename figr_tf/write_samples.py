@@ -1,14 +1,9 @@
 r"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judges as --samples.
 
-  CLASSES=Tengwar/character01,Tengwar/character02,Tibetan/character01
-  python -m figr_tf.evaluate --dataset=omniglot --held_out_classes=$CLASSES --data_dir=DIR \
-    --write_episodes=episodes.json
+  WHERE="--dataset=omniglot --split=45-5 --num_classes=32 --data_dir=DIR"
+  python -m figr_tf.evaluate $WHERE --write_episodes=episodes.json
   python -m figr_tf.write_samples --run=RUN --episodes=episodes.json --out=samples --data_dir=DIR
-  python -m figr_tf.evaluate --dataset=omniglot --held_out_classes=$CLASSES --data_dir=DIR \
-    --samples=samples --episodes=episodes.json --seeds=1
-
-Name classes that the run has not seen: the 45-5 splits train on most of the alphabets that
-figr_tf.evaluate holds out by itself.
+  python -m figr_tf.evaluate $WHERE --samples=samples --episodes=episodes.json
 
 It is for models whose drawings are smaller than what is judged: those of figr_tf.train_pixelcnn and
 figr_tf.train_sequences. The same command again continues: classes that are there are left alone.
