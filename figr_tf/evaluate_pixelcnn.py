@@ -27,7 +27,9 @@ _SIDES = flags.DEFINE_list(
 )
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 144, "Of each side, a fixed choice.", 2)
 _NUM_INNER_STEPS = flags.DEFINE_list(
-    "num_inner_steps", ["0", "10", "30"], "Inner steps (K), a row each."
+    "num_inner_steps",
+    [],
+    "Inner steps (K), a row each. Default: 0, 10 and what a run draws with by default.",
 )
 _EVAL_LEARNING_RATE = flags.DEFINE_list(
     "eval_learning_rate", [], "Of those steps, rows for each. Default: the run's."
@@ -50,7 +52,7 @@ def _plan() -> "Plan":
 
     if not _SIDES.value or not set(_SIDES.value) <= set(SIDES):
         raise UserError(f"--sides={','.join(_SIDES.value)}: give some of {', '.join(SIDES)}.")
-    steps = rising(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
+    steps = rising(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more", may_be_empty=True)
     _REPORT.check()
     return Plan(
         list(dict.fromkeys(_SIDES.value)),

@@ -17,7 +17,8 @@ flags = console.OwnFlags(__name__)
 _RUN = flags.DEFINE_path(
     "run",
     "omniglot-32",
-    "Name of a shipped model, or run folder of figr_tf.train, train_warp or train_pixelcnn.",
+    "Name of a shipped model, or run folder of figr_tf.train, train_warp, train_pixelcnn or"
+    " train_sequences.",
 )
 _IMAGES = flags.DEFINE_path(
     "images", None, "Folder with the support set's images, or one image.", required=True
@@ -61,7 +62,8 @@ def _check_inner_loop(model) -> None:
     # Leaving the flags out in silence would look as if they had done something.
     if model.num_inner_steps is None and (_GIF.value or _NUM_INNER_STEPS.value is not None):
         raise UserError(
-            f"--run={_RUN.value}: has no inner loop. Leave --num_inner_steps and --gif away."
+            f"--run={_RUN.value}: has no number of inner steps to choose. Leave --num_inner_steps"
+            " and --gif away."
         )
 
 

@@ -35,7 +35,7 @@ class FewShotGenerator(Protocol):
 
     @property
     def num_inner_steps(self) -> int | None:
-        """K where none is given; None if it has no inner loop."""
+        """K where none is given; None if there is no such number to choose."""
 
     @property
     def age(self) -> str:

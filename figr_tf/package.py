@@ -14,7 +14,8 @@ flags = console.OwnFlags(__name__)
 _RUN = flags.DEFINE_path(
     "run",
     None,
-    "Run folder of figr_tf.train, train_warp, train_classifier or train_pixelcnn.",
+    "Run folder of figr_tf.train, train_warp, train_classifier, train_pixelcnn or, of images,"
+    " train_sequences.",
     required=True,
 )
 _OUT = flags.DEFINE_path("out", None, "Folder to write; it must not exist.", required=True)

@@ -99,6 +99,7 @@ def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
     console.one_operation_at_a_time()
     with command.devices() as devices:
+        from figr_tf.data.splits import Split
         from figr_tf.pixelcnn.model import PixelCnnModel
         from figr_tf.pixelcnn.system import prepare
 
@@ -107,7 +108,7 @@ def main() -> None:
             settings = _settings(first.weights_sha256 if first else None)
         start = first.start_of(settings.network) if first else None
         is_same_data = first and first.settings.data.dataset == settings.data.dataset
-        seen = first.classes_seen() if first and is_same_data else ()
+        seen = Split.of_run(first.folder).training if first and is_same_data else ()
         _LOOP.start(prepare(settings, start, seen), devices)
 
 

@@ -7,7 +7,8 @@
 It predicts an image pixel by pixel from the pixel's position, and takes an SGD step on each pixel
 as it is seen; of a text it does the same with the characters of a window. The same command again
 continues an unfinished run of the same settings. Results are in a numbered folder below --runs_dir;
-`figr_tf.evaluate_sequences` judges them (docs/likelihood.md).
+`figr_tf.evaluate_sequences` judges them (docs/likelihood.md). A run of images also draws from a few
+images of a class (`figr_tf.generate`, `figr_tf.write_samples`).
 """
 
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ def _check() -> None:
     given = [f"--{flag.name}" for flag in of_images if flag.value != flag.default]
     if _TEXT.value and (given := given + _DATA.given_beside_dataset()):
         raise UserError(f"{given[0]} is about images, beside --text. Give one of the two.")
+    if _DATA.has_unused_split_seed:
+        raise UserError("--split_seed is of a random --split. Give --split=random as well.")
     if not _TEXT.value and _LENGTH.value != _LENGTH.default:
         raise UserError("--length is about a text. Give --text as well, or leave it away.")
 

@@ -71,11 +71,14 @@ def main() -> None:
     """Draws class after class."""
     console.start_tensorflow()
     from figr_tf.data.datasets import DataSettings, load_dataset
+    from figr_tf.data.splits import Split
     from figr_tf.evaluation.episodes import from_json
 
     model = _model()
     if model.num_inner_steps is None and _NUM_INNER_STEPS.value is not None:
-        raise UserError(f"{_RUN.value}: has no inner loop. Leave --num_inner_steps away.")
+        raise UserError(
+            f"{_RUN.value}: has no number of inner steps to choose. Leave the flag away."
+        )
     episodes, _ = from_json(pathlib.Path(_EPISODES.value))
     data = model.settings.data
     # `models.load` has refused runs of a text.
@@ -89,10 +92,14 @@ def main() -> None:
             f"{_EPISODES.value}: class {unknown[0]!r} is not in {data.dataset}, which"
             f" {_RUN.value} was trained on."
         )
-    if seen := sorted({e.class_name for e in episodes} & set(model.classes_seen())):
+    trained_on = Split.of_run(model.folder)
+    if seen := sorted({e.class_name for e in episodes} & set(trained_on.training)):
+        mend = "Write episodes of classes that it has not seen."
+        if not trained_on.held_out:
+            mend = "It has seen drawings of all classes; train with --split."
         raise UserError(
             f"{_EPISODES.value}: {_RUN.value} was trained on {len(seen)} of these {len(episodes)}"
-            f" classes: {listing(seen)}. Write episodes of classes that it has not seen."
+            f" classes: {listing(seen)}. {mend}"
         )
     seconds = []
     for episode in progress.track(episodes, "drawing", "classes"):

@@ -71,6 +71,11 @@ class DataFlags:
         others = (self.split, self._split_seed, self._held_out, self.ink)
         return [f"--{flag.name}" for flag in others if flag.value != flag.default]
 
+    @property
+    def has_unused_split_seed(self) -> bool:
+        """Whether --split_seed is given without a --split that it could be of."""
+        return self._split_seed.value != self._split_seed.default and not self.split.value
+
     def settings(
         self, image_size: int = 32, channels: int = 1, default_split: str | None = None
     ) -> datasets.DataSettings:

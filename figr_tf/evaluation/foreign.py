@@ -12,7 +12,7 @@ from figr_common import images, scaling
 from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import datasets
 from figr_tf.evaluation.episodes import Episode, from_json
-from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, row_of
+from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, refuse_steps, row_of
 from figr_tf.evaluation.protocol import Plan
 
 # Of a guard in the graph, among the lines that TensorFlow puts around it.
@@ -39,11 +39,8 @@ def saved_model(path: pathlib.Path, sizes: Sizes, asked: list[int]) -> Judged:
 
     takes = signature.structured_input_signature[1]
     adapts = "num_inner_steps" in takes
-    if asked and not adapts:
-        raise UserError(
-            f"--num_inner_steps={','.join(map(str, asked))}: {path} has no inner loop. Leave the"
-            " flag away."
-        )
+    if not adapts:
+        refuse_steps(asked, f"{path} has no inner loop")
     # [n, H, W, C], of which H and W are alike.
     size, channels = takes["support_images"].shape[2:]
 

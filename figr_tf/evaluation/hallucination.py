@@ -7,7 +7,7 @@
 
 After Hariharan & Girshick 2017 (arXiv:1606.02819). Of each class there is one drawing. A generator
 makes samples of it, and the class' prototype is the mean of the drawing and its samples, in the
-space of the evaluation's embedding. Real drawings of Omniglot's unseen alphabets are then told
+space of the evaluation's embedding. Real drawings of held-out characters of Omniglot are then told
 among 20 classes by the nearest prototype (Snell et al. 2017).
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from figr_common import student
 from figr_tf.core import console, progress
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags
+from figr_tf.core.report_flags import ReportFlags, run_names
 from figr_tf.data import datasets
 
 flags = console.OwnFlags(__name__)
@@ -66,6 +66,8 @@ class Accuracies(NamedTuple):
     per_class: Mapping[str, np.ndarray]
     num_shots: int
     num_samples: int
+    seed: int
+    split: str = ""
 
     def to_markdown(self) -> str:
         """Per cent right, and how many points what was added brings, ± 95 % by Student."""
@@ -81,13 +83,13 @@ class Accuracies(NamedTuple):
         """The table, and what it is of."""
         return (
             f"{len(self.per_class[WITHOUT])} held-out characters, n = {self.num_shots}, up to"
-            f" {self.num_samples} samples\n\n{self.to_markdown()}"
+            f" {self.num_samples} samples, seed {self.seed}; {self.split}\n\n{self.to_markdown()}"
         )
 
     def numbers(self) -> dict[str, Any]:
         """For machines."""
         rows = {name: right.tolist() for name, right in self.per_class.items()}
-        return {"num_shots": self.num_shots, "num_samples": self.num_samples, "per_class": rows}
+        return self._asdict() | {"per_class": rows}
 
 
 def _with_margin(shares: np.ndarray, sign: str = "") -> str:
@@ -132,7 +134,7 @@ def measure(
         label: scores.recognised(told, np.stack(centres), np.random.default_rng(seed))
         for label, centres in prototypes.items()
     }
-    return Accuracies(right, num_shots, num_samples)
+    return Accuracies(right, num_shots, num_samples, seed)
 
 
 def main() -> None:
@@ -140,6 +142,11 @@ def main() -> None:
     _REPORT.check()
     if bool(_SAMPLES.value) != bool(_EPISODES.value):
         raise UserError("--samples and --episodes go together.")
+    if _SAMPLES.value and _SEED.value:
+        raise UserError(
+            f"--seed={_SEED.value}: --samples are for the episodes of the first seed. Leave one of"
+            " the two away."
+        )
     console.start_tensorflow()
     from figr_tf.evaluation import features, sources
     from figr_tf.evaluation.episodes import choose_classes
@@ -150,7 +157,7 @@ def main() -> None:
     dataset = datasets.load_dataset(settings, num_shots=_NUM_SHOTS.value)
     names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
     chosen = dict(sources.choose(_MODELS.value, (features.IMAGE_SIZE, features.IMAGE_SIZE, 1)))
-    for folder in map(pathlib.Path, _SAMPLES.value):
+    for folder in map(pathlib.Path, run_names(_SAMPLES, by_name=True) if _SAMPLES.value else ()):
         if folder.name in chosen:
             raise UserError(f"{folder}: another row has the name {folder.name}.")
         chosen[folder.name] = sources.of_folder(folder, pathlib.Path(_EPISODES.value))
@@ -162,7 +169,7 @@ def main() -> None:
         _NUM_SAMPLES.value,
         _SEED.value,
     )
-    _REPORT.write(found)
+    _REPORT.write(found._replace(split=dataset.split.describe()))
 
 
 if __name__ == "__main__":

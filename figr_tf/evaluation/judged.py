@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from figr_tf.core.errors import UserError
 from figr_tf.data import datasets
 from figr_tf.evaluation.protocol import SAMPLES_PER_SHOT, Plan, Sampler
 
@@ -59,3 +60,10 @@ class Sizes(NamedTuple):
 def row_of(k: int) -> str:
     """Name of the row of samples after k inner steps."""
     return f"model, K = {k}"
+
+
+def refuse_steps(steps: list[int], why: str) -> None:
+    """Raises UserError if inner steps are asked of what has none; `why` says what it is."""
+    if steps:
+        asked = ",".join(map(str, steps))
+        raise UserError(f"--num_inner_steps={asked}: {why}. Leave the flag away.")

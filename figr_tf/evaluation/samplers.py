@@ -13,7 +13,7 @@ from figr_tf.data import datasets
 from figr_tf.data.splits import Split
 from figr_tf.evaluation import foreign
 from figr_tf.evaluation.episodes import Episode
-from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, row_of
+from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, refuse_steps, row_of
 from figr_tf.evaluation.protocol import Plan, cached
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
@@ -51,27 +51,23 @@ def choose(
         models.refuse_classifier(run)
         system = models.system_of(folder)
         if system == "warp":
-            _refuse_steps(steps, f"{run}: is a redrawing network, which has no inner loop")
+            refuse_steps(steps, f"{run}: is a redrawing network, which has no inner loop")
             return _warp_run(folder, sizes)
         if system in ("pixelcnn", "sequences"):
+            # Runs that draw nothing from a support set, such as those of a text, say so here.
+            models.load(folder)
             raise UserError(
-                f"{run}: is a run of {system!r}, whose drawings are too small to be judged"
-                f" directly. figr_tf.evaluate_{system} judges its likelihood; its samples are"
-                " judged as --samples (docs/likelihood.md)."
+                f"{run}: is a run of {system!r}, whose drawings are judged as --samples, as"
+                " figr_tf.write_samples writes them (docs/evaluation.md)."
+                f" figr_tf.evaluate_{system} judges its likelihood."
             )
         return _run(folder, sizes, steps, cache_dir)
     if saved_model:
         return foreign.saved_model(pathlib.Path(saved_model), sizes, steps)
-    _refuse_steps(steps, "steps are a run's or an export's")
+    refuse_steps(steps, "steps are a run's or an export's")
     if samples and episodes:
         return foreign.folder(pathlib.Path(samples), pathlib.Path(episodes), sizes)
     return Judged("reference rows", {}, None, "", lambda dataset, plan: None, *sizes.of())
-
-
-def _refuse_steps(steps: list[int], why: str) -> None:
-    if steps:
-        asked = ",".join(map(str, steps))
-        raise UserError(f"--num_inner_steps={asked}: {why}. Leave the flag away.")
 
 
 def _run(path: pathlib.Path, sizes: Sizes, asked: list[int], cache_dir: str | None) -> Judged:

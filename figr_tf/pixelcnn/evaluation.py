@@ -21,6 +21,7 @@ from figr_tf.pixelcnn.models import Weights
 from figr_tf.pixelcnn.prediction import Predictor
 
 SIDES = ("held_out", "training", "test")
+_STEPS = (0, 10)  # Inner steps where none are asked for, beside those of the run.
 MARGINAL = "each pixel by itself"
 
 
@@ -115,12 +116,13 @@ def run(models: Sequence[PixelCnnModel], plan: Plan) -> Report:
             rows.setdefault(name, {})[side] = Score.of(per_class)
     facts = {"num_shots": first.num_shots, "classes": counts, "seed": plan.seed, **dataset.facts()}
     # In the order of `per_class`.
-    facts |= {"class_names": chosen, "num_inner_steps": plan.num_inner_steps}
+    facts |= {"class_names": chosen}
     facts["runs"] = {
         str(model.folder): {
             "meta_step": model.meta_step,
             "weights_sha256": model.weights_sha256,
             "eval_learning_rates": _rates(model, plan),
+            "num_inner_steps": _steps(model, plan),
             "max_shift": _max_shift(model, plan),
             "settings": model.settings.identity(),
         }
@@ -209,6 +211,11 @@ def _rates(model: PixelCnnModel, plan: Plan) -> list[float]:
     return plan.rates or [model.settings.eval_learning_rate]
 
 
+def _steps(model: PixelCnnModel, plan: Plan) -> list[int]:
+    own = model.num_inner_steps
+    return [] if own is None else plan.num_inner_steps or sorted({*_STEPS, own})
+
+
 def _max_shift(model: PixelCnnModel, plan: Plan) -> int:
     return model.settings.max_shift if plan.max_shift is None else plan.max_shift
 
@@ -228,11 +235,12 @@ def _of_class(
     for rate in rates:
         weights: Weights = model.weights
         taken = 0
-        for steps in plan.num_inner_steps:
+        for steps in _steps(model, plan):
             # On from where the row before ended: plain SGD has no other state.
             going = range(taken, steps)
             weights = predictor.adapt(weights, task.support, rate, task.seed, going)
             taken = steps
-            at = f", rate {rate:g}" if steps and len(rates) > 1 else ""
-            found[f"{row}, K = {steps}{at}"] = nats(weights)
+            at = f", rate {rate:g}" if len(rates) > 1 else ""
+            at += f", moves up to {predictor.max_shift}" if predictor.max_shift else ""
+            found[f"{row}, K = {steps}{at if steps else ''}"] = nats(weights)
     return found

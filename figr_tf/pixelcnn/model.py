@@ -11,7 +11,6 @@ from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
 from figr_tf.data import support_sets
-from figr_tf.data.splits import Split
 from figr_tf.pixelcnn import drawings, models
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
@@ -89,7 +88,7 @@ class PixelCnnModel:
     def _stepped(
         self, weights: models.Weights, support: np.ndarray, seed: int, steps: range
     ) -> models.Weights:
-        # Not the stream of the samples, whose places are counted from 0 as the steps are.
+        # A stream of its own: the samples have that of the seed itself.
         stream = stateless_seed(seed, 0)
         rate = self.settings.eval_learning_rate
         return self.predictor.adapt(weights, support, rate, stream, steps)
@@ -154,10 +153,6 @@ class PixelCnnModel:
                     f" {name}={getattr(network, name)}. Begin with a run of the same network."
                 )
         return start
-
-    def classes_seen(self) -> tuple[str, ...]:
-        """Names of the classes that it was trained on."""
-        return Split.of_run(self.folder).training
 
 
 def _digest(weights: models.Weights) -> str:

@@ -111,7 +111,7 @@ class PixelCnnSystem:
         settings, weights = self._settings, self.named_weights()
         if settings.is_conditional:
             return weights
-        # Not the stream of the samples, whose places are counted from 0 as the steps are.
+        # A stream of its own, see `PixelCnnModel.adapted`.
         seed = stateless_seed(settings.seed, EVALUATION, number, 0)
         steps = range(settings.eval_inner_steps)
         return self._predictor.adapt(weights, support, settings.eval_learning_rate, seed, steps)

@@ -13,7 +13,7 @@ LEAST = 2 * HELD_OUT_EVERY  # Sequences in all: intervals need two that are held
 
 @dataclasses.dataclass(frozen=True)
 class Sequences(abc.ABC):
-    """Classes in their order: of images or of a text. Every tenth sequence is held out.
+    """Classes in their order: of images or of a text, training apart from held-out ones.
 
     Attributes:
         stream: [M], the classes of the training sequences, one sequence after another.

@@ -17,7 +17,7 @@ _DARK = 128  # A byte below is ink; MNIST's own pixels are ink from 128 on.
 
 
 class Images(Sequences):
-    """All images of a data set, of whatever class, uint8."""
+    """Images of a data set, of whatever class, uint8."""
 
     items = "images"
     alone = "each pixel by itself"
@@ -58,12 +58,13 @@ def load(settings: DataSettings) -> Images:
         DataError: see `datasets.load_dataset`; or fewer than 20 images.
     """
     dataset = load_dataset(settings, 1)
-    ink = from_pixels(dataset.data.images)
-    if len(ink) < data.LEAST:
-        raise DataError(f"{len(ink)} images are too few: give {data.LEAST} or more.")
+    count = len(dataset.data.images)
+    if count < data.LEAST:
+        raise DataError(f"{count} images are too few: give {data.LEAST} or more.")
     facts = {"held_out": "every tenth image", "data_sha256": dataset.data.digest()}
     if not (settings.split or settings.held_out_classes):
-        is_held_out = np.arange(len(ink)) % data.HELD_OUT_EVERY == 0
+        ink = from_pixels(dataset.data.images)
+        is_held_out = np.arange(count) % data.HELD_OUT_EVERY == 0
         # Drawings are held out, and no class is.
         seen = Split(facts["held_out"], tuple(sorted(dataset.data.counts)), ())
         return of(ink[~is_held_out], ink[is_held_out], facts, {"split.json": seen.to_json()})

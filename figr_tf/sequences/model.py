@@ -8,7 +8,6 @@ import tensorflow as tf
 from figr_tf.core import runs, trained
 from figr_tf.core.random import stateless_seed
 from figr_tf.data import support_sets
-from figr_tf.data.splits import Split
 from figr_tf.sequences import images, models
 from figr_tf.sequences.recurrence import Read
 from figr_tf.sequences.settings import SequenceSettings
@@ -115,14 +114,6 @@ class SequenceModel:
         support = images.from_pixels(support_sets.check(support_images, shape))
         drawn = self._reader.draw(self.adapted(support), num_samples, stateless_seed(seed))
         return images.to_pixels(drawn.targets.numpy())
-
-    def classes_seen(self) -> tuple[str, ...]:
-        """Names of the classes that it was trained on, for a run of images.
-
-        Raises:
-            RunError: the run is older than that record.
-        """
-        return Split.of_run(self.folder).training
 
     @property
     def _image_size(self) -> int:

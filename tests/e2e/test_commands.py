@@ -218,12 +218,12 @@ def test_a_packaged_run_draws_the_pictures_of_the_run(broken_run, tmp_path):
         (
             "generate",
             [*REDRAW, "--gif=a.gif"],
-            "omniglot-32-redraw: has no inner loop. Leave --num_inner",
+            "omniglot-32-redraw: has no number of inner steps to choose. Leave --num_inner",
         ),
         (
             "generate",
             [*REDRAW, "--num_inner_steps=5"],
-            "omniglot-32-redraw: has no inner loop. Leave",
+            "omniglot-32-redraw: has no number of inner steps to choose. Leave",
         ),
         (
             "generate",

@@ -97,6 +97,13 @@ def test_images_for_other_supports_or_too_few_of_them_are_refused(written, seed,
         measure(_classes(noise=20), sources, _embed, 1, num_samples, seed)
 
 
-def test_samples_need_the_episodes_that_they_are_for():
-    with pytest.raises(UserError, match="--samples and --episodes go together"):
-        run_here(hallucination, "--samples=a")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--samples=a"], "--samples and --episodes go together"),
+        (["--samples=a", "--episodes=b", "--seed=1"], "--seed=1: --samples are for the episodes"),
+    ],
+)
+def test_samples_need_the_episodes_that_they_are_for(arguments, said):
+    with pytest.raises(UserError, match=said):
+        run_here(hallucination, *arguments)

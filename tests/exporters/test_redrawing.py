@@ -137,7 +137,10 @@ def test_its_card_holds_the_evaluation_and_refuses_one_of_another_model(exported
 
 
 def test_the_referee_judges_the_export_too(exported, shipped):
-    judged = samplers.choose(None, str(exported.path), None, None, num_samples=32, steps=[1, 5])
+    where = None, str(exported.path), None, None
+    with pytest.raises(UserError, match=r"--num_inner_steps=1,5: .* has no inner loop"):
+        samplers.choose(*where, num_samples=32, steps=[1, 5])
+    judged = samplers.choose(*where, num_samples=32, steps=[])
     support = shipped.read_support(ROOT / "examples/key")
     rows = judged.sampler(support, None, 3)
     assert list(rows) == [judged.row] == ["model"]

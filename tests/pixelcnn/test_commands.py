@@ -102,6 +102,7 @@ def test_an_evaluation_has_a_row_for_each_k_and_rate_and_a_column_for_each_side(
     assert looked_up == pytest.approx(none, rel=1e-5)
     record = json.loads(out.read_text())["runs"][str(run)]
     assert record["max_shift"] == 0
+    assert record["num_inner_steps"] == [0, 2]
     held_out = rows["joint (4 meta-steps), K = 0"]["held_out"]
     assert held_out["mean"] == pytest.approx(np.mean(held_out["per_class"]), abs=1e-4)
 
@@ -119,8 +120,17 @@ def test_an_evaluation_may_move_the_drawings_of_a_run_that_did_not(run, tmp_path
         found.append(rows)
     plain, moved, again = found
     assert moved == again
+    assert list(moved)[:3] == ["0", "1, moves up to 2", "2, moves up to 2"]
     assert moved["0"] == plain["0"]
-    assert moved["2"] != plain["2"]
+    assert moved["2, moves up to 2"] != plain["2"]
+
+
+def test_an_evaluation_has_the_runs_own_number_of_steps_where_none_is_given(run, tmp_path):
+    out = tmp_path / "out.json"
+    own = ["--num_classes=2", "--sides=held_out", f"--json={out}"]
+    run_here(evaluate_pixelcnn, f"--run={run}", *own)
+    rows = [name.rpartition("K = ")[2] for name in json.loads(out.read_text())["rows"]]
+    assert rows[:3] == ["0", "2", "10"]
 
 
 def test_generate_draws_a_picture_and_an_animation_of_black_and_white_samples(run, tmp_path):
@@ -231,6 +241,6 @@ def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(
         PixelCnnModel(run_folder)
     with pytest.raises(UserError, match=r"system=gan.*system=pixelcnn"):
         run_here(train_pixelcnn, *TRAIN, f"--run={run_folder}")
-    with pytest.raises(UserError, match=r"is a run of 'pixelcnn'.*evaluate_pixelcnn.*--samples"):
+    with pytest.raises(UserError, match=r"is a run of 'pixelcnn'.*--samples.*evaluate_pixelcnn"):
         run_here(evaluate, f"--run={run}")
     assert isinstance(models.load(run), PixelCnnModel)

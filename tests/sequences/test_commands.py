@@ -12,6 +12,7 @@ from figr_tf import (
     evaluate_sequences,
     generate,
     models,
+    package,
     train_sequences,
     write_samples,
 )
@@ -164,10 +165,31 @@ def test_a_run_of_a_split_draws_for_its_held_out_classes_and_for_no_other(tmp_pa
         run_here(write_samples, *where)
 
 
-def test_a_run_without_a_split_has_seen_every_class(runs):
-    seen = SequenceModel(runs / "mlp").classes_seen()
-    assert len(seen) == 10
-    assert "glyph001" in seen
+def test_a_run_without_a_split_has_seen_every_class_and_is_told_to_train_with_one(runs, tmp_path):
+    row = {"class_name": "glyph001", "support": [3, 1], "reference": [2], "held_out": [4]}
+    (tmp_path / "episodes.json").write_text(json.dumps({"episodes": [row]}))
+    where = [f"--episodes={tmp_path / 'episodes.json'}", f"--out={tmp_path / 'samples'}"]
+    with pytest.raises(
+        UserError, match=r"on 1 of these 1 classes: glyph001\..* train with --split"
+    ):
+        run_here(write_samples, f"--run={runs / 'mlp'}", *where)
+
+
+def test_a_run_is_packaged_and_draws_as_before(runs, tmp_path):
+    run_here(package, f"--run={runs / 'mlp'}", f"--out={tmp_path / 'packaged'}")
+    support = np.full([2, 4, 4, 1], 255, np.uint8)
+    support[:, 1] = 0
+    packaged, run = models.load(tmp_path / "packaged"), models.load(runs / "mlp")
+    np.testing.assert_array_equal(packaged.generate(support, 3, 1), run.generate(support, 3, 1))
+
+
+def test_an_evaluation_of_a_split_names_it_and_refuses_runs_of_another(runs, tmp_path, capsys):
+    run = tmp_path / "split"
+    run_here(train_sequences, *TRAIN, "--num_meta_steps=1", "--split=random", f"--run={run}")
+    run_here(evaluate_sequences, f"--run={run}")
+    assert "held-out images of glyphs (random (9 + 1 classes" in capsys.readouterr().out
+    with pytest.raises(UserError, match="held_out=every tenth image"):
+        run_here(evaluate_sequences, f"--run={run},{runs / 'mlp'}")
 
 
 @pytest.mark.parametrize(
@@ -176,6 +198,7 @@ def test_a_run_without_a_split_has_seen_every_class(runs):
         (["--width=7"], "width must be even"),
         (["--inner_learning_rate=0"], "above 0"),
         (["--dataset=folder"], "needs --data_dir"),
+        (["--split_seed=3"], "--split_seed is of a random --split"),
     ],
 )
 def test_trainings_that_cannot_be_are_refused_before_a_folder_is_made(tmp_path, arguments, said):
@@ -189,7 +212,7 @@ def test_runs_of_other_systems_are_refused_by_name_and_so_is_this_one_elsewhere(
         run_here(evaluate_sequences, f"--run={run_folder}")
     with pytest.raises(UserError, match=r"the recurrent baseline.*nothing from a support set"):
         models.load(runs / "recurrent")
-    with pytest.raises(UserError, match=r"is a run of 'sequences'.*evaluate_sequences.*--samples"):
+    with pytest.raises(UserError, match=r"is a run of 'sequences'.*--samples.*evaluate_sequences"):
         run_here(evaluate, f"--run={runs / 'mlp'}")
     with pytest.raises(UserError, match=r"network.network=mlp.*network.network=gated"):
         run_here(train_sequences, *TRAIN, f"--run={runs / 'mlp'}")
