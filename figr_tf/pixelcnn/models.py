@@ -16,9 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
+from figr_tf.pixelcnn.blocks import BLOCK, NUM_PATTERNS, patterns
 
-BLOCK = 2  # Height and width of a block.
-NUM_PATTERNS = 2 ** (BLOCK * BLOCK)
 CONDITIONS = ("none", "features", "attention")
 _FIRST_HEIGHT, _FIRST_WIDTH = 4, 7  # Of the first kernel, in blocks.
 _HEADS = 4
@@ -178,20 +177,6 @@ def _blocks(images: tf.Tensor) -> tf.Tensor:
     """[B, S, S] of 0 and 1 → [B, g, g, 5]: each block's pixels, and a 1."""
     blocks = tf.nn.space_to_depth(images[..., tf.newaxis], BLOCK)
     return tf.concat([blocks, tf.ones_like(blocks[..., :1])], -1)
-
-
-def patterns(images: tf.Tensor) -> tf.Tensor:
-    """[B, S, S] of 0 and 1 → the pattern of each block, int32 [B, g, g] below 16."""
-    places = 2 ** np.arange(BLOCK * BLOCK, dtype=np.int32)
-    blocks = tf.nn.space_to_depth(images[..., tf.newaxis], BLOCK)
-    return tf.reduce_sum(tf.cast(blocks, tf.int32) * places, -1)
-
-
-def images_of(patterns: tf.Tensor) -> tf.Tensor:
-    """The inverse of `patterns`: float32 [B, S, S]."""
-    places = 2 ** np.arange(BLOCK * BLOCK, dtype=np.int32)
-    bits = tf.bitwise.bitwise_and(patterns[..., tf.newaxis], places) > 0
-    return tf.nn.depth_to_space(tf.cast(bits, tf.float32), BLOCK)[..., 0]
 
 
 def _positions(grid: int) -> np.ndarray:

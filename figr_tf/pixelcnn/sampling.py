@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.pixelcnn import models
+from figr_tf.pixelcnn import blocks, models
 from figr_tf.pixelcnn.models import Context, NetworkSpec
 
 
@@ -40,7 +40,7 @@ def draw(
     seeds = tf.random.split(seed, grid**2, alg="philox")
 
     def answers_of(row: tf.Tensor, drawn: tf.Tensor, above: list) -> tuple[tf.Tensor, list]:
-        images = models.images_of(drawn[:, tf.newaxis])
+        images = blocks.images_of(drawn[:, tf.newaxis])
         answers, above = models.row_logits(spec, weights, images, row, above, context)
         return tf.nn.log_softmax(answers[:, 0]), above
 
@@ -70,4 +70,4 @@ def draw(
         models.nothing_above(spec, num_samples),
     )
     drawings, nats, _ = inner_loop.repeat(one_row, start, grid)
-    return Samples(models.images_of(drawings), nats / spec.image_size**2)
+    return Samples(blocks.images_of(drawings), nats / spec.image_size**2)

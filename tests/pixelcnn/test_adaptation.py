@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.pixelcnn import drawings, models
+from figr_tf.pixelcnn import blocks, drawings, models
 from figr_tf.pixelcnn.prediction import Predictor
 from tests.pixelcnn.conftest import SPEC, random_drawings, random_weights
 
@@ -99,10 +99,10 @@ def test_samples_come_as_often_as_their_probabilities_say():
     spec = models.NetworkSpec(2, planes=4, num_layers=1)
     predictor, weights = Predictor(spec), random_weights(spec)
     weights["last/bias"] *= 5
-    every = models.images_of(tf.reshape(tf.range(16), [16, 1, 1]))
+    every = blocks.images_of(tf.reshape(tf.range(16), [16, 1, 1]))
     likely = np.exp(-4.0 * predictor.nats(weights, every[:1], every))
     drawn = predictor.draw(weights, every[:1], 4_000, stateless_seed(1)).images
-    counts = np.bincount(models.patterns(drawn).numpy().ravel(), minlength=16)
+    counts = np.bincount(blocks.patterns(drawn).numpy().ravel(), minlength=16)
     assert likely.max() > 3 / 16
     # Five standard deviations of each count.
     margin = 5 * np.sqrt(4_000 * likely * (1 - likely)) + 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.pixelcnn import models
+from figr_tf.pixelcnn import blocks, models
 from tests.pixelcnn.conftest import SPEC, random_drawings, random_weights
 
 GRID = SPEC.grid
@@ -58,9 +58,9 @@ def test_the_pattern_of_a_block_counts_its_pixels_as_binary_places():
     image = np.zeros([1, 4, 4], np.float32)
     image[0, 0, 1] = image[0, 1, 0] = 1  # The places of 2 and 4 in the first block.
     image[0, 3, 3] = 1
-    np.testing.assert_array_equal(models.patterns(image), [[[6, 0], [0, 8]]])
+    np.testing.assert_array_equal(blocks.patterns(image), [[[6, 0], [0, 8]]])
     drawings = random_drawings(3)
-    np.testing.assert_array_equal(models.images_of(models.patterns(drawings)), drawings)
+    np.testing.assert_array_equal(blocks.images_of(blocks.patterns(drawings)), drawings)
 
 
 @pytest.mark.parametrize("condition", ["features", "attention"])
