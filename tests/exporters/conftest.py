@@ -61,7 +61,7 @@ def exported(run_folder, tmp_path_factory) -> saved_model.Export:
 
 @pytest.fixture(scope="session")
 def exported_tasks(run_folder, tmp_path_factory) -> saved_model.Export:
-    request = REQUEST._replace(run=run_folder, kind="tasks")
+    request = REQUEST._replace(run=run_folder, kind="tasks", signature_names=())
     return saved_model.export(request, tmp_path_factory.mktemp("models") / "figr_tasks", None)
 
 
