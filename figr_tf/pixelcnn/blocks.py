@@ -5,6 +5,13 @@ import tensorflow as tf
 
 BLOCK = 2  # Height and width of a block.
 NUM_PATTERNS = 2 ** (BLOCK * BLOCK)
+CHANNELS = BLOCK * BLOCK + 1  # The pixels of a block, and a 1 that tells paper from outside.
+
+
+def inputs_of(images: tf.Tensor) -> tf.Tensor:
+    """[B, H, W] of 0 and 1 → [B, H/2, W/2, 5]: each block's pixels, and a 1."""
+    blocks = tf.nn.space_to_depth(images[..., tf.newaxis], BLOCK)
+    return tf.concat([blocks, tf.ones_like(blocks[..., :1])], -1)
 
 
 def patterns(images: tf.Tensor) -> tf.Tensor:

@@ -16,14 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.pixelcnn.blocks import BLOCK, NUM_PATTERNS, patterns
+from figr_tf.pixelcnn.blocks import BLOCK, CHANNELS, NUM_PATTERNS, inputs_of, patterns
 
 CONDITIONS = ("none", "features", "attention")
 _FIRST_HEIGHT, _FIRST_WIDTH = 4, 7  # Of the first kernel, in blocks.
 _HEADS = 4
 _FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # Half-waves per drawing.
 _POSITION = 4 * len(_FREQUENCIES)  # Features of a block's position.
-_CHANNELS = BLOCK * BLOCK + 1  # The pixels of a block, and a 1 that tells paper from outside.
 
 Weights = Mapping[str, tf.Tensor]
 
@@ -70,7 +69,7 @@ class NetworkSpec:
     def shapes(self) -> dict[str, list[int]]:
         """Of all weights by name; those of the density model itself come first."""
         h = self.planes
-        shapes = {"first/kernel": [_FIRST_HEIGHT, _FIRST_WIDTH, _CHANNELS, h], "first/bias": [h]}
+        shapes = {"first/kernel": [_FIRST_HEIGHT, _FIRST_WIDTH, CHANNELS, h], "first/bias": [h]}
         for i in range(self.num_layers):
             shapes |= {
                 f"layer{i}/kernel": [2, 3, h, 2 * h],
@@ -80,7 +79,7 @@ class NetworkSpec:
         shapes |= {"hidden/kernel": [h, h], "hidden/bias": [h]}
         shapes |= {"last/kernel": [h, NUM_PATTERNS], "last/bias": [NUM_PATTERNS]}
         if self.condition != "none":
-            shapes |= {"support0/kernel": [5, 5, _CHANNELS, h], "support0/bias": [h]}
+            shapes |= {"support0/kernel": [5, 5, CHANNELS, h], "support0/bias": [h]}
             shapes |= {"support1/kernel": [3, 3, h, h], "support1/bias": [h]}
         if self.condition == "features":
             shapes |= {"mean/kernel": [h, 2 * h], "mean/bias": [2 * h]}
@@ -166,17 +165,11 @@ def _causal(weights: Weights, name: str, x: tf.Tensor, above: tf.Tensor) -> tf.T
 def nothing_above(spec: NetworkSpec, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
     """What `row_logits` sees above the first row: zeros for each masked convolution."""
     heights = [_FIRST_HEIGHT - 1] + [1] * spec.num_layers
-    channels = [_CHANNELS] + [spec.planes] * spec.num_layers
+    channels = [CHANNELS] + [spec.planes] * spec.num_layers
     return [
         tf.zeros([batch_size, height, spec.grid, c])
         for height, c in zip(heights, channels, strict=True)
     ]
-
-
-def _blocks(images: tf.Tensor) -> tf.Tensor:
-    """[B, S, S] of 0 and 1 → [B, g, g, 5]: each block's pixels, and a 1."""
-    blocks = tf.nn.space_to_depth(images[..., tf.newaxis], BLOCK)
-    return tf.concat([blocks, tf.ones_like(blocks[..., :1])], -1)
 
 
 def _positions(grid: int) -> np.ndarray:
@@ -190,7 +183,7 @@ def encode(spec: NetworkSpec, weights: Weights, support: tf.Tensor) -> Context:
     """What the network sees of a support set: [n, S, S] of 0 and 1."""
     if spec.condition == "none":
         return Context()
-    x = _blocks(support)
+    x = inputs_of(support)
     for i in range(2):
         kernel, bias = weights[f"support{i}/kernel"], weights[f"support{i}/bias"]
         x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
@@ -281,7 +274,7 @@ def _rows(
         inputs.append(tf.concat([seen, x], 1)[:, -seen.shape[1] :])
         return _causal(weights, name, x, seen)
 
-    x = causal("first", _blocks(images))
+    x = causal("first", inputs_of(images))
     for i in range(spec.num_layers):
         if spec.condition == "attention" and i == spec.num_layers // 2:
             x += _look_up(spec, weights, x, positions, context)
