@@ -212,6 +212,7 @@ def _make_deck(path: pathlib.Path) -> None:
 
     settings, facts = _deck_data()
     dataset = datasets.load_dataset(settings, num_shots=deck.NUM_SHOTS)
+    sources.refuse_seen(_DECK_MODELS.value, dataset.split.held_out)
     classes = dataset.images_of(dataset.split.held_out)
     shape = next(iter(classes.values())).shape[1:]
     # Before any drawing: a model that does not fit the data is known at once.

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from figr_tf.core import console, progress
-from figr_tf.core.errors import UserError, listing
+from figr_tf.core.errors import UserError
 
 if TYPE_CHECKING:
     from figr_tf.pixelcnn.model import PixelCnnModel
@@ -93,14 +93,10 @@ def main() -> None:
             f" {_RUN.value} was trained on."
         )
     trained_on = Split.of_run(model.folder)
-    if seen := sorted({e.class_name for e in episodes} & set(trained_on.training)):
-        mend = "Write episodes of classes that it has not seen."
-        if not trained_on.held_out:
-            mend = "It has seen drawings of all classes; train with --split."
-        raise UserError(
-            f"{_EPISODES.value}: {_RUN.value} was trained on {len(seen)} of these {len(episodes)}"
-            f" classes: {listing(seen)}. {mend}"
-        )
+    mend = f"Write {_EPISODES.value} for classes that it has not seen."
+    if not trained_on.held_out:
+        mend = "It has seen drawings of all classes; train with --split."
+    trained_on.refuse_seen(_RUN.value, {e.class_name for e in episodes}, mend)
     seconds = []
     for episode in progress.track(episodes, "drawing", "classes"):
         folder = pathlib.Path(_OUT.value) / episode.class_name

@@ -7,11 +7,11 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
-from figr_tf.core.errors import DataError, RunError
+from figr_tf.core.errors import DataError, RunError, UserError, listing
 
 # Five of Omniglot's 30 background alphabets, to choose settings on. They have no near relative
 # among the other 25: Blackfoot and Inuktitut, say, share characters with Ojibwe.
@@ -60,6 +60,21 @@ class Split:
         kept = set(names)
         sides = ([n for n in side if n in kept] for side in (self.training, self.held_out))
         return Split(self.name, *map(tuple, sides))
+
+    def refuse_seen(self, run: object, class_names: Collection[str], mend: str) -> None:
+        """A run is not to be judged on the classes of its training.
+
+        Args:
+            run: whose split this is. class_names: to be judged on. mend: what to do instead.
+
+        Raises:
+            UserError: some of the classes are among those trained on.
+        """
+        if seen := sorted(set(self.training) & set(class_names)):
+            raise UserError(
+                f"{run}: was trained on {len(seen)} of these {len(class_names)} classes:"
+                f" {listing(seen)}. {mend}"
+            )
 
     def to_json(self) -> str:
         """Both lists and their sha256, as `read` takes them."""

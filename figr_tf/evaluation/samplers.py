@@ -8,7 +8,7 @@ import numpy as np
 
 from figr_tf import models
 from figr_tf.core import runs, trained
-from figr_tf.core.errors import UserError, listing
+from figr_tf.core.errors import UserError
 from figr_tf.data import datasets
 from figr_tf.data.splits import Split
 from figr_tf.evaluation import foreign
@@ -135,12 +135,8 @@ def _check_classes(
         recorded = runs.RunFolder(path).read_identity().get("data_sha256")
         if trained_on == "folder" and dataset.facts()["data_sha256"] != recorded:
             return
-        seen = sorted(set(Split.of_run(path).training) & set(plan.classes))
-        if seen:
-            raise UserError(
-                f"{path}: was trained on {len(seen)} of these {len(plan.classes)} classes:"
-                f" {listing(seen)}. Leave --dataset away to judge it on those that it has not seen."
-            )
+        mend = "Leave --dataset away to judge it on those that it has not seen."
+        Split.of_run(path).refuse_seen(path, plan.classes, mend)
 
     return check
 

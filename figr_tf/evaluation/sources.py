@@ -1,7 +1,7 @@
 """What real drawings are to be told from: decks for people and the stand-in draw on the same."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from figr_common.decks import REAL
 from figr_tf import models
 from figr_tf.core.errors import DataError, UserError
+from figr_tf.data.splits import Split
 from figr_tf.evaluation import foreign, reference_rows
 from figr_tf.evaluation.episodes import Episode, from_json
 
@@ -82,6 +83,17 @@ def of_folder(folder: pathlib.Path, episode_file: pathlib.Path) -> Source:
         return foreign.images_of_class(folder, name, m, drawings.shape)
 
     return Source(draw, f"images of {folder.name}")
+
+
+def refuse_seen(model_names: Collection[str], class_names: Collection[str]) -> None:
+    """Models are told from real drawings of classes that they have not seen, or not at all.
+
+    Raises:
+        UserError: a model was trained on some of them. RunError: it has no record of its split.
+    """
+    for name in model_names:
+        mend = "Name a run of another split."
+        Split.of_run(models.find(name)).refuse_seen(name, class_names, mend)
 
 
 def choose(model_names: list[str], image_shape: tuple[int, ...]) -> Mapping[str, Source]:

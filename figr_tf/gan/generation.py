@@ -82,9 +82,16 @@ def algorithm_2(
 # A fence for Grappler. Without it the surroundings of a call decide how its operations are
 # rearranged, and so how they round.
 def _on_its_own(function: Callable, signature: list) -> Callable:
-    return tf.function(
+    fenced = tf.function(
         function, signature, autograph=False, experimental_attributes={"_noinline": True}
     )
+
+    # By itself it would be traced twice for an export: while that is saved, and to compare.
+    @functools.cache
+    def traced() -> Callable:
+        return fenced.get_concrete_function()
+
+    return lambda *inputs: traced()(*inputs)
 
 
 class FewShotModel:

@@ -109,3 +109,9 @@ def test_two_models_of_one_name_are_refused(monkeypatch):
 
 def test_the_sources_without_a_model_are_those_of_the_evaluation():
     assert list(sources.choose([], (16, 16, 1))) == [REAL, "small affine", "copies"]
+
+
+def test_a_model_is_not_told_from_drawings_of_the_classes_of_its_training(run_folder):
+    with pytest.raises(UserError, match=r"was trained on 1 of these 2 classes: glyph3\. Name"):
+        sources.refuse_seen([str(run_folder)], ["glyph3", "glyph4"])
+    sources.refuse_seen([str(run_folder)], ["glyph4", "glyph5"])
