@@ -212,11 +212,11 @@ def _make_deck(path: pathlib.Path) -> None:
 
     settings, facts = _deck_data()
     dataset = datasets.load_dataset(settings, num_shots=deck.NUM_SHOTS)
-    sources.refuse_seen(_DECK_MODELS.value, dataset.split.held_out)
     classes = dataset.images_of(dataset.split.held_out)
     shape = next(iter(classes.values())).shape[1:]
     # Before any drawing: a model that does not fit the data is known at once.
     chosen = sources.choose(_DECK_MODELS.value, shape)
+    sources.refuse_seen(_DECK_MODELS.value, classes)
     made = deck.make(classes, chosen, _DECK_TRIALS.value, _DECK_SEED.value, facts)
     made.write(path)
     print(f"{path}: {len(made.support)} trials, {path.stat().st_size / 1000:.0f} kB")

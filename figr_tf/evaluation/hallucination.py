@@ -156,8 +156,8 @@ def main() -> None:
     )
     dataset = datasets.load_dataset(settings, num_shots=_NUM_SHOTS.value)
     names = choose_classes(dataset.split.held_out, _NUM_CLASSES.value)
-    sources.refuse_seen(_MODELS.value, names)
     chosen = dict(sources.choose(_MODELS.value, (features.IMAGE_SIZE, features.IMAGE_SIZE, 1)))
+    sources.refuse_seen(_MODELS.value, names)
     for folder in map(pathlib.Path, run_names(_SAMPLES, by_name=True) if _SAMPLES.value else ()):
         if folder.name in chosen:
             raise UserError(f"{folder}: another row has the name {folder.name}.")

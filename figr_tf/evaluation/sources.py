@@ -91,8 +91,8 @@ def refuse_seen(model_names: Collection[str], class_names: Collection[str]) -> N
     Raises:
         UserError: a model was trained on some of them. RunError: it has no record of its split.
     """
+    mend = "Name a run of another split."
     for name in model_names:
-        mend = "Name a run of another split."
         Split.of_run(models.find(name)).refuse_seen(name, class_names, mend)
 
 

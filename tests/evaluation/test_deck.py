@@ -5,10 +5,13 @@ import pytest
 
 from figr_common import decks
 from figr_common.decks import REAL, ROUND
+from figr_tf import evaluate
 from figr_tf.core.errors import UserError
-from figr_tf.data import glyphs
-from figr_tf.evaluation import deck, sources
+from figr_tf.data import datasets, glyphs
+from figr_tf.evaluation import deck, hallucination, sources
 from figr_tf.evaluation.sources import Source
+from tests.commands import run_here
+from tests.conftest import glyph_dataset
 
 FACTS = {"data": "Glyphs.", "demonstration": True}
 
@@ -115,3 +118,23 @@ def test_a_model_is_not_told_from_drawings_of_the_classes_of_its_training(run_fo
     with pytest.raises(UserError, match=r"was trained on 1 of these 2 classes: glyph3\. Name"):
         sources.refuse_seen([str(run_folder)], ["glyph3", "glyph4"])
     sources.refuse_seen([str(run_folder)], ["glyph4", "glyph5"])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (evaluate, ["--write_deck=deck.npz", "--deck_models"]),
+        (hallucination, ["--num_classes=20", "--models"]),
+    ],
+)
+def test_commands_that_tell_models_from_drawings_refuse_those_that_have_seen_them(
+    command, arguments, run_folder, monkeypatch
+):
+    # The run was trained on glyph0 to glyph3. Its images are too small to be drawn here, which is
+    # found out before.
+    data = glyph_dataset(21, 2, 32, num_held_out=20)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(sources, "choose", lambda *_: {})
+    *others, models = arguments
+    with pytest.raises(UserError, match="was trained on 3 of these 20 classes: glyph1, glyph2"):
+        run_here(command, *others, f"{models}={run_folder}")

@@ -126,13 +126,21 @@ def test_defaults_above_their_limits_are_refused(run_folder, tmp_path):
 
 
 def test_an_export_that_allows_one_inner_step_is_warmed_up_and_compared_with_one(
-    run_folder, tmp_path
+    run_folder, tmp_path, monkeypatch
 ):
+    traced, inner_steps = [], FewShotModel._inner_steps
+
+    def counted(self, *inputs):
+        traced.append(1)
+        return inner_steps(self, *inputs)
+
+    monkeypatch.setattr(FewShotModel, "_inner_steps", counted)
     limits = dataclasses.replace(LIMITS, max_num_inner_steps=1)
     request = REQUEST._replace(
         run=run_folder, limits=limits, signature_names=("generate_tensor",), num_inner_steps=1
     )
     assert saved_model.export(request, tmp_path, None).difference <= 1 / 255
+    assert len(traced) == 1  # It takes longest, and saving would trace it once more.
 
 
 def test_a_choice_of_signatures_is_refused_where_there_is_none(run_folder, tmp_path):
