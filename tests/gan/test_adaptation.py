@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from figr_tf.core import random
 from figr_tf.core.random import stateless_seed
-from figr_tf.gan import adaptation, augmentation, layers
+from figr_tf.gan import adaptation, layers
 from figr_tf.gan.adaptation import InnerSettings, Weights
 from figr_tf.gan.networks import Networks, apply_network
 
@@ -217,26 +217,6 @@ def test_samples_are_drawn_with_the_average_over_the_steps(
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
     plain = adaptation.start(tiny_weights, INNER)
     assert plain.drawing_generator is plain.weights.generator
-
-
-def test_a_jitter_of_strength_0_repeats_the_support_and_others_move_it(tiny_support):
-    still = augmentation.jitter(3, strength=0.0).vary(tiny_support, SEED).numpy()
-    moved = augmentation.jitter(6).vary(tiny_support, SEED).numpy()
-    for image in tiny_support.numpy():
-        assert min(np.abs(image - other).max() for other in still) < 1e-5
-    assert moved.shape == (6, *tiny_support.shape[1:])
-    assert len({image.tobytes() for image in moved}) == 6
-    assert np.abs(moved - augmentation.jitter(6).vary(tiny_support, SEED)).max() == 0
-    assert moved.min() >= -1
-    assert moved.max() <= 1
-
-
-def test_jitter_shows_paper_where_there_was_nothing():
-    ink = tf.fill([1, 16, 16, 1], -1.0)
-    shifted = augmentation.affine(ink, tf.constant([[0.0], [0.0], [0.0], [0.0], [1.0], [0.0]]))
-    edge = shifted.numpy()[0, :, [0, -1], 0]
-    assert (edge == 1.0).any()
-    assert np.mean(shifted == -1.0) > 0.9
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from figr_common import image_grid
-from serving import client, remote
+from serving import bench, client, remote
+from serving.errors import ServingError
 from tests.conftest import ROOT
 from tests.serving import processes
 
@@ -217,3 +218,23 @@ def test_every_documented_command_is_understood():
     ]
     assert flags
     assert all(f"{flag}:" in known for flag in flags)
+
+
+class _OneDiffers:
+    """A model whose third answer is another one and whose fourth is an error."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def generate(self, support_images, num_samples, seed, num_inner_steps):
+        self.asked += 1
+        if self.asked == 4:
+            raise ServingError("RESOURCE_EXHAUSTED", "full")
+        return np.full((2, 4, 4, 1), self.asked == 3)
+
+
+def test_bench_counts_errors_and_answers_that_differ():
+    result = bench.run(_OneDiffers(), np.zeros((1, 4, 4, 1), np.uint8), bench.Load(num_requests=5))
+    assert result["errors"] == {"RESOURCE_EXHAUSTED": 1}
+    assert result["differing"] == 1
+    assert result["requests"] == 5

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving import bench, protocol, remote, transports
+from serving import protocol, remote, transports
 from serving.errors import HTTP_STATUS, ServingError, code_for_http
 
 
@@ -278,26 +278,6 @@ def test_http_numbers_lead_back_to_the_most_general_code():
     assert code_for_http(400) == "INVALID_ARGUMENT"
     assert code_for_http(409) == "ALREADY_EXISTS"
     assert all(HTTP_STATUS[code_for_http(number)] == number for number in HTTP_STATUS.values())
-
-
-class _OneDiffers:
-    """A model whose third answer is another one and whose fourth is an error."""
-
-    def __init__(self):
-        self.asked = 0
-
-    def generate(self, support_images, num_samples, seed, num_inner_steps):
-        self.asked += 1
-        if self.asked == 4:
-            raise ServingError("RESOURCE_EXHAUSTED", "full")
-        return np.full((2, 4, 4, 1), self.asked == 3)
-
-
-def test_bench_counts_errors_and_answers_that_differ():
-    result = bench.run(_OneDiffers(), np.zeros((1, 4, 4, 1), np.uint8), bench.Load(num_requests=5))
-    assert result["errors"] == {"RESOURCE_EXHAUSTED": 1}
-    assert result["differing"] == 1
-    assert result["requests"] == 5
 
 
 def test_support_images_of_another_form_are_refused_before_anything_is_sent():
