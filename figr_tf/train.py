@@ -88,6 +88,13 @@ _INNER_AVERAGE = flags.DEFINE_float(
     "Decay per inner step of the averaged generator that samples are drawn with; 0: none.",
     0,
 )
+_LATENT_POOL = flags.DEFINE_integer(
+    "latent_pool",
+    0,
+    "Latents that adaptation goes through in turn in pictures, generation and export: the first of"
+    " those that are drawn from afterwards. 0: fresh ones at every step, as in training.",
+    0,
+)
 _NUM_TEST_INNER_STEPS = flags.DEFINE_integer(
     "num_test_inner_steps",
     None,
@@ -187,6 +194,7 @@ def _settings() -> "Settings":
         augment_count=_AUGMENT_COUNT.value,
         # Recorded, because with another redrawing network the same Φ would draw otherwise.
         redraw_sha256=models.redraw_sha256() if _AUGMENT.value == "redraw" else None,
+        latent_pool=_LATENT_POOL.value,
         num_test_inner_steps=_NUM_TEST_INNER_STEPS.value,
         meta_average=_META_AVERAGE.value,
         num_shots=_NUM_SHOTS.value,

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from figr_tf.core import inner_loop
 from figr_tf.gan import losses
-from figr_tf.gan.draws import choice_seed, choose, draw
+from figr_tf.gan.draws import choice_seed, choose, draw, in_turn
 from figr_tf.gan.networks import Networks, apply_network
 
 OPTIMIZERS = ("sgd", "adam")
@@ -162,11 +162,13 @@ def inner_step(
     real_images: tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
+    latent_pool: tf.Tensor | None = None,
 ) -> tuple[InnerState, InnerLosses]:
-    """One step of the discriminator, then one of the generator against it, each on fresh latents.
+    """One step of the discriminator, then one of the generator against it.
 
     Args:
         real_images: [N, H, W, C] in [−1, 1], of which `inner.batch_size` are drawn.
+        latent_pool: see `adapt`.
         seed: int32 [2]; a function of it alone decides the latents, the interpolation points and
             which images are drawn.
 
@@ -177,6 +179,13 @@ def inner_step(
         real_images = choose(real_images, inner.batch_size, choice_seed(seed))
     n = tf.shape(real_images)[0]
     latents, mix = draw(networks, n, seed)
+    against, latents = latents[:n], latents[n:]
+    if latent_pool is not None:
+        # The generator is half a round ahead of the discriminator, so that each goes through all.
+        half = latent_pool.shape[0] // 2
+        against, latents = (
+            in_turn(latent_pool, n, state.steps_taken, ahead) for ahead in (0, half)
+        )
     weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
     def generate(generator_weights, latents):
@@ -187,7 +196,7 @@ def inner_step(
 
     # Computed outside the tape: what the discriminator's loss would send into the generator is
     # never used.
-    generated = generate(weights.generator, latents[:n])
+    generated = generate(weights.generator, against)
     with tf.GradientTape() as tape:
         tape.watch(weights.discriminator)
         # Real and generated images in one batch: one forward pass instead of two.
@@ -212,7 +221,7 @@ def inner_step(
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
         generator_loss = losses.generator_loss(
-            inner.loss, score(discriminator, generate(weights.generator, latents[n:]))
+            inner.loss, score(discriminator, generate(weights.generator, latents))
         )
     generator, generator_moments = _descend(
         tape, generator_loss, weights.generator, moments.generator, inner.learning_rate, number
@@ -249,12 +258,13 @@ def adapt_with_losses(
     num_inner_steps: int | tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
+    latent_pool: tf.Tensor | None = None,
 ) -> tuple[InnerState, InnerLosses]:
     """As `adapt`, with the losses of the last inner step (zeros if there was none)."""
 
     def one_step(k, carried):
         step_seed = tf.random.fold_in(seed, k, alg="philox")
-        return inner_step(networks, carried[0], real_images, inner, step_seed)
+        return inner_step(networks, carried[0], real_images, inner, step_seed, latent_pool)
 
     nothing_yet = InnerLosses(*[tf.constant(0.0)] * 3)
     # From the steps taken so far on: a seed for each step, whether taken at a stretch or not.
@@ -268,6 +278,7 @@ def adapt(
     num_inner_steps: int | tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
+    latent_pool: tf.Tensor | None = None,
 ) -> InnerState:
     """Adapts to one class by `num_inner_steps` (K) inner steps; the arguments are left as they are.
 
@@ -276,8 +287,12 @@ def adapt(
         real_images: [N, H, W, C] in [−1, 1]: the support set, or what augmentation made of it.
         num_inner_steps: K ≥ 0; 0 returns `state`.
         seed: int32 [2]. The same seed gives the same result on the same device.
+        latent_pool: [P, latent_dim], the latents that the steps go through in turn; None: fresh
+            ones at every step, as in the paper.
 
     Returns:
         The state after K more steps.
     """
-    return adapt_with_losses(networks, state, real_images, num_inner_steps, inner, seed)[0]
+    return adapt_with_losses(
+        networks, state, real_images, num_inner_steps, inner, seed, latent_pool
+    )[0]

@@ -32,6 +32,16 @@ def draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> Draws:
     return Draws(tf.reshape(latents, [2 * n, latents.shape[-1]]), mix)
 
 
+def in_turn(values: tf.Tensor, count: int | tf.Tensor, step: tf.Tensor, ahead: int) -> tf.Tensor:
+    """Those `count` of the values [N, ..] that follow the ones of the step before, round and round.
+
+    Args:
+        step: int32 [], from 0.
+        ahead: where the first step begins.
+    """
+    return tf.gather(values, (ahead + step * count + tf.range(count)) % tf.shape(values)[0])
+
+
 def choice_seed(seed: tf.Tensor) -> tf.Tensor:
     """int32 [2]: the seed that chooses the images of an inner step, from the step's own seed."""
     return tf.random.fold_in(seed, _CHOICE_STREAM, alg="philox")

@@ -180,8 +180,16 @@ class FewShotModel:
 
     def _inner_steps(self, state, support_images, count, seed):
         images = images_to_adapt_to(support_images, self.augmentation, seed)
+        # What is drawn in the end is what the generator has practised.
+        size = self.settings.latent_pool
         return adaptation.adapt(
-            self.networks, state, images, count, self.settings.inner, adaptation_seed(seed)
+            self.networks,
+            state,
+            images,
+            count,
+            self.settings.inner,
+            adaptation_seed(seed),
+            sample_latents(self.networks, size, seed) if size else None,
         )
 
     @property

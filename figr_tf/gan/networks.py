@@ -186,8 +186,9 @@ def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequ
     stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
     stack += _lean_blocks(spec, seeds)
     for channels in (4 * spec.hidden, 2 * spec.hidden, spec.hidden):
-        stack += [layers.NearestUpsample(), _lean_unit(channels, seeds)]
-    return keras.Sequential([*stack, layers.ToImage(spec.channels, next(seeds))], name="generator")
+        stack.append(layers.UpsamplingConvUnit(channels, seed=next(seeds), affine_per_channel=True))
+    stack.append(layers.ToImage(spec.channels, next(seeds), in_blocks=True))
+    return keras.Sequential(stack, name="generator")
 
 
 def _build_lean_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:

@@ -25,6 +25,9 @@ class Settings(TrainingSettings):
             `AUGMENTATIONS`. Training adapts to the drawings of `task_pool` as they are.
         augment_count: how many variations are made of it, once for each adaptation.
         redraw_sha256: of the redrawing network, where `augment` is "redraw".
+        latent_pool: P, the latents that the adaptation of a trained pair goes through in turn: the
+            first P that it draws from afterwards, so that it practises what it draws. Others are
+            drawn worse. 0: fresh ones at every step, as in training and in the paper.
         num_test_inner_steps: K of generation and export where none is given; None: as in training.
 
     Raises:
@@ -51,6 +54,7 @@ class Settings(TrainingSettings):
     augment: str = "none"
     augment_count: int = 64
     redraw_sha256: str | None = None
+    latent_pool: int = 0
     num_test_inner_steps: int | None = None
 
     def __post_init__(self):
@@ -59,6 +63,8 @@ class Settings(TrainingSettings):
         for name in ("task_pool", "num_test_inner_steps"):
             if getattr(self, name) is not None:
                 require_positive(self, name)
+        if self.latent_pool < 0:
+            raise ValueError(f"latent_pool must not be negative. Received: {self.latent_pool}")
         if self.augment not in AUGMENTATIONS:
             raise ValueError(f"augment must be one of {AUGMENTATIONS}. Received: {self.augment!r}")
         if (

@@ -13,6 +13,7 @@ from figr_tf.core import random
 from figr_tf.core.random import stateless_seed
 from figr_tf.gan import adaptation, layers
 from figr_tf.gan.adaptation import InnerSettings, Weights
+from figr_tf.gan.draws import in_turn
 from figr_tf.gan.networks import Networks, apply_network
 
 INNER = InnerSettings(learning_rate=1e-2)
@@ -129,17 +130,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
 
 
 EVERYTHING = InnerSettings(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
+POOL = random.standard_normal([7, 3], SEED)
 
 
-@pytest.mark.parametrize("inner", [INNER, EVERYTHING])
-def test_steps_taken_in_two_goes_equal_those_in_one(inner):
-    """Adam's moments and the average go along."""
+@pytest.mark.parametrize(("inner", "pool"), [(INNER, None), (EVERYTHING, None), (EVERYTHING, POOL)])
+def test_steps_taken_in_two_goes_equal_those_in_one(inner, pool):
+    """Adam's moments, the average and the place in the pool go along."""
     networks, rng = _linear_networks(), np.random.default_rng(2)
     support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
 
     @tf.function
     def take(state, count):
-        return adaptation.adapt(networks, state, support, count, inner, SEED)
+        return adaptation.adapt(networks, state, support, count, inner, SEED, pool)
 
     start = adaptation.start(adaptation.weights_of(networks), inner)
     whole = take(start, tf.constant(3))
@@ -147,6 +149,39 @@ def test_steps_taken_in_two_goes_equal_those_in_one(inner):
     assert int(whole.steps_taken) == 3
     for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(parts), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_latents_of_a_pool_come_in_turn_and_the_generators_half_a_round_ahead():
+    pool = tf.range(5)
+    steps = [
+        [in_turn(pool, 3, tf.constant(k), ahead).numpy() for k in range(3)] for ahead in (0, 2)
+    ]
+    np.testing.assert_array_equal(steps[0], [[0, 1, 2], [3, 4, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(steps[1], [[2, 3, 4], [0, 1, 2], [3, 4, 0]])
+
+
+def test_with_a_pool_the_discriminator_and_the_generator_see_its_latents_and_no_others():
+    """The seed decides nothing but the penalty's points, which are left out here."""
+    networks, rng = _linear_networks(), np.random.default_rng(3)
+    support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
+    inner = InnerSettings(1e-2, gradient_penalty_weight=0.0)
+    start = adaptation.start(adaptation.weights_of(networks), inner)
+    pool = random.standard_normal([8, 3], SEED)
+
+    def after_a_step(seed, pool):
+        state = adaptation.adapt(networks, start, support, 1, inner, stateless_seed(seed), pool)
+        return state.weights
+
+    with_pool = after_a_step(0, pool)
+    assert _equal(with_pool, after_a_step(1, pool))
+    assert not _equal(after_a_step(0, None), after_a_step(1, None))
+    # By hand: both networks are linear, so a step of each is the rate times a mean.
+    a, w = (weights[0].numpy() for weights in start.weights)
+    against, practised = pool[:5].numpy(), tf.gather(pool, [4, 5, 6, 7, 0]).numpy()
+    moved = w + 1e-2 * (support.numpy().reshape(5, 4).mean(0) - (against @ a).mean(0))[:, None]
+    np.testing.assert_allclose(with_pool.discriminator[0], moved, rtol=1e-5, atol=1e-6)
+    expected = a + 1e-2 * practised.mean(0)[:, None] @ moved.T
+    np.testing.assert_allclose(with_pool.generator[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_adam_without_momentum_equals_its_algorithm_in_numpy():

@@ -77,6 +77,20 @@ def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
     )
 
 
+def test_with_a_pool_the_latents_that_are_drawn_first_are_adapted_with(model, support):
+    settings = dataclasses.replace(model.settings, latent_pool=6)
+    practised = generation.FewShotModel(model.networks, settings, 12)
+    unit = tf.constant(scaling.uint8_to_signed(support))
+    state = practised.start(adaptation.weights_of(model.networks))
+    latents = generation.sample_latents(model.networks, 8, 7)
+    seed = generation.adaptation_seed(7)
+    adapted = adaptation.adapt(model.networks, state, unit, 2, settings.inner, seed, latents[:6])
+    expected = adaptation.generate_images(model.networks, adapted.weights.generator, latents)
+    samples = practised.generate(support, 8, 7)
+    np.testing.assert_allclose(samples, scaling.signed_to_uint8(expected.numpy()), atol=1)
+    assert (samples != model.generate(support, 8, 7)).any()
+
+
 def test_the_frames_of_an_adaptation_begin_unadapted_and_end_with_the_samples(model, support):
     frames = list(model.samples_along(support, [0, 2, 3], 4, seed=7))
     assert len(frames) == 3

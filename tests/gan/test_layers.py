@@ -45,6 +45,38 @@ def test_conv_unit_equals_keras_convolution_prelu_and_layer_norm(kernel_size):
     np.testing.assert_allclose(unit(x), twin(x), rtol=1e-4, atol=1e-5)
 
 
+def test_an_upsampling_unit_is_an_upsampling_and_a_unit():
+    one, other = layers.UpsamplingConvUnit(4), layers.ConvUnit(4)
+    x = tf.random.stateless_normal([2, 3, 5, 2], [0, 0])
+    one(x)
+    upsampled = layers.NearestUpsample()(x)
+    other(upsampled)
+    weights = _normal_weights(one)
+    assert [v.shape for v in one.trainable_variables] == [
+        v.shape for v in other.trainable_variables
+    ]
+    np.testing.assert_allclose(
+        one.apply(weights, x), other.apply(weights, upsampled), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_in_blocks_is_the_same_image(channels):
+    x = tf.random.stateless_normal([2, 4, 6, 3], [0, 0])
+    plain = layers.ToImage(channels)
+    plain(x)
+    blocks = layers.ToImage(channels, in_blocks=True)
+    weights = [0.1 * weight for weight in _normal_weights(plain)]
+    np.testing.assert_allclose(blocks.apply(weights, x), plain.apply(weights, x), atol=1e-5)
+
+
+def _normal_weights(layer) -> tuple:
+    rng = np.random.default_rng(1)
+    return tuple(
+        tf.constant(rng.normal(size=v.shape), tf.float32) for v in layer.trainable_variables
+    )
+
+
 def test_residual_block_adds_its_input():
     block = layers.ResidualBlock(3)
     x = tf.random.stateless_normal([2, 4, 4, 3], [0, 0])
