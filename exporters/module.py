@@ -31,7 +31,8 @@ class SharedFunctions:
         meta_weights: Φ, float32 [P]: the generator's weights, then the discriminator's.
         generator_size: P', how many of them are the generator's.
         adapt: (support_images float32 [n, H, W, C] in [−1, 1], num_inner_steps int32 [], seed int64
-            []) → the adapted generator's weights, float32 [P'].
+            [], whether it practises bool []) → the adapted generator's weights, float32 [P']. See
+            `FewShotModel.adapt`.
         generate: (weights float32 [P'], latents float32 [m, latent_dim]) → images float32 [m, H, W,
             C] in [0, 1].
     """
@@ -44,11 +45,11 @@ class SharedFunctions:
         )
         self.generator_size = sum(w.shape.num_elements() for w in like.generator)
 
-        def adapt(support_images, num_inner_steps, seed):
+        def adapt(support_images, num_inner_steps, seed, practises):
             phi = tf.nest.pack_sequence_as(
                 like, _parted(self.meta_weights.read_value(), tf.nest.flatten(like))
             )
-            return _joined(model.adapt(phi, support_images, num_inner_steps, seed))
+            return _joined(model.adapt(phi, support_images, num_inner_steps, seed, practises))
 
         def generate(weights, latents):
             return scaling.signed_to_unit(
@@ -61,7 +62,10 @@ class SharedFunctions:
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32, "latents")
         # Without autograph: there is nothing here for it to convert, and it would read the source
         # files again when the function is traced (docs/traps.md).
-        self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)
+        practises = tf.TensorSpec([], tf.bool, "practises")
+        self.adapt = tf.function(
+            adapt, [support_images, _NUM_INNER_STEPS, _SEED, practises], autograph=False
+        )
         self.generate = tf.function(generate, [weights, latents], autograph=False)
 
     def generator_meta_weights(self) -> tf.Tensor:
@@ -107,10 +111,9 @@ class AdaptingModel(tf.Module):
             seed=tf.constant(0, tf.int64),
         ):
             support = guards.support_images(support_images, image_shape, limits.max_num_shots)
-            return shared.adapt(
-                scaling.unit_to_signed(support),
-                *checked_steps_and_seed(num_inner_steps, seed, limits),
-            )
+            steps_and_seed = checked_steps_and_seed(num_inner_steps, seed, limits)
+            # Whoever has the weights draws any latents with them.
+            return shared.adapt(scaling.unit_to_signed(support), *steps_and_seed, False)
 
         support_images = tf.TensorSpec([None, *image_shape], tf.float32, "support_images")
         self.adapt = tf.function(adapt, [support_images, _NUM_INNER_STEPS, _SEED], autograph=False)

@@ -4,6 +4,7 @@ Optional inputs have eager tensors as Python defaults, which TensorFlow writes t
 `SignatureDef.defaults` and a server fills in.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ class AdaptingParts(NamedTuple):
     ) -> tf.Tensor:
         """[n, H, W, C] in [−1, 1] → images [num_samples, H, W, C] in [0, 1], all finite."""
         return algorithm_2(
-            self.shared.adapt,
+            functools.partial(self.shared.adapt, practises=True),
             lambda weights, latents: guards.finite_result(self.shared.generate(weights, latents)),
             support_images,
             num_inner_steps,
@@ -132,7 +133,8 @@ def _adapt(parts: AdaptingParts) -> Callable:
         image_bytes, num_inner_steps=tf.constant(parts.defaults.num_inner_steps), seed=_SEED_0
     ):
         num_inner_steps, seed = checked_steps_and_seed(num_inner_steps, seed, parts.limits)
-        adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed)
+        # `sample` draws any latents.
+        adapted = parts.shared.adapt(parts.read(image_bytes), num_inner_steps, seed, False)
         # A difference, so that zeros stand for the meta-weights. The warm-up request of `sample`
         # is such zeros, and its file stores them as one number.
         delta = guards.finite_result(adapted - parts.shared.generator_meta_weights())

@@ -27,10 +27,13 @@ class _Expected(NamedTuple):
     """Samples of the warm-up requests' support set, [m, H, W, C] in [0, 1].
 
     Attributes:
-        adapted: after the inner steps of the requests.
+        generated: after the inner steps of the requests, by what `generate` calls.
+        adapted: likewise, by `adapt` and then `generate` of the module. It is another picture where
+            the model practises the latents that it draws.
         unadapted: from the meta-weights as they are.
     """
 
+    generated: np.ndarray
     adapted: np.ndarray
     unadapted: np.ndarray
 
@@ -74,7 +77,7 @@ def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) ->
         if "support_images" in request.inputs and "num_samples" not in request.inputs:
             # `generate_tasks`: the request has one task, and K is the export's.
             drawn = answered["images"][0]
-            right = _typed(loaded, parts, tf.constant(parts.defaults.num_inner_steps))
+            right = _generated(parts, parts.defaults.num_inner_steps)
         elif "generator_delta" in answered:
             # `adapt`: on top of the meta-weights, its answer draws what the adapted model draws.
             weights = parts.shared.generator_meta_weights() + answered["generator_delta"]
@@ -82,7 +85,8 @@ def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) ->
         else:
             drawn = _images(answered, request.output_filter)
             # `sample` is asked with a delta of zeros, so it draws what the meta-weights draw.
-            right = expected.unadapted if "generator_delta" in request.inputs else expected.adapted
+            unadapted = "generator_delta" in request.inputs
+            right = expected.unadapted if unadapted else expected.generated
             if "png_bytes" in request.output_filter:
                 right = in_bytes(right)
         differences[request.signature] = max(
@@ -92,8 +96,19 @@ def _differences(loaded, parts: AdaptingParts, logged: Iterable[warmup.Call]) ->
 
 
 def _expected(parts: AdaptingParts) -> _Expected:
-    adapted = _typed(parts.module, parts, tf.constant(warmup.num_inner_steps(parts)))
-    return _Expected(adapted.numpy(), _draw(parts, parts.shared.generator_meta_weights()).numpy())
+    steps = warmup.num_inner_steps(parts)
+    return _Expected(
+        _generated(parts, steps),
+        _typed(parts.module, parts, tf.constant(steps)).numpy(),
+        _draw(parts, parts.shared.generator_meta_weights()).numpy(),
+    )
+
+
+def _generated(parts: AdaptingParts, num_inner_steps: int) -> np.ndarray:
+    """By the functions in this process that the signatures call."""
+    support = scaling.unit_to_signed(tf.constant(warmup.support_images(parts)))
+    numbers = tf.constant(num_inner_steps), tf.constant(parts.defaults.num_samples)
+    return parts.samples(support, *numbers, tf.constant(0, tf.int64)).numpy()
 
 
 def _typed(module, parts: AdaptingParts, num_inner_steps: tf.Tensor) -> tf.Tensor:

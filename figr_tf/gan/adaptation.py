@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from figr_tf.core import inner_loop
 from figr_tf.gan import losses
-from figr_tf.gan.draws import choice_seed, choose, draw, in_turn
+from figr_tf.gan.draws import LatentPool, choice_seed, choose, draw
 from figr_tf.gan.networks import Networks, apply_network
 
 OPTIMIZERS = ("sgd", "adam")
@@ -162,7 +162,7 @@ def inner_step(
     real_images: tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
-    latent_pool: tf.Tensor | None = None,
+    latent_pool: LatentPool | None = None,
 ) -> tuple[InnerState, InnerLosses]:
     """One step of the discriminator, then one of the generator against it.
 
@@ -179,13 +179,8 @@ def inner_step(
         real_images = choose(real_images, inner.batch_size, choice_seed(seed))
     n = tf.shape(real_images)[0]
     latents, mix = draw(networks, n, seed)
-    against, latents = latents[:n], latents[n:]
     if latent_pool is not None:
-        # The generator is half a round ahead of the discriminator, so that each goes through all.
-        half = latent_pool.shape[0] // 2
-        against, latents = (
-            in_turn(latent_pool, n, state.steps_taken, ahead) for ahead in (0, half)
-        )
+        latents = latent_pool.instead_of(latents, state.steps_taken)
     weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
     def generate(generator_weights, latents):
@@ -196,7 +191,7 @@ def inner_step(
 
     # Computed outside the tape: what the discriminator's loss would send into the generator is
     # never used.
-    generated = generate(weights.generator, against)
+    generated = generate(weights.generator, latents[:n])
     with tf.GradientTape() as tape:
         tape.watch(weights.discriminator)
         # Real and generated images in one batch: one forward pass instead of two.
@@ -221,7 +216,7 @@ def inner_step(
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
         generator_loss = losses.generator_loss(
-            inner.loss, score(discriminator, generate(weights.generator, latents))
+            inner.loss, score(discriminator, generate(weights.generator, latents[n:]))
         )
     generator, generator_moments = _descend(
         tape, generator_loss, weights.generator, moments.generator, inner.learning_rate, number
@@ -258,7 +253,7 @@ def adapt_with_losses(
     num_inner_steps: int | tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
-    latent_pool: tf.Tensor | None = None,
+    latent_pool: LatentPool | None = None,
 ) -> tuple[InnerState, InnerLosses]:
     """As `adapt`, with the losses of the last inner step (zeros if there was none)."""
 
@@ -278,7 +273,7 @@ def adapt(
     num_inner_steps: int | tf.Tensor,
     inner: InnerSettings,
     seed: tf.Tensor,
-    latent_pool: tf.Tensor | None = None,
+    latent_pool: LatentPool | None = None,
 ) -> InnerState:
     """Adapts to one class by `num_inner_steps` (K) inner steps; the arguments are left as they are.
 
@@ -287,8 +282,8 @@ def adapt(
         real_images: [N, H, W, C] in [−1, 1]: the support set, or what augmentation made of it.
         num_inner_steps: K ≥ 0; 0 returns `state`.
         seed: int32 [2]. The same seed gives the same result on the same device.
-        latent_pool: [P, latent_dim], the latents that the steps go through in turn; None: fresh
-            ones at every step, as in the paper.
+        latent_pool: what latents the steps take in place of fresh ones; None: fresh ones at every
+            step, as in the paper.
 
     Returns:
         The state after K more steps.

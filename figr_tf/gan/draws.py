@@ -32,14 +32,24 @@ def draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> Draws:
     return Draws(tf.reshape(latents, [2 * n, latents.shape[-1]]), mix)
 
 
-def in_turn(values: tf.Tensor, count: int | tf.Tensor, step: tf.Tensor, ahead: int) -> tf.Tensor:
-    """Those `count` of the values [N, ..] that follow the ones of the step before, round and round.
+class LatentPool(NamedTuple):
+    """Latents that an adaptation goes through in turn, round and round.
 
-    Args:
-        step: int32 [], from 0.
-        ahead: where the first step begins.
+    Attributes:
+        latents: [P, latent_dim].
+        is_used: bool []; where it is false the steps have fresh latents.
     """
-    return tf.gather(values, (ahead + step * count + tf.range(count)) % tf.shape(values)[0])
+
+    latents: tf.Tensor
+    is_used: tf.Tensor
+
+    def instead_of(self, fresh: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """The latents [2n, latent_dim] of a step, counted from 0: the discriminator's first."""
+        n, size = tf.shape(fresh)[0] // 2, self.latents.shape[0]
+        # The generator is half a round ahead of the discriminator, so that each goes through all.
+        place = step * n + tf.range(n)
+        places = tf.concat([place, place + size // 2], 0) % size
+        return tf.where(self.is_used, tf.gather(self.latents, places), fresh)
 
 
 def choice_seed(seed: tf.Tensor) -> tf.Tensor:

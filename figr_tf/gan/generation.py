@@ -21,6 +21,7 @@ from figr_tf.data import support_sets
 from figr_tf.gan import adaptation
 from figr_tf.gan.adaptation import InnerState, Weights, generate_images, start, weights_of
 from figr_tf.gan.augmentation import Augmentation
+from figr_tf.gan.draws import LatentPool
 from figr_tf.gan.networks import Networks, build_networks, meta_weights
 from figr_tf.gan.settings import Settings
 
@@ -103,7 +104,8 @@ class FewShotModel:
         meta_step: meta-steps behind Φ.
         augmentation: what the support is replaced by, if anything.
         inner_steps: `adaptation.adapt` as a tf.function of (state, support_images [n, S, S, C] in
-            [−1, 1], number of inner steps, user seed).
+            [−1, 1], number of inner steps, user seed, and whether the latents that this seed
+            draws are practised, if the settings have a pool of them).
         draw: `generate_images` as a tf.function of (generator weights, latents [m, latent_dim]).
 
     TensorFlow optimises these two on their own, whoever calls them, and so rounds the same in an
@@ -128,7 +130,8 @@ class FewShotModel:
         state = tf.nest.map_structure(
             lambda x: tf.TensorSpec(x.shape, x.dtype), self.start(weights_of(networks))
         )
-        self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed])
+        practises = tf.TensorSpec([], tf.bool)
+        self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed, practises])
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
         generator = state.drawing_generator
         self.draw = _on_its_own(
@@ -147,6 +150,7 @@ class FewShotModel:
         support_images: tf.Tensor,
         num_inner_steps: int | tf.Tensor,
         seed: int | tf.Tensor,
+        practises: bool | tf.Tensor = False,
     ) -> tuple[tf.Tensor, ...]:
         """The first half of `algorithm_2`: W ← Φ, then K inner steps.
 
@@ -155,11 +159,15 @@ class FewShotModel:
             support_images: [n, H, W, C] in [−1, 1].
             num_inner_steps: K ≥ 0.
             seed: the user's, 0 ≤ seed < 2**53.
+            practises: whether the latents of this seed are drawn afterwards and no others. Then
+                the steps may practise them, see `Settings.latent_pool`.
 
         Returns:
             The generator's weights that samples are drawn with, for `draw`.
         """
-        state = self.inner_steps(self.start(meta_weights), support_images, num_inner_steps, seed)
+        state = self.start(meta_weights)
+        practises = tf.convert_to_tensor(practises)
+        state = self.inner_steps(state, support_images, num_inner_steps, seed, practises)
         return state.drawing_generator
 
     def sample(
@@ -174,22 +182,17 @@ class FewShotModel:
         Returns:
             [num_samples, H, W, C] in (−1, 1), with NaN where the adaptation diverged.
         """
-        adapt_phi = functools.partial(self.adapt, weights_of(self.networks))
+        adapt_phi = functools.partial(self.adapt, weights_of(self.networks), practises=True)
         latents = sample_latents(self.networks, num_samples, seed)
         return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
 
-    def _inner_steps(self, state, support_images, count, seed):
+    def _inner_steps(self, state, support_images, count, seed, practises):
         images = images_to_adapt_to(support_images, self.augmentation, seed)
-        # What is drawn in the end is what the generator has practised.
-        size = self.settings.latent_pool
+        pool = None
+        if size := self.settings.latent_pool:
+            pool = LatentPool(sample_latents(self.networks, size, seed), practises)
         return adaptation.adapt(
-            self.networks,
-            state,
-            images,
-            count,
-            self.settings.inner,
-            adaptation_seed(seed),
-            sample_latents(self.networks, size, seed) if size else None,
+            self.networks, state, images, count, self.settings.inner, adaptation_seed(seed), pool
         )
 
     @property
@@ -271,7 +274,7 @@ class FewShotModel:
         for num_inner_steps in steps:
             if num_inner_steps > done:
                 count = tf.constant(num_inner_steps - done)
-                state = self.inner_steps(state, support, count, user_seed)
+                state = self.inner_steps(state, support, count, user_seed, tf.constant(True))
                 done = num_inner_steps
             yield scaling.signed_to_uint8(self.draw(state.drawing_generator, latents).numpy())
 

@@ -1,4 +1,4 @@
-"""The export of a pair that adapts to redrawings holds the network that redraws."""
+"""The export of a pair that adapts to redrawings, and practises the latents that it draws."""
 
 import dataclasses
 
@@ -28,6 +28,7 @@ def run_folder(tmp_path_factory):
         augment="redraw",
         augment_count=9,
         redraw_sha256=models.redraw_sha256(),
+        latent_pool=4,
     )
     dataset = glyph_dataset(3, 4, 32, num_held_out=1)
     return untrained_run(tmp_path_factory.mktemp("runs") / "run", settings, dataset)

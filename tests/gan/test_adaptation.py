@@ -13,7 +13,7 @@ from figr_tf.core import random
 from figr_tf.core.random import stateless_seed
 from figr_tf.gan import adaptation, layers
 from figr_tf.gan.adaptation import InnerSettings, Weights
-from figr_tf.gan.draws import in_turn
+from figr_tf.gan.draws import LatentPool
 from figr_tf.gan.networks import Networks, apply_network
 
 INNER = InnerSettings(learning_rate=1e-2)
@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
 
 
 EVERYTHING = InnerSettings(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
-POOL = random.standard_normal([7, 3], SEED)
+POOL = LatentPool(random.standard_normal([7, 3], SEED), tf.constant(True))
 
 
 @pytest.mark.parametrize(("inner", "pool"), [(INNER, None), (EVERYTHING, None), (EVERYTHING, POOL)])
@@ -152,12 +152,13 @@ def test_steps_taken_in_two_goes_equal_those_in_one(inner, pool):
 
 
 def test_latents_of_a_pool_come_in_turn_and_the_generators_half_a_round_ahead():
-    pool = tf.range(5)
-    steps = [
-        [in_turn(pool, 3, tf.constant(k), ahead).numpy() for k in range(3)] for ahead in (0, 2)
-    ]
-    np.testing.assert_array_equal(steps[0], [[0, 1, 2], [3, 4, 0], [1, 2, 3]])
-    np.testing.assert_array_equal(steps[1], [[2, 3, 4], [0, 1, 2], [3, 4, 0]])
+    pool, fresh = tf.range(5.0)[:, tf.newaxis], tf.fill([6, 1], -1.0)
+    used = LatentPool(pool, tf.constant(True))
+    steps = [used.instead_of(fresh, tf.constant(k)).numpy()[:, 0] for k in range(3)]
+    np.testing.assert_array_equal([step[:3] for step in steps], [[0, 1, 2], [3, 4, 0], [1, 2, 3]])
+    np.testing.assert_array_equal([step[3:] for step in steps], [[2, 3, 4], [0, 1, 2], [3, 4, 0]])
+    unused = LatentPool(pool, tf.constant(False))
+    np.testing.assert_array_equal(unused.instead_of(fresh, tf.constant(0)), fresh)
 
 
 def test_with_a_pool_the_discriminator_and_the_generator_see_its_latents_and_no_others():
@@ -167,13 +168,14 @@ def test_with_a_pool_the_discriminator_and_the_generator_see_its_latents_and_no_
     inner = InnerSettings(1e-2, gradient_penalty_weight=0.0)
     start = adaptation.start(adaptation.weights_of(networks), inner)
     pool = random.standard_normal([8, 3], SEED)
+    used = LatentPool(pool, tf.constant(True))
 
     def after_a_step(seed, pool):
         state = adaptation.adapt(networks, start, support, 1, inner, stateless_seed(seed), pool)
         return state.weights
 
-    with_pool = after_a_step(0, pool)
-    assert _equal(with_pool, after_a_step(1, pool))
+    with_pool = after_a_step(0, used)
+    assert _equal(with_pool, after_a_step(1, used))
     assert not _equal(after_a_step(0, None), after_a_step(1, None))
     # By hand: both networks are linear, so a step of each is the rate times a mean.
     a, w = (weights[0].numpy() for weights in start.weights)

@@ -13,6 +13,7 @@ from figr_tf.core import random
 from figr_tf.core.errors import DataError, RunError, UserError
 from figr_tf.data import glyphs
 from figr_tf.gan import adaptation, generation
+from figr_tf.gan.draws import LatentPool
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +85,18 @@ def test_with_a_pool_the_latents_that_are_drawn_first_are_adapted_with(model, su
     state = practised.start(adaptation.weights_of(model.networks))
     latents = generation.sample_latents(model.networks, 8, 7)
     seed = generation.adaptation_seed(7)
-    adapted = adaptation.adapt(model.networks, state, unit, 2, settings.inner, seed, latents[:6])
+    pool = LatentPool(latents[:6], tf.constant(True))
+    adapted = adaptation.adapt(model.networks, state, unit, 2, settings.inner, seed, pool)
     expected = adaptation.generate_images(model.networks, adapted.weights.generator, latents)
     samples = practised.generate(support, 8, 7)
     np.testing.assert_allclose(samples, scaling.signed_to_uint8(expected.numpy()), atol=1)
     assert (samples != model.generate(support, 8, 7)).any()
+    # Whoever keeps the adapted generator draws other latents with it as well.
+    phi = adaptation.weights_of(model.networks)
+    count, user_seed = tf.constant(2), tf.constant(7, tf.int64)
+    kept, usual = (one.adapt(phi, unit, count, user_seed) for one in (practised, model))
+    for a, b in zip(kept, usual, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_the_frames_of_an_adaptation_begin_unadapted_and_end_with_the_samples(model, support):
