@@ -24,7 +24,7 @@ from figr_tf import models
 from figr_tf.core import console
 from figr_tf.core.random import standard_normal
 from figr_tf.data import glyphs
-from figr_tf.gan import layers, losses
+from figr_tf.gan import convolutions, losses
 from figr_tf.gan.adaptation import generate_images, weights_of
 from figr_tf.gan.networks import Networks, NetworkSpec, apply_network, build_networks
 
@@ -74,7 +74,7 @@ EXACT = Precision("float64", tf.float64)
 
 
 def convolution_of(precision: Precision) -> Callable[..., tf.Tensor]:
-    """`layers.convolution` in that precision, with its derivatives of every order."""
+    """`convolutions.plain` in that precision, with its derivatives of every order."""
 
     def convolution(x, kernel, bias, strides=1):
         return tf.nn.bias_add(_product_of(precision, strides)(x, kernel), bias)
@@ -148,7 +148,7 @@ def penalty_and_gradient(
     weights = tuple(tf.cast(w, precision.dtype) for w in weights_of(networks).discriminator)
     real, drawn, mix = (tf.cast(x, precision.dtype) for x in (support_images, generated, mix))
     with (
-        mock.patch.object(layers, "convolution", convolution_of(precision)),
+        mock.patch.object(convolutions, "plain", convolution_of(precision)),
         tf.GradientTape() as tape,
     ):
         tape.watch(weights)

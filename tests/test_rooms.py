@@ -93,15 +93,15 @@ def test_an_import_is_seen_wherever_it_stands_and_however_it_is_written(tmp_path
     monkeypatch.setattr("tests.test_rooms.ROOT", tmp_path)
     lines = (
         "from . import near",
-        "from ..gan.layers import convolution",
+        "from ..gan.convolutions import plain",
         "if True:\n    import figr_tf.core.runs as kept",
         "def late():\n    from figr_tf import models",
     )
     file = tmp_path / "figr_tf/warp/file.py"
     file.parent.mkdir(parents=True)
     file.write_text("\n".join(lines))
-    expected = {"warp.near", "gan.layers.convolution", "core.runs", "models"}
+    expected = {"warp.near", "gan.convolutions.plain", "core.runs", "models"}
     assert _imports(file) == {f"figr_tf.{name}" for name in expected}
     assert _strangers([file], "figr_tf.gan") == [
-        "figr_tf/warp/file.py: figr_tf.gan.layers.convolution",
+        "figr_tf/warp/file.py: figr_tf.gan.convolutions.plain",
     ]

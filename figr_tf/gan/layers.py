@@ -8,6 +8,7 @@ import math
 import keras
 import tensorflow as tf
 
+from figr_tf.gan import convolutions
 from figr_tf.gan.normalisation import prelu_layer_norm
 
 _PRELU_START = 0.25  # He et al. 2015, and the 2018 code.
@@ -106,7 +107,7 @@ class ConvUnit(_NormalisedUnit):
         return prelu_layer_norm(self._convolve(x, kernel, bias), slope, scale, offset)
 
     def _convolve(self, x, kernel, bias):
-        return convolution(x, kernel, bias, self.strides)
+        return convolutions.plain(x, kernel, bias, self.strides)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -114,41 +115,18 @@ class ConvUnit(_NormalisedUnit):
 
 
 class UpsamplingConvUnit(ConvUnit):
-    """`NearestUpsample`, then a `ConvUnit`: [B, H, W, C_in] → [B, 2H, 2W, filters].
-
-    Both in one transposed convolution, which has four products where the two have nine.
-    """
+    """`NearestUpsample`, then a `ConvUnit`: [B, H, W, C_in] → [B, 2H, 2W, filters]."""
 
     def build(self, input_shape):
         batch, height, width, channels = input_shape
         super().build((batch, 2 * height, 2 * width, channels))
 
     def _convolve(self, x, kernel, bias):
-        height, width, _ = self._example
-        # A pixel reaches 4×4 others, each through all those taps that meet one of its four copies.
-        # A transposed convolution has its kernel the other way round, and as [.., out, in].
-        reach = tf.add_n(_shifted(tf.reverse(kernel, [0, 1])))
-        shape = [tf.shape(x)[0], height, width, self.filters]
-        spread = tf.nn.conv2d_transpose(x, tf.transpose(reach, [0, 1, 3, 2]), shape, 2, "SAME")
-        return tf.nn.bias_add(spread, bias)
+        return convolutions.of_upsampled(x, kernel, bias)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return (batch, 2 * height, 2 * width, self.filters)
-
-
-def _shifted(kernel: tf.Tensor) -> list[tf.Tensor]:
-    """The kernel on the four places of a frame that is larger by 1: [H + 1, W + 1, ..] each."""
-    return [
-        tf.pad(kernel, [[top, 1 - top], [left, 1 - left], [0, 0], [0, 0]])
-        for top in (0, 1)
-        for left in (0, 1)
-    ]
-
-
-def convolution(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, strides: int = 1) -> tf.Tensor:
-    """Convolution that keeps the image's size, or divides it by `strides`."""
-    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides=strides, padding="SAME"), bias)
 
 
 class DenseUnit(_NormalisedUnit):
@@ -255,9 +233,7 @@ class ToImage(PureLayer):
     """5×5 convolution and tanh: [B, H, W, C] → images [B, H, W, channels] in (−1, 1).
 
     Args:
-        in_blocks: computes blocks of 2×2 pixels at once. The sums are the same and are rounded
-            otherwise. On a CPU it takes half of the time, since few channels fill its registers
-            badly.
+        in_blocks: see `convolutions.in_blocks`; it rounds otherwise.
     """
 
     def __init__(self, channels: int, seed: int = 0, in_blocks: bool = False, **kwargs):
@@ -274,14 +250,8 @@ class ToImage(PureLayer):
         self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
 
     def apply(self, weights, x):
-        kernel, bias = weights
-        if not self.in_blocks:
-            return tf.tanh(convolution(x, kernel, bias))
-        # The four pixels of a block see the kernel from four places; each is a channel of its own.
-        places = tf.transpose(tf.concat(_shifted(kernel), -1), [3, 0, 1, 2])
-        block_kernel = tf.transpose(tf.nn.space_to_depth(places, 2), [1, 2, 3, 0])
-        blocks = tf.nn.conv2d(tf.nn.space_to_depth(x, 2), block_kernel, 1, "SAME")
-        return tf.tanh(tf.nn.bias_add(tf.nn.depth_to_space(blocks, 2), bias))
+        convolve = convolutions.in_blocks if self.in_blocks else convolutions.plain
+        return tf.tanh(convolve(x, *weights))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.channels)

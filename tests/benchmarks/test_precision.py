@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import precision
-from figr_tf.gan import layers
+from figr_tf.gan import convolutions
 from figr_tf.gan.networks import build_networks
 from tests.conftest import LEAN
 
@@ -48,7 +48,7 @@ def test_unrounded_its_second_derivatives_are_those_of_the_convolution_of_the_ne
     exact = precision.convolution_of(precision.EXACT)
     np.testing.assert_allclose(
         _penalised_gradient(exact, x, kernel, bias, strides),
-        _penalised_gradient(layers.convolution, x, kernel, bias, strides),
+        _penalised_gradient(convolutions.plain, x, kernel, bias, strides),
         rtol=1e-9,
     )
 

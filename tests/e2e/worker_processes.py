@@ -25,15 +25,7 @@ DEADLINE = 180.0
 ENVIRONMENT = commands.ENVIRONMENT | CLOSED_PROXY
 # Twenty thousand meta-steps: longer than any test, which ends such a run itself.
 TINY = (
-    *(
-        *small_data.FLAGS,
-        "--architecture=lean",
-        "--blocks_per_stage=0",
-        "--hidden=2",
-        "--image_size=16",
-        "--latent_dim=8",
-        "--num_shots=3",
-    ),
+    *small_data.PAIR,
     *(
         "--num_inner_steps=1",
         "--inner_learning_rate=1e-3",

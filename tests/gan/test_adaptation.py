@@ -2,9 +2,6 @@
 and state.
 """
 
-import math
-
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +11,8 @@ from figr_tf.core.random import stateless_seed
 from figr_tf.gan import adaptation, layers
 from figr_tf.gan.adaptation import InnerSettings, Weights
 from figr_tf.gan.draws import LatentPool
-from figr_tf.gan.networks import Networks, apply_network
+from figr_tf.gan.networks import apply_network
+from tests.gan.linear import linear_networks
 
 INNER = InnerSettings(learning_rate=1e-2)
 SEED = stateless_seed(5)
@@ -45,26 +43,6 @@ def _equal(a: Weights, b: Weights) -> bool:
     )
 
 
-class _Linear(layers.PureLayer):
-    """x·W reshaped, without a bias."""
-
-    def __init__(self, output_shape):
-        super().__init__()
-        self._shape = output_shape
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(math.prod(input_shape[1:]), math.prod(self._shape)))
-
-    def apply(self, weights, x):
-        return tf.reshape(tf.reshape(x, [-1, weights[0].shape[0]]) @ weights[0], [-1, *self._shape])
-
-
-def _linear_networks() -> Networks:
-    """G(z) = z·A as a 2×2 image, D(x) = w·x: every gradient of the inner step has a closed form."""
-    generator = keras.Sequential([keras.Input((3,)), _Linear((2, 2, 1))])
-    return Networks(generator, keras.Sequential([keras.Input((2, 2, 1)), _Linear((1,))]))
-
-
 def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed):
     """Algorithm 1's inner loop by hand; ∇w of (‖w‖ − 1)² is 2 (‖w‖ − 1) w / ‖w‖ wherever the
     interpolates lie.
@@ -88,7 +66,7 @@ def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed
 
 
 def test_inner_loop_equals_algorithm_1_in_numpy():
-    networks = _linear_networks()
+    networks = linear_networks()
     rng = np.random.default_rng(0)
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     support = rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32)
@@ -136,7 +114,7 @@ POOL = LatentPool(random.standard_normal([7, 3], SEED), tf.constant(True))
 @pytest.mark.parametrize(("inner", "pool"), [(INNER, None), (EVERYTHING, None), (EVERYTHING, POOL)])
 def test_steps_taken_in_two_goes_equal_those_in_one(inner, pool):
     """Adam's moments, the average and the place in the pool go along."""
-    networks, rng = _linear_networks(), np.random.default_rng(2)
+    networks, rng = linear_networks(), np.random.default_rng(2)
     support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
 
     @tf.function
@@ -151,44 +129,9 @@ def test_steps_taken_in_two_goes_equal_those_in_one(inner, pool):
         np.testing.assert_array_equal(a, b)
 
 
-def test_latents_of_a_pool_come_in_turn_and_the_generators_half_a_round_ahead():
-    pool, fresh = tf.range(5.0)[:, tf.newaxis], tf.fill([6, 1], -1.0)
-    used = LatentPool(pool, tf.constant(True))
-    steps = [used.instead_of(fresh, tf.constant(k)).numpy()[:, 0] for k in range(3)]
-    np.testing.assert_array_equal([step[:3] for step in steps], [[0, 1, 2], [3, 4, 0], [1, 2, 3]])
-    np.testing.assert_array_equal([step[3:] for step in steps], [[2, 3, 4], [0, 1, 2], [3, 4, 0]])
-    unused = LatentPool(pool, tf.constant(False))
-    np.testing.assert_array_equal(unused.instead_of(fresh, tf.constant(0)), fresh)
-
-
-def test_with_a_pool_the_discriminator_and_the_generator_see_its_latents_and_no_others():
-    """The seed decides nothing but the penalty's points, which are left out here."""
-    networks, rng = _linear_networks(), np.random.default_rng(3)
-    support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
-    inner = InnerSettings(1e-2, gradient_penalty_weight=0.0)
-    start = adaptation.start(adaptation.weights_of(networks), inner)
-    pool = random.standard_normal([8, 3], SEED)
-    used = LatentPool(pool, tf.constant(True))
-
-    def after_a_step(seed, pool):
-        state = adaptation.adapt(networks, start, support, 1, inner, stateless_seed(seed), pool)
-        return state.weights
-
-    with_pool = after_a_step(0, used)
-    assert _equal(with_pool, after_a_step(1, used))
-    assert not _equal(after_a_step(0, None), after_a_step(1, None))
-    # By hand: both networks are linear, so a step of each is the rate times a mean.
-    a, w = (weights[0].numpy() for weights in start.weights)
-    against, practised = pool[:5].numpy(), tf.gather(pool, [4, 5, 6, 7, 0]).numpy()
-    moved = w + 1e-2 * (support.numpy().reshape(5, 4).mean(0) - (against @ a).mean(0))[:, None]
-    np.testing.assert_allclose(with_pool.discriminator[0], moved, rtol=1e-5, atol=1e-6)
-    expected = a + 1e-2 * practised.mean(0)[:, None] @ moved.T
-    np.testing.assert_allclose(with_pool.generator[0], expected, rtol=1e-5, atol=1e-6)
-
-
 def test_adam_without_momentum_equals_its_algorithm_in_numpy():
     """Kingma & Ba 2015, algorithm 1 with β1 = 0 and β2 = 0.99, from slots of 0 in each task."""
-    networks, rng = _linear_networks(), np.random.default_rng(1)
+    networks, rng = linear_networks(), np.random.default_rng(1)
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     support = rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32)
     inner = InnerSettings(0.1, gradient_penalty_weight=7.0, optimizer="adam")
