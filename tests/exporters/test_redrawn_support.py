@@ -4,12 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import figr_tf
 from exporters import saved_model
+from figr_common import scaling
 from figr_tf import models
 from figr_tf.data import datasets, glyphs
 from figr_tf.gan import adaptation, networks
+from figr_tf.gan.adaptation import weights_of
 from figr_tf.gan.settings import Settings
 from tests.conftest import LEAN, glyph_dataset, untrained_run
 from tests.exporters.conftest import REQUEST, serve
@@ -69,6 +72,19 @@ def test_a_server_draws_what_the_model_draws_and_as_long_adapted_where_nobody_sa
 
 def test_the_reloaded_export_draws_what_the_model_draws(exported):
     assert exported.difference < 1e-6
+
+
+def test_adapt_practises_no_latents_since_any_are_drawn_afterwards(exported, model, support):
+    figr = tf.saved_model.load(str(exported.path))
+    answered = figr.adapt(tf.constant(support / 255.0, tf.float32), 3, 7).numpy()
+    arguments = weights_of(model.networks), tf.constant(scaling.uint8_to_signed(support))
+    numbers = tf.constant(3), tf.constant(7, tf.int64)
+    fresh, practised = (
+        np.concatenate([w.numpy().ravel() for w in model.adapt(*arguments, *numbers, practises)])
+        for practises in (False, True)
+    )
+    np.testing.assert_allclose(answered, fresh, atol=1e-6)
+    assert np.abs(practised - fresh).max() > 1e-5
 
 
 def test_an_export_takes_the_room_of_both_networks_weights_and_of_those_that_redraw(
