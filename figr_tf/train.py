@@ -117,6 +117,12 @@ _PENALTY_NORM = flags.DEFINE_enum(
     ["image", "pixel"],
     "Gradient norm per image (WGAN-GP) or pixel (2018 code).",
 )
+_PENALTY_EVERY = flags.DEFINE_integer(
+    "gradient_penalty_every",
+    1,
+    "Inner steps to each that has the gradient penalty; the others save its time.",
+    lower_bound=1,
+)
 _LOOP = LoopFlags(
     flags,
     meta_learning_rate=1e-5,
@@ -185,6 +191,7 @@ def _settings() -> "Settings":
             loss=_LOSS.value,
             gradient_penalty_weight=penalty_weight,
             gradient_penalty_norm=_PENALTY_NORM.value,
+            gradient_penalty_every=_PENALTY_EVERY.value,
             optimizer=_INNER_OPTIMIZER.value,
             batch_size=_INNER_BATCH.value,
             average_decay=_INNER_AVERAGE.value,
@@ -212,14 +219,16 @@ def _plan(settings: "Settings", dataset: datasets.Dataset) -> str:
     data, split = dataset
     network, inner = settings.network, settings.inner
     size = f"{network.image_size}×{network.image_size}×{network.channels}"
+    penalty = f"λ={inner.gradient_penalty_weight:g} per {inner.gradient_penalty_norm}"
+    if inner.gradient_penalty_every > 1:
+        penalty += f" once in {inner.gradient_penalty_every} steps"
     lines = (
         f"{settings.data.dataset}: {len(data.images)} images, split {split.describe()}",
         f"{network.architecture} h={network.hidden}, {size}; n={settings.num_shots},"
         f" K={settings.num_inner_steps}, {settings.num_meta_steps} meta-steps of"
         f" {settings.meta_batch_size} tasks",
         f"inner: {_OPTIMIZER_NAMES[inner.optimizer]} {inner.learning_rate:g}, {inner.loss},"
-        f" λ={inner.gradient_penalty_weight:g} per {inner.gradient_penalty_norm};"
-        f" outer: Adam {settings.meta_learning_rate:g}",
+        f" {penalty}; outer: Adam {settings.meta_learning_rate:g}",
     )
     return "\n".join(lines)
 

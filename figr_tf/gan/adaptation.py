@@ -6,6 +6,7 @@ side by side. Training, generation, evaluation and export all call `adapt` or, t
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -27,7 +28,7 @@ class Weights(NamedTuple):
 
 
 class InnerLosses(NamedTuple):
-    """Of one inner step, [] each; the penalty is without its weight λ."""
+    """Of one inner step, [] each; the penalty is without its weight λ, 0 where it is left out."""
 
     discriminator: tf.Tensor
     generator: tf.Tensor
@@ -66,6 +67,9 @@ class InnerSettings:
         gradient_penalty_weight: λ; 0 leaves the penalty out of the graph.
         gradient_penalty_norm: "image" (WGAN-GP) or "pixel" (the 2018 code), see
             `losses.gradient_penalty`.
+        gradient_penalty_every: the penalty is part of every so many-th inner step; the others leave
+            it out. Karras et al. 2020 (section 3.1, "lazy regularization") weigh it by as much
+            more; here λ stays.
         optimizer: "sgd" (the paper's), or "adam" without momentum (β1 = 0, β2 = 0.99), which starts
             anew with every task.
         batch_size: real images of one inner step, drawn anew from those at hand; None takes all of
@@ -81,6 +85,7 @@ class InnerSettings:
     loss: str = "wasserstein"
     gradient_penalty_weight: float = 10.0
     gradient_penalty_norm: str = "image"
+    gradient_penalty_every: int = 1
     optimizer: str = "sgd"
     batch_size: int | None = None
     average_decay: float = 0.0
@@ -98,6 +103,10 @@ class InnerSettings:
                 )
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size must be positive or None. Received: {self.batch_size}")
+        if self.gradient_penalty_every < 1:
+            raise ValueError(
+                f"gradient_penalty_every must be positive. Received: {self.gradient_penalty_every}"
+            )
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1). Received: {self.average_decay}")
 
@@ -197,16 +206,13 @@ def inner_step(
         # Real and generated images in one batch: one forward pass instead of two.
         scores = score(weights.discriminator, tf.concat([real_images, generated], 0))
         discriminator_loss = losses.discriminator_loss(inner.loss, scores[:n], scores[n:])
-        # A penalty without a weight would be computed for nothing.
-        penalty = tf.constant(0.0)
-        if inner.gradient_penalty_weight:
-            penalty = losses.gradient_penalty(
-                lambda images: score(weights.discriminator, images),
-                # Points between a real and a generated image, each pair's at a random place
-                # (WGAN-GP).
-                generated + mix * (real_images - generated),
-                inner.gradient_penalty_norm,
-            )
+        penalty = _penalty_at(
+            number,
+            inner,
+            lambda images: score(weights.discriminator, images),
+            # Points between a real and a generated image, each pair's at a random place (WGAN-GP).
+            generated + mix * (real_images - generated),
+        )
         total = discriminator_loss + inner.gradient_penalty_weight * penalty
     discriminator, discriminator_moments = _descend(
         tape, total, weights.discriminator, moments.discriminator, inner.learning_rate, number
@@ -228,6 +234,27 @@ def inner_step(
         _averaged(state.averaged_generator, generator, state.steps_taken, inner.average_decay),
     )
     return after, InnerLosses(discriminator_loss, generator_loss, penalty)
+
+
+def _penalty_at(
+    number: tf.Tensor,
+    inner: InnerSettings,
+    score_images: Callable[[tf.Tensor], tf.Tensor],
+    interpolates: tf.Tensor,
+) -> tf.Tensor:
+    """The penalty of the inner step with this number, [], or 0 where that step has none."""
+
+    def penalty():
+        return losses.gradient_penalty(score_images, interpolates, inner.gradient_penalty_norm)
+
+    # A penalty without a weight would be computed for nothing.
+    if not inner.gradient_penalty_weight:
+        return tf.constant(0.0)
+    if inner.gradient_penalty_every == 1:
+        return penalty()
+    # The last of so many steps and not the first, so that losses at the end of K show it.
+    its_turn = tf.equal(number % inner.gradient_penalty_every, 0)
+    return tf.cond(its_turn, penalty, lambda: tf.constant(0.0))
 
 
 def _averaged(

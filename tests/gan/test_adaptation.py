@@ -43,12 +43,12 @@ def _equal(a: Weights, b: Weights) -> bool:
     )
 
 
-def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed):
-    """Algorithm 1's inner loop by hand; ∇w of (‖w‖ − 1)² is 2 (‖w‖ − 1) w / ‖w‖ wherever the
-    interpolates lie.
+def _numpy_inner_loop(a, w, support, rate, penalty_weights, seed):
+    """Algorithm 1's inner loop by hand, a step for each of the weights λ; ∇w of (‖w‖ − 1)² is
+    2 (‖w‖ − 1) w / ‖w‖ wherever the interpolates lie.
     """
     n = len(support)
-    for k in range(num_inner_steps):
+    for k, penalty_weight in enumerate(penalty_weights):
         step_seed = tf.random.fold_in(seed, k, alg="philox")
         latent_seed = tf.random.split(step_seed, 2, alg="philox")[0]
         z_discriminator, z_generator = random.standard_normal(
@@ -65,7 +65,8 @@ def _numpy_inner_loop(a, w, support, num_inner_steps, rate, penalty_weight, seed
     return a, w
 
 
-def test_inner_loop_equals_algorithm_1_in_numpy():
+@pytest.mark.parametrize(("every", "penalty_weights"), [(1, [7, 7, 7]), (2, [0, 7, 0])])
+def test_inner_loop_equals_algorithm_1_in_numpy(every, penalty_weights):
     networks = linear_networks()
     rng = np.random.default_rng(0)
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
@@ -76,10 +77,10 @@ def test_inner_loop_equals_algorithm_1_in_numpy():
         weights,
         tf.constant(support),
         3,
-        InnerSettings(0.1, gradient_penalty_weight=7.0),
+        InnerSettings(0.1, gradient_penalty_weight=7.0, gradient_penalty_every=every),
         SEED,
     )
-    expected_a, expected_w = _numpy_inner_loop(a, w, support, 3, 0.1, 7.0, SEED)
+    expected_a, expected_w = _numpy_inner_loop(a, w, support, 0.1, penalty_weights, SEED)
     np.testing.assert_allclose(adapted.generator[0], expected_a, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(adapted.discriminator[0][:, 0], expected_w, rtol=1e-5, atol=1e-6)
 
@@ -107,13 +108,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     assert not _equal(first, other)
 
 
-EVERYTHING = InnerSettings(1e-2, optimizer="adam", batch_size=2, average_decay=0.5)
+EVERYTHING = InnerSettings(
+    1e-2, optimizer="adam", batch_size=2, average_decay=0.5, gradient_penalty_every=2
+)
 POOL = LatentPool(random.standard_normal([7, 3], SEED), tf.constant(True))
 
 
 @pytest.mark.parametrize(("inner", "pool"), [(INNER, None), (EVERYTHING, None), (EVERYTHING, POOL)])
 def test_steps_taken_in_two_goes_equal_those_in_one(inner, pool):
-    """Adam's moments, the average and the place in the pool go along."""
+    """Adam's moments, the average, the place in the pool and the penalty's turn go along."""
     networks, rng = linear_networks(), np.random.default_rng(2)
     support = tf.constant(rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32))
 
@@ -200,7 +203,13 @@ def test_samples_are_drawn_with_the_average_over_the_steps(
 
 
 @pytest.mark.parametrize(
-    "field", [{"optimizer": "rmsprop"}, {"batch_size": 0}, {"average_decay": 1.0}]
+    "field",
+    [
+        {"optimizer": "rmsprop"},
+        {"batch_size": 0},
+        {"average_decay": 1.0},
+        {"gradient_penalty_every": 0},
+    ],
 )
 def test_impossible_options_are_refused(field):
     with pytest.raises(ValueError, match="Received"):
