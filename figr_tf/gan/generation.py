@@ -159,8 +159,8 @@ class FewShotModel:
             support_images: [n, H, W, C] in [−1, 1].
             num_inner_steps: K ≥ 0.
             seed: the user's, 0 ≤ seed < 2**53.
-            practises: whether the latents of this seed are drawn afterwards and no others. Then
-                the steps may practise them, see `Settings.latent_pool`.
+            practises: whether the steps take the latents of this seed, see `Settings.latent_pool`;
+                from `practises` where it is known what is drawn afterwards.
 
         Returns:
             The generator's weights that samples are drawn with, for `draw`.
@@ -169,6 +169,13 @@ class FewShotModel:
         practises = tf.convert_to_tensor(practises)
         state = self.inner_steps(state, support_images, num_inner_steps, seed, practises)
         return state.drawing_generator
+
+    def practises(self, num_samples: int | tf.Tensor) -> tf.Tensor:
+        """bool []: whether the pool has the latents of all of so many samples.
+
+        Where it has not, the samples beyond it would come out worse than those of no pool.
+        """
+        return tf.less_equal(num_samples, self.settings.latent_pool)
 
     def sample(
         self,
@@ -182,7 +189,8 @@ class FewShotModel:
         Returns:
             [num_samples, H, W, C] in (−1, 1), with NaN where the adaptation diverged.
         """
-        adapt_phi = functools.partial(self.adapt, weights_of(self.networks), practises=True)
+        practises = self.practises(num_samples)
+        adapt_phi = functools.partial(self.adapt, weights_of(self.networks), practises=practises)
         latents = sample_latents(self.networks, num_samples, seed)
         return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
 
@@ -270,11 +278,11 @@ class FewShotModel:
         state = self.start(weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
         # Goes on from state to state, so that no step is taken twice.
-        user_seed, done = tf.constant(seed, tf.int64), 0
+        user_seed, practises, done = tf.constant(seed, tf.int64), self.practises(num_samples), 0
         for num_inner_steps in steps:
             if num_inner_steps > done:
                 count = tf.constant(num_inner_steps - done)
-                state = self.inner_steps(state, support, count, user_seed, tf.constant(True))
+                state = self.inner_steps(state, support, count, user_seed, practises)
                 done = num_inner_steps
             yield scaling.signed_to_uint8(self.draw(state.drawing_generator, latents).numpy())
 

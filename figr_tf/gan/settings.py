@@ -25,10 +25,10 @@ class Settings(TrainingSettings):
             `AUGMENTATIONS`. Training adapts to the drawings of `task_pool` as they are.
         augment_count: how many variations are made of it, once for each adaptation.
         redraw_sha256: of the redrawing network, where `augment` is "redraw".
-        latent_pool: P. Where it is known which latents are drawn after an adaptation, its steps go
-            through the first P of them in turn, so that it practises what it draws; of other
-            latents it draws worse images. 0: fresh ones at every step, as in training and in the
-            paper.
+        latent_pool: P. Where it is known that no more than P latents are drawn after an adaptation,
+            its steps go through the P of its seed in turn, so that it practises what it draws; of
+            other latents it would draw worse images. 0: fresh ones at every step, as in training
+            and in the paper.
         num_test_inner_steps: K of generation and export where none is given; None: as in training.
 
     Raises:

@@ -78,19 +78,25 @@ def test_samples_equal_adapt_and_the_generator_step_by_step(model, support):
     )
 
 
-def test_with_a_pool_the_latents_that_are_drawn_first_are_adapted_with(model, support):
-    settings = dataclasses.replace(model.settings, latent_pool=6)
+def test_with_a_pool_the_latents_that_are_drawn_are_adapted_with_if_it_has_all(model, support):
+    settings = dataclasses.replace(model.settings, latent_pool=8)
     practised = generation.FewShotModel(model.networks, settings, 12)
     unit = tf.constant(scaling.uint8_to_signed(support))
     state = practised.start(adaptation.weights_of(model.networks))
     latents = generation.sample_latents(model.networks, 8, 7)
     seed = generation.adaptation_seed(7)
-    pool = LatentPool(latents[:6], tf.constant(True))
+    pool = LatentPool(latents, tf.constant(True))
     adapted = adaptation.adapt(model.networks, state, unit, 2, settings.inner, seed, pool)
     expected = adaptation.generate_images(model.networks, adapted.weights.generator, latents)
     samples = practised.generate(support, 8, 7)
     np.testing.assert_allclose(samples, scaling.signed_to_uint8(expected.numpy()), atol=1)
     assert (samples != model.generate(support, 8, 7)).any()
+    np.testing.assert_allclose(practised.generate(support, 3, 7), samples[:3], atol=1)
+    (at_the_end,) = practised.samples_along(support, [2], 3, 7)
+    np.testing.assert_allclose(at_the_end, samples[:3], atol=1)
+    np.testing.assert_allclose(
+        practised.generate(support, 9, 7), model.generate(support, 9, 7), atol=1
+    )
     # Whoever keeps the adapted generator draws other latents with it as well.
     phi = adaptation.weights_of(model.networks)
     count, user_seed = tf.constant(2), tf.constant(7, tf.int64)
