@@ -60,7 +60,7 @@ class AdaptingParts(NamedTuple):
         seed: tf.Tensor,
     ) -> tf.Tensor:
         """[n, H, W, C] in [−1, 1] → images [num_samples, H, W, C] in [0, 1], all finite."""
-        practises = self.model.practises(num_samples)
+        practises = self.model.pool_holds(num_samples)
         return algorithm_2(
             functools.partial(self.shared.adapt, practises=practises),
             lambda weights, latents: guards.finite_result(self.shared.generate(weights, latents)),

@@ -91,8 +91,8 @@ _INNER_AVERAGE = flags.DEFINE_float(
 _LATENT_POOL = flags.DEFINE_integer(
     "latent_pool",
     0,
-    "Latents that adaptation goes through in turn in pictures, generation and export, if no more"
-    " images are drawn afterwards. 0: fresh ones at every step, as in training.",
+    "Latents that adaptation goes through in turn in pictures, generation and export, where at most"
+    " so many images are drawn afterwards. 0: fresh ones at every step, as in training.",
     0,
 )
 _NUM_TEST_INNER_STEPS = flags.DEFINE_integer(
@@ -120,7 +120,7 @@ _PENALTY_NORM = flags.DEFINE_enum(
 _PENALTY_EVERY = flags.DEFINE_integer(
     "gradient_penalty_every",
     1,
-    "Inner steps to each that has the gradient penalty; the others save its time.",
+    "Every so many-th inner step has the gradient penalty; the others leave it out, to save time.",
     lower_bound=1,
 )
 _LOOP = LoopFlags(

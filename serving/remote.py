@@ -133,7 +133,11 @@ class RemoteModel:
         seed: int | None = None,
         num_inner_steps: int | None = None,
     ) -> Adapted:
-        """Adapts to a support set as `generate` does; `sample` draws from the result."""
+        """Adapts to a support set, for `sample` to draw any number of times.
+
+        A model that practises the latents it draws cannot practise those, so `generate` draws
+        better there; docs/saved-model.md says where.
+        """
         # As JSON, a float of four bytes takes about twenty.
         if isinstance(self._transport, RestTransport):
             raise ServingError(

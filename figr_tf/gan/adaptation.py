@@ -68,8 +68,8 @@ class InnerSettings:
         gradient_penalty_norm: "image" (WGAN-GP) or "pixel" (the 2018 code), see
             `losses.gradient_penalty`.
         gradient_penalty_every: the penalty is part of every so many-th inner step; the others leave
-            it out. Karras et al. 2020 (section 3.1, "lazy regularization") weigh it by as much
-            more; here λ stays.
+            it out. Karras et al. 2020 (section 3.1, "lazy regularization") multiply its weight by
+            as much; here λ stays as it is, which draws better.
         optimizer: "sgd" (the paper's), or "adam" without momentum (β1 = 0, β2 = 0.99), which starts
             anew with every task.
         batch_size: real images of one inner step, drawn anew from those at hand; None takes all of
@@ -106,6 +106,10 @@ class InnerSettings:
         if self.gradient_penalty_every < 1:
             raise ValueError(
                 f"gradient_penalty_every must be positive. Received: {self.gradient_penalty_every}"
+            )
+        if self.gradient_penalty_every > 1 and not self.gradient_penalty_weight:
+            raise ValueError(
+                "gradient_penalty_every needs a gradient_penalty_weight above 0. Received: 0"
             )
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1). Received: {self.average_decay}")
@@ -252,7 +256,8 @@ def _penalty_at(
         return tf.constant(0.0)
     if inner.gradient_penalty_every == 1:
         return penalty()
-    # The last of so many steps and not the first, so that losses at the end of K show it.
+    # The last of so many steps and not the first, so that the losses of the K-th step show it,
+    # where this divides K.
     its_turn = tf.equal(number % inner.gradient_penalty_every, 0)
     return tf.cond(its_turn, penalty, lambda: tf.constant(0.0))
 

@@ -160,7 +160,7 @@ class FewShotModel:
             num_inner_steps: K ≥ 0.
             seed: the user's, 0 ≤ seed < 2**53.
             practises: whether the steps take the latents of this seed, see `Settings.latent_pool`;
-                from `practises` where it is known what is drawn afterwards.
+                from `pool_holds` where it is known what is drawn afterwards.
 
         Returns:
             The generator's weights that samples are drawn with, for `draw`.
@@ -170,10 +170,10 @@ class FewShotModel:
         state = self.inner_steps(state, support_images, num_inner_steps, seed, practises)
         return state.drawing_generator
 
-    def practises(self, num_samples: int | tf.Tensor) -> tf.Tensor:
-        """bool []: whether the pool has the latents of all of so many samples.
+    def pool_holds(self, num_samples: int | tf.Tensor) -> tf.Tensor:
+        """bool []: whether the latents of so many samples are all in the pool.
 
-        Where it has not, the samples beyond it would come out worse than those of no pool.
+        If they are not, no steps practise it: samples of other latents come out worse for that.
         """
         return tf.less_equal(num_samples, self.settings.latent_pool)
 
@@ -189,7 +189,7 @@ class FewShotModel:
         Returns:
             [num_samples, H, W, C] in (−1, 1), with NaN where the adaptation diverged.
         """
-        practises = self.practises(num_samples)
+        practises = self.pool_holds(num_samples)
         adapt_phi = functools.partial(self.adapt, weights_of(self.networks), practises=practises)
         latents = sample_latents(self.networks, num_samples, seed)
         return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
@@ -233,7 +233,8 @@ class FewShotModel:
 
         Args:
             support_images: uint8 [n, S, S, C], dark ink on light paper.
-            num_samples: images to draw, m.
+            num_samples: images to draw, m. Where the settings have a `latent_pool`, that many at
+                most are drawn best, and up to it more samples begin with the same ones.
             seed: 0 ≤ seed < 2**53; the same arguments give the same samples.
             num_inner_steps: K; by default those that the run draws with
                 (`num_test_inner_steps`, else those of its training). More of them follow the
@@ -278,7 +279,7 @@ class FewShotModel:
         state = self.start(weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
         # Goes on from state to state, so that no step is taken twice.
-        user_seed, practises, done = tf.constant(seed, tf.int64), self.practises(num_samples), 0
+        user_seed, practises, done = tf.constant(seed, tf.int64), self.pool_holds(num_samples), 0
         for num_inner_steps in steps:
             if num_inner_steps > done:
                 count = tf.constant(num_inner_steps - done)

@@ -66,6 +66,11 @@ class Settings(TrainingSettings):
                 require_positive(self, name)
         if self.latent_pool < 0:
             raise ValueError(f"latent_pool must not be negative. Received: {self.latent_pool}")
+        if self.inner.gradient_penalty_every > self.num_inner_steps:
+            raise ValueError(
+                "gradient_penalty_every above num_inner_steps: training would have no penalty."
+                f" Received: {self.inner.gradient_penalty_every} and {self.num_inner_steps}"
+            )
         if self.augment not in AUGMENTATIONS:
             raise ValueError(f"augment must be one of {AUGMENTATIONS}. Received: {self.augment!r}")
         if (

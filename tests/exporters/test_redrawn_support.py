@@ -24,7 +24,9 @@ def run_folder(tmp_path_factory):
     settings = Settings(
         data=datasets.DataSettings(image_size=32),
         network=dataclasses.replace(LEAN, image_size=32),
-        inner=adaptation.InnerSettings(learning_rate=1e-3, batch_size=5, average_decay=0.5),
+        inner=adaptation.InnerSettings(
+            learning_rate=1e-3, batch_size=5, average_decay=0.5, gradient_penalty_every=2
+        ),
         num_shots=3,
         num_inner_steps=2,
         num_test_inner_steps=3,

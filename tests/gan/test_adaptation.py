@@ -72,17 +72,36 @@ def test_inner_loop_equals_algorithm_1_in_numpy(every, penalty_weights):
     a, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     support = rng.uniform(-1, 1, (5, 2, 2, 1)).astype(np.float32)
     weights = Weights((tf.constant(a),), (tf.constant(w[:, None]),))
-    adapted = adapt(
-        networks,
-        weights,
-        tf.constant(support),
-        3,
-        InnerSettings(0.1, gradient_penalty_weight=7.0, gradient_penalty_every=every),
-        SEED,
-    )
+    inner = InnerSettings(0.1, gradient_penalty_weight=7.0, gradient_penalty_every=every)
+
+    @tf.function
+    def three_steps(weights):
+        return adapt(networks, weights, tf.constant(support), tf.constant(3), inner, SEED)
+
+    adapted = three_steps(weights)
     expected_a, expected_w = _numpy_inner_loop(a, w, support, 0.1, penalty_weights, SEED)
     np.testing.assert_allclose(adapted.generator[0], expected_a, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(adapted.discriminator[0][:, 0], expected_w, rtol=1e-5, atol=1e-6)
+
+
+def test_a_penalty_now_and_then_is_the_same_step_of_real_networks(
+    tiny_networks, tiny_weights, tiny_support
+):
+    """Its derivatives, of second order, go through the branch of a graph that it stands in."""
+
+    @tf.function
+    def take(state, count, every, weight):
+        inner = InnerSettings(1e-2, gradient_penalty_weight=weight, gradient_penalty_every=every)
+        return adaptation.adapt(tiny_networks, state, tiny_support, count, inner, SEED)
+
+    one, start = tf.constant(1), adaptation.start(tiny_weights, INNER)
+    now_and_then = take(start, tf.constant(2), 2, 10.0)
+    by_hand = take(take(start, one, 1, 0.0), one, 1, 10.0)
+    for start, ours, expected in zip(
+        *map(tf.nest.flatten, (tiny_weights, now_and_then.weights, by_hand.weights)), strict=True
+    ):
+        largest = np.abs(expected).max() + np.abs(expected - start).max()
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * largest)
 
 
 def test_zero_steps_return_the_weights(tiny_adapt, tiny_weights, tiny_support):
@@ -209,6 +228,7 @@ def test_samples_are_drawn_with_the_average_over_the_steps(
         {"batch_size": 0},
         {"average_decay": 1.0},
         {"gradient_penalty_every": 0},
+        {"gradient_penalty_every": 2, "gradient_penalty_weight": 0.0},
     ],
 )
 def test_impossible_options_are_refused(field):
