@@ -132,6 +132,10 @@ class FewShotModel:
         )
         practises = tf.TensorSpec([], tf.bool)
         self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed, practises])
+        # By itself, since its sums round as what stands around them decides.
+        self._vary = _on_its_own(
+            lambda images, seed: images_to_adapt_to(images, augmentation, seed), [support, seed]
+        )
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
         generator = state.drawing_generator
         self.draw = _on_its_own(
@@ -195,7 +199,7 @@ class FewShotModel:
         return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
 
     def _inner_steps(self, state, support_images, count, seed, practises):
-        images = images_to_adapt_to(support_images, self.augmentation, seed)
+        images = self._vary(support_images, seed)
         pool = None
         if size := self.settings.latent_pool:
             pool = LatentPool(sample_latents(self.networks, size, seed), practises)
