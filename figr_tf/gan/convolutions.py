@@ -20,8 +20,7 @@ def of_upsampled(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     _, height, width, _ = x.shape
     # A pixel reaches 4×4 others, each through all those taps that meet one of its four copies. A
     # transposed convolution has its kernel the other way round, and as [.., out, in].
-    reach = tf.reverse(_placed(kernel, _shifts(3).sum(0)), [0])
-    reach = tf.reshape(reach, [4, 4, *kernel.shape[2:]])
+    reach = tf.reverse(_placed(kernel, _shifts(3).sum(0)), [0, 1])
     shape = [tf.shape(x)[0], 2 * height, 2 * width, kernel.shape[-1]]
     spread = tf.nn.conv2d_transpose(x, tf.transpose(reach, [0, 1, 3, 2]), shape, 2, "SAME")
     return tf.nn.bias_add(spread, bias)
@@ -33,32 +32,31 @@ def in_blocks(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     To few channels it takes half of the time on a CPU, whose registers those fill badly.
     """
     # The four pixels of a block see the kernel from four places; each is a channel of its own.
-    size = kernel.shape[0] + 1
-    places = tf.reshape(_placed(kernel, _shifts(5)), [4, size, size, *kernel.shape[2:]])
-    places = tf.reshape(tf.transpose(places, [0, 4, 1, 2, 3]), [-1, size, size, kernel.shape[2]])
+    places = tf.transpose(_placed(kernel, _shifts(5)), [0, 4, 1, 2, 3])
+    places = tf.reshape(places, [-1, *places.shape[2:]])
     block_kernel = tf.transpose(tf.nn.space_to_depth(places, 2), [1, 2, 3, 0])
     blocks = tf.nn.conv2d(tf.nn.space_to_depth(x, 2), block_kernel, 1, "SAME")
     return tf.nn.bias_add(tf.nn.depth_to_space(blocks, 2), bias)
 
 
 def _shifts(size: int) -> np.ndarray:
-    """0 and 1, [4, (size + 1)², size²]: what puts a kernel on the four places of a larger frame."""
-    kernels = np.eye(size**2, dtype=np.float32).reshape([size, size, size**2])
-    places = [
-        np.pad(kernels, [(top, 1 - top), (left, 1 - left), (0, 0)])
-        for top in (0, 1)
-        for left in (0, 1)
-    ]
-    return np.reshape(places, [4, (size + 1) ** 2, size**2])
+    """0 and 1, [4, size + 1, size + 1, size²]: a kernel's taps on the four places of a frame that
+    is larger by 1.
+    """
+    taps = np.eye(size**2, dtype=np.float32).reshape([size, size, size**2])
+    return np.stack(
+        [
+            np.pad(taps, [(top, 1 - top), (left, 1 - left), (0, 0)])
+            for top in (0, 1)
+            for left in (0, 1)
+        ]
+    )
 
 
 def _placed(kernel: tf.Tensor, shifts: np.ndarray) -> tf.Tensor:
-    """`shifts` [.., size²] by a kernel [size, size, ..]: → [.., kernel's last two axes].
+    """`shifts` [.., k²] of a kernel [k, k, C_in, C_out]: → [.., C_in, C_out].
 
-    A product, also for what could be a sum of slices: Grappler adds up the terms of a sum in an
-    order that depends on the graph around it, and the inner loop magnifies rounding.
+    A product, also where it could be a sum of padded kernels: Grappler adds up the terms of a sum
+    in an order that depends on the graph around it, and the inner loop magnifies rounding.
     """
-    size, _, *channels = kernel.shape
-    flat = tf.reshape(kernel, [size**2, -1])
-    rows = tf.matmul(tf.constant(shifts.reshape([-1, size**2])), flat)
-    return tf.reshape(rows, [*shifts.shape[:-1], *channels])
+    return tf.tensordot(shifts, tf.reshape(kernel, [-1, *kernel.shape[2:]]), 1)
