@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from figr_common import scaling
 from figr_tf.classifier.model import ClassifierModel
-from figr_tf.core import runs
+from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.gan.augmentation import Augmentation, jitter
-from figr_tf.gan.generation import FewShotModel, load_run
+from figr_tf.gan.generation import FewShotModel
+from figr_tf.gan.networks import build_networks, meta_weights
 from figr_tf.gan.settings import Settings
 from figr_tf.pixelcnn.model import PixelCnnModel
 from figr_tf.sequences.model import SequenceModel
@@ -91,8 +92,17 @@ def augmentation_of(settings: Settings) -> Augmentation | None:
 
 
 def load_figr(folder: str | pathlib.Path) -> FewShotModel:
-    """A run of FIGR with the augmentation that its settings name; see `generation.load_run`."""
-    return load_run(folder, augmentation_of)
+    """The newest undamaged checkpoint of a run of FIGR.
+
+    Raises:
+        RunError: not a run folder, or no usable checkpoint in it; see also `augmentation_of`.
+    """
+    run = runs.RunFolder(pathlib.Path(folder))
+    settings = run.read_settings(Settings)
+    # With whatever initial weights: the checkpoint replaces all of them.
+    networks = build_networks(settings.network)
+    meta_step = trained.restore(run, meta_weights(networks))
+    return FewShotModel(networks, settings, meta_step, augmentation_of(settings))
 
 
 def _load_sequences(folder: pathlib.Path) -> SequenceModel:

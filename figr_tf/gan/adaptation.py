@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from figr_tf.core import inner_loop
 from figr_tf.gan import losses
+from figr_tf.gan.descent import descend
 from figr_tf.gan.draws import LatentPool, choice_seed, choose, draw
 from figr_tf.gan.networks import Networks, apply_network
 
 OPTIMIZERS = ("sgd", "adam")
-_ADAM_BETA_2, _ADAM_EPSILON = 0.99, 1e-8
 
 
 class Weights(NamedTuple):
@@ -142,33 +142,6 @@ def generate_images(
     return apply_network(networks.generator, generator_weights, latents)
 
 
-def _descend(
-    tape: tf.GradientTape,
-    loss: tf.Tensor,
-    weights: tuple[tf.Tensor, ...],
-    second_moments: tuple[tf.Tensor, ...],
-    rate: float,
-    step_number: tf.Tensor,
-) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
-    """One step of SGD, or of Adam where there are second moments; step numbers begin at 1."""
-    if not second_moments:
-        # The rate enters where the gradient starts, and so costs nothing per weight.
-        updates = tape.gradient(loss, weights, output_gradients=tf.constant(rate))
-        return tuple(w - u for w, u in zip(weights, updates, strict=True)), ()
-    gradients = tape.gradient(loss, weights)
-    # Kingma & Ba 2015, algorithm 1 with β1 = 0: the first moment is the gradient itself.
-    correction = 1.0 / (1.0 - tf.pow(_ADAM_BETA_2, tf.cast(step_number, tf.float32)))
-    moments = tuple(
-        _ADAM_BETA_2 * v + (1.0 - _ADAM_BETA_2) * tf.square(g)
-        for v, g in zip(second_moments, gradients, strict=True)
-    )
-    moved = tuple(
-        w - rate * g / (tf.sqrt(v * correction) + _ADAM_EPSILON)
-        for w, g, v in zip(weights, gradients, moments, strict=True)
-    )
-    return moved, moments
-
-
 def inner_step(
     networks: Networks,
     state: InnerState,
@@ -218,7 +191,7 @@ def inner_step(
             generated + mix * (real_images - generated),
         )
         total = discriminator_loss + inner.gradient_penalty_weight * penalty
-    discriminator, discriminator_moments = _descend(
+    discriminator, discriminator_moments = descend(
         tape, total, weights.discriminator, moments.discriminator, inner.learning_rate, number
     )
 
@@ -228,7 +201,7 @@ def inner_step(
         generator_loss = losses.generator_loss(
             inner.loss, score(discriminator, generate(weights.generator, latents[n:]))
         )
-    generator, generator_moments = _descend(
+    generator, generator_moments = descend(
         tape, generator_loss, weights.generator, moments.generator, inner.learning_rate, number
     )
     after = InnerState(

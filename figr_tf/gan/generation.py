@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from figr_common import scaling
-from figr_tf.core import runs, trained
 from figr_tf.core.errors import UserError
 from figr_tf.core.random import standard_normal, stateless_seed
 from figr_tf.data import support_sets
@@ -22,7 +21,7 @@ from figr_tf.gan import adaptation
 from figr_tf.gan.adaptation import InnerState, Weights, generate_images, start, weights_of
 from figr_tf.gan.augmentation import Augmentation
 from figr_tf.gan.draws import LatentPool
-from figr_tf.gan.networks import Networks, build_networks, meta_weights
+from figr_tf.gan.networks import Networks, meta_weights
 from figr_tf.gan.settings import Settings
 
 # Streams of one user seed: the inner loop and the final latents never share random numbers.
@@ -96,7 +95,7 @@ def _on_its_own(function: Callable, signature: list) -> Callable:
 
 
 class FewShotModel:
-    """A trained meta-initialisation, ready to adapt. Made by `load_run`.
+    """A trained meta-initialisation, ready to adapt. Made by `models.load_figr`.
 
     Attributes:
         networks: they hold the meta-weights Φ, which nothing here changes.
@@ -299,19 +298,3 @@ class FewShotModel:
         # In NumPy: in a graph Grappler would make a product of the division, which rounds
         # otherwise.
         return scaling.uint8_to_signed(array)
-
-
-def load_run(
-    run: str | pathlib.Path, augmentation_of: Callable[[Settings], Augmentation | None]
-) -> FewShotModel:
-    """Loads the newest undamaged checkpoint of a run folder.
-
-    Raises:
-        RunError: not a run folder, or no usable checkpoint in it.
-    """
-    folder = runs.RunFolder(pathlib.Path(run))
-    settings = folder.read_settings(Settings)
-    # With whatever initial weights: the checkpoint replaces all of them.
-    networks = build_networks(settings.network)
-    meta_step = trained.restore(folder, meta_weights(networks))
-    return FewShotModel(networks, settings, meta_step, augmentation_of(settings))

@@ -89,6 +89,21 @@ def test_adapt_practises_no_latents_since_any_are_drawn_afterwards(exported, mod
     assert np.abs(practised - fresh).max() > 1e-5
 
 
+def test_the_inner_steps_round_the_same_inside_another_graph(model, support):
+    """To the bit: ten times as many steps make another picture of the smallest difference."""
+    images = tf.constant(scaling.uint8_to_signed(support))
+
+    def steps(images):
+        state = model.start(weights_of(model.networks))
+        return model.inner_steps(
+            state, images, tf.constant(2), tf.constant(7, tf.int64), tf.constant(True)
+        )
+
+    by_themselves, inside = steps(images), tf.function(steps, autograph=False)(images)
+    for one, other in zip(*map(tf.nest.flatten, (by_themselves, inside)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_an_export_takes_the_room_of_both_networks_weights_and_of_those_that_redraw(
     exported,
     model,
