@@ -162,11 +162,14 @@ def inner_step(
         The state after the step, and the losses on its way there.
     """
     if inner.batch_size is not None:
-        real_images = choose(real_images, inner.batch_size, choice_seed(seed))
+        available = real_images
+        real_images = choose(available, inner.batch_size, choice_seed(seed))
+        if latent_pool is not None:
+            real_images = latent_pool.images_of_step(real_images, available, state.steps_taken)
     n = tf.shape(real_images)[0]
     latents, mix = draw(networks, n, seed)
     if latent_pool is not None:
-        latents = latent_pool.instead_of(latents, state.steps_taken)
+        latents = latent_pool.latents_of_step(latents, state.steps_taken)
     weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
     def generate(generator_weights, latents):
@@ -287,8 +290,7 @@ def adapt(
         real_images: [N, H, W, C] in [−1, 1]: the support set, or what augmentation made of it.
         num_inner_steps: K ≥ 0; 0 returns `state`.
         seed: int32 [2]. The same seed gives the same result on the same device.
-        latent_pool: what latents the steps take in place of fresh ones; None: fresh ones at every
-            step, as in the paper.
+        latent_pool: what latents the steps take, in turn; None: fresh ones, as in the paper.
 
     Returns:
         The state after K more steps.

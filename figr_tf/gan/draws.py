@@ -35,21 +35,29 @@ def draw(networks: Networks, n: tf.Tensor, seed: tf.Tensor) -> Draws:
 class LatentPool(NamedTuple):
     """Latents that an adaptation goes through in turn, round and round.
 
+    Its steps then go through the real images in turn as well, which are seen equally often so.
+
     Attributes:
         latents: [P, latent_dim].
-        is_used: bool []; where it is false the steps have fresh latents.
+        is_used: bool []; where it is false the steps have fresh latents and chosen images.
     """
 
     latents: tf.Tensor
     is_used: tf.Tensor
 
-    def instead_of(self, fresh: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def latents_of_step(self, fresh: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """The latents [2n, latent_dim] of a step, counted from 0: the discriminator's first."""
         n, size = tf.shape(fresh)[0] // 2, self.latents.shape[0]
         # The generator is half a round ahead of the discriminator, so that each goes through all.
         place = step * n + tf.range(n)
         places = tf.concat([place, place + size // 2], 0) % size
         return tf.where(self.is_used, tf.gather(self.latents, places), fresh)
+
+    def images_of_step(self, chosen: tf.Tensor, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """The real images [n, H, W, C] of a step: the next n of `images`, or those `chosen`."""
+        n = tf.shape(chosen)[0]
+        places = (step * n + tf.range(n)) % tf.shape(images)[0]
+        return tf.where(self.is_used, tf.gather(images, places), chosen)
 
 
 def choice_seed(seed: tf.Tensor) -> tf.Tensor:

@@ -27,8 +27,9 @@ class Settings(TrainingSettings):
         redraw_sha256: of the redrawing network, where `augment` is "redraw".
         latent_pool: P. Where it is known that no more than P latents are drawn after an adaptation,
             its steps go through the P of its seed in turn, so that it practises what it draws; of
-            other latents it would draw worse images. 0: fresh ones at every step, as in training
-            and in the paper.
+            other latents it would draw worse images. Real images come in turn, too, where
+            `inner.batch_size` takes some of them. 0: fresh latents and chosen images at every step,
+            as in training and in the paper.
         num_test_inner_steps: K of generation and export where none is given; None: as in training.
 
     Raises:
