@@ -3,8 +3,9 @@
 #                   MODEL=models/figr and CLASSIFIER=models/mine, by default the shipped models; PORT=8080
 # make judge        the page on which people tell generated drawings from real ones; DECK=, ANSWERS=, STAND_IN=FILE, PORT=8081
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
-# make test         lint and all tests
-# make test-all     the slow tests too
+# make test         lint, and the tests of a few minutes
+# make test-whole   browsers, groups of workers and whole runs; CI runs both
+# make test-all     all of these, and the slow ones
 # make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
 # make bench-growth  how time grows with n, K, image size and channels
 # make bench-scaling tasks per second with one and two workers, and their all-reduce by message size
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 SHIPPED := models/omniglot-32
 SHIPPED_CLASSIFIER := models/omniglot-3way
 
-.PHONY: quickstart demo judge train test test-all lint format bench bench-growth bench-scaling bench-serving
+.PHONY: quickstart demo judge train test test-whole test-all lint format bench bench-growth bench-scaling bench-serving
 
 $(INSTALLED): requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
@@ -53,6 +54,9 @@ format: $(INSTALLED)
 
 test: lint
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+test-whole: $(INSTALLED)
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m "whole and not slow"
 
 test-all: lint
 	$(PYTHON) -m pytest -n 2 --dist loadfile -m ""

@@ -92,8 +92,8 @@ _LATENT_POOL = flags.DEFINE_integer(
     "latent_pool",
     0,
     "Latents that adaptation goes through in turn, and through the real images, in pictures,"
-    " generation and export, where at most so many images are drawn afterwards. 0: fresh latents and"
-    " chosen images at every step, as in training.",
+    " generation and export, where at most so many images are drawn afterwards. 0: fresh latents"
+    " and chosen images at every step, as in training.",
     0,
 )
 _NUM_TEST_INNER_STEPS = flags.DEFINE_integer(

@@ -21,6 +21,8 @@ from figr_tf.data.settings import DataSettings
 from tests import commands
 from tests.commands import run_here
 
+pytestmark = pytest.mark.whole
+
 TRAIN = [
     "--dataset=glyphs",
     "--image_size=14",

@@ -17,6 +17,8 @@ from tests.e2e.worker_processes import (
 )
 from tests.serving import processes
 
+pytestmark = pytest.mark.whole
+
 
 def test_a_worker_that_never_comes_is_named_within_the_deadline(tmp_path):
     begun = time.monotonic()

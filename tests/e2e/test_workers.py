@@ -24,6 +24,8 @@ from tests.e2e.worker_processes import (
     workers,
 )
 
+pytestmark = pytest.mark.whole
+
 TWO_DEVICES = """
 import runpy, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -13,6 +13,8 @@ from figr_tf.data import datasets, glyphs
 from figr_tf.evaluation import feature_training, features
 from figr_tf.evaluation.feature_training import Recipe
 
+pytestmark = pytest.mark.whole
+
 RECIPE = Recipe(episodes=2)
 
 

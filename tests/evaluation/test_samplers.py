@@ -15,6 +15,8 @@ from figr_tf.evaluation import planning, samplers
 from figr_tf.evaluation.episodes import Episode
 from figr_tf.evaluation.judged import Judged
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def run(run_folder, tmp_path) -> pathlib.Path:

@@ -10,6 +10,8 @@ from figr_tf.evaluation import sources, stand_in, telling
 from figr_tf.evaluation.sources import Source
 from tests.serving.judge import made
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):

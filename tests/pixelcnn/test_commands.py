@@ -20,6 +20,8 @@ from figr_tf.pixelcnn import drawings
 from figr_tf.pixelcnn.model import PixelCnnModel
 from tests.commands import run_here
 
+pytestmark = pytest.mark.whole
+
 TRAIN = [
     "--image_size=8",
     "--planes=8",

@@ -25,6 +25,8 @@ from figr_tf.sequences.settings import SequenceSettings
 from tests.commands import run_here
 from tests.sequences.conftest import random_images
 
+pytestmark = pytest.mark.whole
+
 TRAIN = [
     "--image_size=4",
     "--width=8",

@@ -16,6 +16,8 @@ from figr_tf.sequences.settings import SequenceSettings
 from tests.commands import run_here
 from tests.sequences.conftest import SETTINGS, TEXT_SETTINGS
 
+pytestmark = pytest.mark.whole
+
 # What stands at the second place of a window follows from the first alone.
 TEXT = "abcd" * 400
 TRAIN = ["--length=8", "--width=8", "--num_blocks=1", "--num_meta_steps=60", "--log_every=20"]

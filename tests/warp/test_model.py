@@ -17,6 +17,8 @@ from figr_tf.evaluation import samplers
 from figr_tf.warp.model import WarpModel
 from tests.warp.conftest import weights_of
 
+pytestmark = pytest.mark.whole
+
 
 def test_a_saved_model_draws_seeded_samples_from_any_number_of_images(run):
     warp = models.load(run)

@@ -6,6 +6,8 @@ from playwright.sync_api import expect
 
 from tests.serving.demo import hand
 
+pytestmark = pytest.mark.whole
+
 NARROW = {"width": 320, "height": 640}
 
 

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 from tests.serving.demo import hand
 from tests.serving.demo.conftest import SIZE
 
+pytestmark = pytest.mark.whole
+
 
 def _flag() -> np.ndarray:
     """uint8 [S, S, 3]: red and blue fields on white paper."""

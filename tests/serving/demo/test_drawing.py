@@ -9,6 +9,8 @@ from serving.demo_app import description
 from tests.serving.demo import hand
 from tests.serving.demo.conftest import SIZE
 
+pytestmark = pytest.mark.whole
+
 # 1st and 99th percentile of 4,000 drawings of Omniglot's background set, resized to 32×32 as
 # `figr_common` does; measured as below. Their paper is 255 and their ink dark.
 OMNIGLOT = {

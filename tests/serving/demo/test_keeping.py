@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 
 from tests.serving.demo import fakes, hand
 
+pytestmark = pytest.mark.whole
+
 
 def test_a_shared_link_gives_the_same_drawings_to_somebody_else(page, visit, gateway):
     for number in range(1, 4):

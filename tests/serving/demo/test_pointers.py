@@ -1,9 +1,12 @@
 """In a browser: fingers, pens, palms, mouse and keyboard, one at a time and beside each other."""
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from tests.serving.demo import hand
+
+pytestmark = pytest.mark.whole
 
 
 def test_touch_draws_and_does_not_scroll(visit, gateway):

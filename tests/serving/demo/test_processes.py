@@ -21,6 +21,8 @@ from tests.serving import processes
 from tests.serving.demo import fakes, hand
 from tests.serving.demo.conftest import start_demo
 
+pytestmark = pytest.mark.whole
+
 
 def _generate(url: str, **fields) -> dict:
     headers = {"Content-Type": "application/json"}

@@ -14,6 +14,8 @@ from tests.serving import processes
 from tests.serving.demo import fakes, hand
 from tests.serving.demo.conftest import SIZE, fake_model
 
+pytestmark = pytest.mark.whole
+
 NARROW = {"width": 320, "height": 640}
 
 

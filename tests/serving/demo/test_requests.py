@@ -3,12 +3,15 @@
 import re
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from serving.errors import ServingError
 from serving.pages.refusal import Refusal
 from tests.serving.demo import fakes, hand
 from tests.serving.processes import wait_for
+
+pytestmark = pytest.mark.whole
 
 
 def test_the_fourth_drawing_is_enough_and_the_grid_shows_support_and_samples(page, gateway):

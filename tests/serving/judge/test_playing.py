@@ -11,6 +11,8 @@ from figr_common.answers import SIDES, STAND_IN, Answer
 from figr_common.decks import REAL, ROUND
 from tests.serving.judge import made
 
+pytestmark = pytest.mark.whole
+
 NARROW = {"width": 320, "height": 640}
 KEYS = {"left": "ArrowLeft", "right": "ArrowRight"}
 

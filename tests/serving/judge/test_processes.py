@@ -16,6 +16,8 @@ from tests.serving import processes
 from tests.serving.demo.conftest import start_demo
 from tests.serving.judge.test_report import _file, _given
 
+pytestmark = pytest.mark.whole
+
 
 def _run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(
