@@ -27,7 +27,7 @@ _META_STEPS = flags.DEFINE_list(
     "meta_steps", [], "Checkpoints to judge, by their meta-step. Default: all that are there."
 )
 _NUM_INNER_STEPS = flags.DEFINE_list(
-    "num_inner_steps", ["10", "50", "200"], "Inner steps (K), one curve each."
+    "num_inner_steps", ["10", "50", "150"], "Inner steps (K), one curve each."
 )
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 16, "Held-out classes, a fixed choice.", 2)
 _OUT = flags.DEFINE_path("out", "learning-curve.png", "Plot to write.")

@@ -45,8 +45,7 @@ _NPZ = flags.DEFINE_path(
 _GIF = flags.DEFINE_path(
     "gif", None, "Also write the samples along the inner steps as an animation, 41 frames at most."
 )
-# 41 frames of a quarter of a second last ten seconds. They cut the shipped K = 200
-# into 40 equal parts.
+# 41 frames of a quarter of a second last ten seconds.
 _GIF_MILLISECONDS = 250
 _GIF_MAX_FRAMES = 41
 
