@@ -4,7 +4,7 @@
 # make judge        the page on which people tell generated drawings from real ones; DECK=, ANSWERS=, STAND_IN=FILE, PORT=8081
 # make train        meta-train a small FIGR pair on drawn glyphs (minutes on a CPU), generate an unseen one
 # make test         lint, and the tests of a few minutes
-# make test-whole   browsers, groups of workers and whole runs; CI runs both
+# make test-whole   with browsers, workers, served exports, whole runs; CI runs both
 # make test-all     all of these, and the slow ones
 # make bench         speed beside an eager PyTorch peer, PEER=PATH/torch_figr.py PEER_PYTHON=PATH/bin/python
 # make bench-growth  how time grows with n, K, image size and channels

@@ -21,6 +21,8 @@ from figr_tf.gan.networks import build_networks
 from figr_tf.sine.system import SineSettings, SineSystem
 from tests.conftest import ROOT, TINY
 
+pytestmark = pytest.mark.whole
+
 _LOADED = """
 import os
 before = dict(os.environ)

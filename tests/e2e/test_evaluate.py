@@ -21,6 +21,8 @@ from figr_tf.gan.settings import Settings
 from tests.conftest import untrained_run
 from tests.e2e.test_commands import _run
 
+pytestmark = pytest.mark.whole
+
 SMALL = ["--num_classes=6", "--seeds=2", "--num_inner_steps=1,2"]
 
 

@@ -10,6 +10,8 @@ from figr_tf.data import glyphs
 from figr_tf.evaluation import features, protocol, table
 from figr_tf.evaluation.protocol import Plan
 
+pytestmark = pytest.mark.whole
+
 # In place of the network where the space does not matter: it takes milliseconds a drawing.
 QUICK = types.SimpleNamespace(embed=features.blur)
 

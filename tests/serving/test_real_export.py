@@ -23,6 +23,8 @@ from tests import commands
 from tests.conftest import LEAN, untrained_run
 from tests.serving import processes
 
+pytestmark = pytest.mark.whole
+
 ANSWER_SECONDS = 5.0  # for a tiny network, on a machine with other work
 MAX_NUM_INNER_STEPS = 10**6  # which would take an hour
 ALLOWED_GROWTH = (
