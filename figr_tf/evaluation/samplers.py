@@ -20,6 +20,9 @@ from figr_tf.gan.networks import build_networks
 from figr_tf.warp.model import WarpModel
 
 _LEAST_CONTROL = 50  # Inner steps: below them an untrained pair has drawn nothing yet.
+# Part of the names of samples that are kept. Raise it when the same weights and settings draw
+# others: 2 since real images come in turn with a pool of latents.
+_DRAWS_AS = 2
 
 
 def choose(
@@ -93,6 +96,7 @@ def _run(path: pathlib.Path, sizes: Sizes, asked: list[int], cache_dir: str | No
 
     facts = {"run": path.name, "meta_step": model.meta_step, "settings": settings.identity()}
     key = facts | {"steps": steps, "controls": controls, "num_samples": num_samples}
+    key["draws_as"] = _DRAWS_AS
     folder = path / "evaluation"
     # It may lie in an installed package, and that be read-only.
     if runs.RunFolder(path).is_packaged():

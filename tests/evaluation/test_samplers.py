@@ -91,6 +91,22 @@ def test_judging_a_packaged_model_leaves_its_folder_as_it_is(run, support, tmp_p
     assert len(list((cache / "evaluation").rglob("*.npz"))) == 1
 
 
+def test_samples_that_other_code_drew_are_not_taken_for_todays(run, support, tmp_path, monkeypatch):
+    """Its weights and settings are the same, so only this number tells them apart."""
+    packaged, nothing = tmp_path / "packaged", np.zeros(0, int)
+    trained.package(runs.RunFolder(run), packaged, models.load(run).meta_weights())
+
+    def kept():
+        judged = samplers.choose(str(packaged), None, None, None, 5, [1], str(tmp_path))
+        judged.sampler(support, Episode("a", nothing, nothing, nothing), 0)
+        return len(list((tmp_path / "evaluation").rglob("*.npz")))
+
+    monkeypatch.setattr(samplers, "_DRAWS_AS", 1)
+    assert (kept(), kept()) == (1, 1)
+    monkeypatch.undo()
+    assert kept() == 2
+
+
 def test_a_run_of_another_split_is_refused_naming_both(run, tiny_dataset):
     judged = samplers.choose(str(run), None, None, None, num_samples=5, steps=[1])
     judged.check(tiny_dataset, None)
