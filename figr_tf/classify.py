@@ -77,7 +77,7 @@ def _support(model: "ClassifierModel") -> np.ndarray:
 
 def main() -> None:
     """Adapts to the classes and names the queries."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     console.start_tensorflow()
     # After the start, which holds TensorFlow's banner back: these modules import TensorFlow.
     from figr_tf.classifier.model import ClassifierModel

@@ -83,7 +83,7 @@ def _request() -> "ReportRequest":
 
 def main() -> None:
     """Prints the table, and writes it where it is asked to."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     console.start_tensorflow()
     from figr_tf.classifier import reporting
     from figr_tf.classifier.model import ClassifierModel

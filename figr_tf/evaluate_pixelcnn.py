@@ -68,7 +68,7 @@ def _plan() -> "Plan":
 
 def main() -> None:
     """Prints the table, and writes it where it is asked to."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     console.start_tensorflow()
     from figr_tf.pixelcnn import evaluation
     from figr_tf.pixelcnn.model import PixelCnnModel

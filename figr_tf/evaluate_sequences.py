@@ -35,7 +35,7 @@ _SAMPLES = flags.DEFINE_path("samples", None, "Write sampled texts here, for run
 
 def main() -> None:
     """Prints the table, and writes what it is asked to."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     _REPORT.check()
     for flag, suffix in ((_PICTURE, ".png"), (_GIF, ".gif"), (_SAMPLES, ".txt")):
         if flag.value:

@@ -51,7 +51,7 @@ def _base():
 def main() -> None:
     """Trains what is missing of the ten runs, then draws."""
     console.check_output(_OUT.value)
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     with command.devices() as devices:
         from figr_tf.classifier import gradient_sums, system
         from figr_tf.core.runs import RunFolder

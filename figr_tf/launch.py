@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from figr_common import streams
-from figr_tf.core import interruption
+from figr_tf.core import console, interruption
 from figr_tf.core.distributed.cluster import LOST
 
 # How CUDA names devices: by number, by UUID, or by the UUID of a slice of one.
@@ -67,7 +67,7 @@ def environments(
             f"error: {len(gpus)} GPUs in CUDA_VISIBLE_DEVICES cannot be shared evenly among"
             f" {num_workers} workers"
         )
-    threads = max(1, (os.cpu_count() or 1) // num_workers)
+    threads = max(1, console.num_cores() // num_workers)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     workers = []
     for index in range(num_workers):

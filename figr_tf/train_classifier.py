@@ -135,7 +135,7 @@ def _settings() -> "ClassifierSettings":
 
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once(_META_BATCH_SIZE.value)
     with command.devices(_DISTRIBUTE.value, _START_TIMEOUT.value) as devices:
         from figr_tf.classifier.system import prepare
 

@@ -97,7 +97,7 @@ def _settings(start_sha256: str | None = None) -> "PixelCnnSettings":
 
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once(_META_BATCH_SIZE.value)
     with command.devices() as devices:
         from figr_tf.data.splits import Split
         from figr_tf.pixelcnn.model import PixelCnnModel

@@ -107,7 +107,7 @@ def _settings() -> "SequenceSettings":
 def main() -> None:
     """Loads the data, trains, or prints the plan alone."""
     _check()
-    console.one_operation_at_a_time()
+    console.limit_operations_at_once()
     with command.devices() as devices:
         from figr_tf.sequences.system import prepare
 

@@ -175,12 +175,22 @@ def banner_held_back() -> Iterator[None]:
             os.close(terminal)
 
 
-def one_operation_at_a_time() -> None:
-    """For systems whose inner step is a chain: a second thread between its links makes it slower.
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    # Where the system can say so (Linux), `taskset` and a container's list of cores count.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def limit_operations_at_once(num_chains: int = 1) -> None:
+    """For systems whose inner step is a chain: more threads than chains make it slower.
 
     To be called before TensorFlow starts. TF_NUM_INTEROP_THREADS in the environment overrides it.
+
+    Args:
+        num_chains: that do not wait for each other, such as the tasks of a meta-batch.
     """
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(min(num_chains, num_cores())))
 
 
 def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:

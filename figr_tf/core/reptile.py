@@ -64,7 +64,7 @@ def meta_gradient(
     # The paper's setting needs no loop: fewer operations, and a graph that is built sooner.
     if num_tasks == 1:
         return of_one_task(0)
-    # A running sum, so that memory does not grow with the meta-batch.
+    # A running sum, so that memory does not grow with the meta-batch but with the tasks at once.
     no_weights, no_change = tf.nest.map_structure(tf.zeros_like, (meta_weights, carried))
     start = MetaGradient(no_weights, no_change, {name: tf.constant(0.0) for name in metric_names})
     _, total = tf.while_loop(
@@ -74,9 +74,16 @@ def meta_gradient(
             tf.nest.map_structure(tf.add, total, of_one_task(task)),
         ),
         (tf.constant(0), start),
-        parallel_iterations=1,
+        parallel_iterations=_tasks_at_once(num_tasks),
     )
     return tf.nest.map_structure(lambda x: x / num_tasks, total)
+
+
+def _tasks_at_once(num_tasks: int) -> int:
+    """Tasks that may run side by side, whose order in the sum, and so every bit of it, stays."""
+    # CPU cores share tasks. A GPU takes one operation after another anyway, and each further task
+    # would only need memory there.
+    return 1 if tf.config.list_logical_devices("GPU") else num_tasks
 
 
 class Reptile(tf.Module):

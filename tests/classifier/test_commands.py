@@ -57,6 +57,14 @@ def test_training_leaves_a_run_with_finite_metrics_a_picture_and_its_flags(run):
     assert "--num_classes=3" in (run / "flags.txt").read_text()
 
 
+def test_tasks_side_by_side_leave_the_same_bits_as_one_after_another(run, tmp_path):
+    # `run` has as many threads as there are cores, up to the two tasks of a meta-step.
+    alone = tmp_path / "alone"
+    threads = commands.ENVIRONMENT | {"TF_NUM_INTEROP_THREADS": "1"}
+    commands.run("figr_tf.train_classifier", *TRAIN, f"--run={alone}", environment=threads)
+    assert ClassifierModel(alone).weights_sha256 == ClassifierModel(run).weights_sha256
+
+
 @pytest.mark.slow
 def test_a_dry_run_tells_the_cost_and_leaves_nothing(tmp_path, capsys):
     run_here(train_classifier, *TRAIN, f"--runs_dir={tmp_path}", "--dry_run")
