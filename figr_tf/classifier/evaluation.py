@@ -14,8 +14,12 @@ from figr_tf.classifier.prediction import Accuracy, num_right
 from figr_tf.core import progress
 from figr_tf.core.interruption import Interrupted, signals_noted
 from figr_tf.core.random import EVALUATION, stateless_seed
+from figr_tf.core.runs import write_whole
 
 METHODS = ("plain", "transductive", "unadapted")  # The names in `prediction.Answers`.
+# To be raised whenever the same weights answer otherwise than before, so that answers on disk that
+# other code gave are not taken for today's.
+_ANSWERS_AS = 1
 
 
 class Plan(NamedTuple):
@@ -46,12 +50,14 @@ class _Record:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines: list[dict[str, int]] = []
         if self._path.exists():
-            for line in self._path.read_text(errors="replace").splitlines():
+            text = self._path.read_text(errors="replace")
+            for line in text.splitlines():
                 if not self._is_next(line):
                     break
                 self.lines.append(json.loads(line))
             # What was torn is taken off the file too, or the next line would be written onto it.
-            self._path.write_text("".join(map(_line, self.lines)))
+            if text != (whole := "".join(map(_line, self.lines))):
+                write_whole(self._path, whole)
 
     def _is_next(self, line: str) -> bool:
         """Whether it is whole: a kill tears the last line, a bad disk any."""
@@ -85,6 +91,7 @@ def evaluate(
     """
     settings = model.settings
     facts = plan._asdict() | {
+        "answers_as": _ANSWERS_AS,
         "weights_sha256": model.weights_sha256,
         "eval_batch_size": settings.eval_batch_size,
         "eval_inner_steps": settings.eval_inner_steps,

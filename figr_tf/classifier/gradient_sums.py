@@ -2,6 +2,7 @@
 
 In each of ten runs Φ moves by another combination of the gradients g₁ … g₄ of four inner steps of
 plain SGD on disjoint minibatches: by the last one, by the sum of the first k, or by their average.
+The settings are those of the commands in the README of openai/supervised-reptile.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.core.runs import RunFolder
 
 MAX_STEPS = 4
-HELD_OUT_STEPS = 10  # Of the whole support at once, on a held-out task.
+HELD_OUT_STEPS = 5  # Of the whole support at once, on a held-out task.
 _STYLES = {"last": "-", "sum": "--", "average": ":"}
 
 
@@ -72,9 +73,11 @@ def combinations() -> Iterator[Combination]:
 
 
 def base_settings(learning_rate: float, **fields) -> ClassifierSettings:
-    """What all runs have in common: SGD, ε = 0.25 and what `fields` say."""
+    """What all runs have in common: SGD, ε from 0.25 down to 0, and what `fields` say."""
     inner = InnerLoop(optimizer="sgd", learning_rate=learning_rate)
-    return ClassifierSettings(inner=inner, meta_learning_rate=0.25, **fields)
+    return ClassifierSettings(
+        inner=inner, meta_learning_rate=0.25, anneal_meta_learning_rate=True, **fields
+    )
 
 
 def curve(folder: RunFolder) -> tuple[list[int], list[float], list[float]]:

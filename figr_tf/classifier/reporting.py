@@ -72,7 +72,8 @@ def run(
     """Evaluates runs of one data set, split and number of classes.
 
     Args:
-        joint: a run with one inner step, which is joint training (arXiv:1803.02999, section 3).
+        joint: a run with one inner step, which is joint training (arXiv:1803.02999, section 3):
+            with SGD, Φ − W is then the gradient of a task's loss.
 
     Raises:
         UserError: runs that do not belong into one table, other data than they were trained on, or
@@ -82,12 +83,16 @@ def run(
     settings = models[0].settings
     dataset = _load(settings, request)
     for model in [*models, *([joint] if joint else [])]:
-        _check(model, models[0], dataset)
-    if joint and joint.settings.inner.num_steps != 1:
-        raise UserError(
-            f"--joint={joint.name}: was trained with {joint.settings.inner.num_steps} inner steps."
-            " Joint training has one: train a run with --num_inner_steps=1."
-        )
+        _refuse_other_data(model, dataset)
+    for model in models:
+        _refuse_other_settings(model, models[0], "seed")
+    if joint:
+        if joint.settings.inner.num_steps != 1:
+            raise UserError(
+                f"--joint={joint.name}: was trained with {joint.settings.inner.num_steps} inner"
+                " steps. Joint training has one: train a run with --num_inner_steps=1."
+            )
+        _refuse_other_settings(joint, models[0], "seed", "inner.num_steps", "meta_step")
     num_classes = settings.network.num_classes
     held_out = dataset.split.held_out
     episodes.require(dataset, held_out, num_classes, max(request.shots) + 1)
@@ -112,16 +117,23 @@ def _load(settings: ClassifierSettings, request: ReportRequest, **changes: Any) 
     return load_dataset(data, settings.images_per_class)
 
 
-def _check(model: ClassifierModel, first: ClassifierModel, dataset: Dataset) -> None:
+def _refuse_other_data(model: ClassifierModel, dataset: Dataset) -> None:
     identity = runs.RunFolder(model.folder).read_identity()
     # Other data would be judged on other tasks, or on classes that were trained on.
     runs.refuse_difference(model.folder, identity, dataset.facts())
-    ours, theirs = model.settings.network, first.settings.network
-    if ours != theirs:
-        raise UserError(
-            f"{model.name} and {first.name} have other networks ({ours}; {theirs}). Give one"
-            " table runs that differ in nothing but their seed."
-        )
+
+
+def _refuse_other_settings(
+    model: ClassifierModel, first: ClassifierModel, *may_differ: str
+) -> None:
+    """A mean over runs that differ in more than their seed would be the mean of nothing."""
+    one, other = (m.settings.identity() | {"meta_step": m.meta_step} for m in (first, model))
+    for name, value in one.items():
+        if name not in may_differ and other.get(name) != value:
+            raise UserError(
+                f"{first.name} and {model.name} differ in {name}: {value} and {other.get(name)}."
+                f" Runs in one table may differ in {', '.join(may_differ)} alone."
+            )
 
 
 def _features(

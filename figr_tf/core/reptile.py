@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from figr_tf.core import console
 from figr_tf.core.optimizers import replica_variable
 from figr_tf.core.system import Adapted, System, Weights
 
@@ -83,7 +84,7 @@ def _tasks_at_once(num_tasks: int) -> int:
     """Tasks that may run side by side, whose order in the sum, and so every bit of it, stays."""
     # CPU cores share tasks. A GPU takes one operation after another anyway, and each further task
     # would only need memory there.
-    return 1 if tf.config.list_logical_devices("GPU") else num_tasks
+    return 1 if tf.config.list_logical_devices("GPU") else min(num_tasks, console.num_cores())
 
 
 class Reptile(tf.Module):
@@ -146,8 +147,9 @@ class Reptile(tf.Module):
     def descend(self, means: MetaGradient, num_tasks: int) -> MetaStepMetrics:
         """Ends a meta-step: every optimiser takes one step down its part of the meta-gradient.
 
-        A meta-gradient that is not finite is not applied: Φ, the optimisers and the carried state
-        keep every bit, since a single NaN in Adam's moments would poison all later steps.
+        A meta-gradient or a change of the carried state that is not finite is not applied: Φ, the
+        optimisers and the carried state keep every bit, since a single NaN in Adam's moments would
+        poison all later steps.
 
         Args:
             num_tasks: in the whole meta-batch; each adds its own change to the carried state.
@@ -156,8 +158,10 @@ class Reptile(tf.Module):
             f"{group}_gradient_norm": tf.linalg.global_norm(means.gradient[group])
             for group in self.meta_weights
         }
-        # One sum over all norms: NaN and infinity survive addition.
-        finite = tf.math.is_finite(tf.add_n(list(norms.values())))
+        # One sum over everything: NaN and infinity survive addition. A carried state may overflow
+        # where the weights do not.
+        change = [tf.reduce_sum(part) for part in means.carried_change]
+        finite = tf.math.is_finite(tf.add_n([*norms.values(), *change]))
         tf.cond(finite, lambda: self._apply(means, num_tasks), lambda: None)
         self._count(finite)
         return MetaStepMetrics(norms | means.metrics, finite)

@@ -117,6 +117,17 @@ def test_several_runs_stand_in_one_table_with_their_mean(run, tmp_path, capsys):
     assert "pixels" not in table
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("--foml", "foml: False and True"), ("--num_meta_steps=10", "meta_step: 20 and 10")],
+)
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(run, tmp_path, change, said):
+    other = tmp_path / "other"
+    run_here(train_classifier, *TRAIN, change, f"--run={other}")
+    with pytest.raises(UserError, match=said):
+        _evaluate(f"{run},{other}", "--nobaselines")
+
+
 def test_a_signal_ends_an_evaluation_after_the_task_at_hand(run, dataset, monkeypatch):
     model = ClassifierModel(run)
     drawings = evaluation.Drawings(dataset.data.images, np.arange(10) * 6, np.full(10, 6))
@@ -256,6 +267,8 @@ def test_ten_combinations_of_gradients_are_those_of_the_post():
     assert average.meta_learning_rate == 0.25 / 4
     # Four disjoint minibatches of 25.
     assert (last.train_shots, last.inner.batch_size, last.inner.num_steps) == (20, 25, 4)
+    assert (last.eval_batch_size, last.eval_inner_steps) == (25, 5)
+    assert last.anneal_meta_learning_rate
 
 
 @pytest.mark.slow

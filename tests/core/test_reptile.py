@@ -125,6 +125,18 @@ def test_a_meta_step_that_is_not_finite_changes_no_bit_and_is_counted(bad):
     assert all(np.isfinite(value).all() for value in _everything(state))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_carried_state_that_would_not_be_finite_is_not_taken_over(bad):
+    system = QuadraticSystem()
+    state = reptile.Reptile(system)
+    before = _everything(state)
+    # As where a square of a gradient overflows: the weights move by a finite step.
+    means = _gradient(system, TARGETS, state)._replace(carried_change=(tf.constant([1.0, bad]),))
+    assert not bool(state.descend(means, len(TARGETS)).finite)
+    for a, b in zip(before, _everything(state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_metrics_are_those_of_the_system_and_the_norm_of_each_group():
     system = QuadraticSystem()
     state = reptile.Reptile(system)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from figr_tf.classifier.model import ClassifierModel
 from tests import commands
 from tests.conftest import ROOT
 from tests.e2e.worker_processes import (
@@ -30,7 +31,7 @@ TWO_DEVICES = """
 import runpy, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-runpy.run_module("figr_tf.train", run_name="__main__", alter_sys=True)
+runpy.run_module("{module}", run_name="__main__", alter_sys=True)
 """
 
 
@@ -40,8 +41,9 @@ def _train(*flags: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def _train_on_two_devices(*flags: str) -> None:
-    command = [sys.executable, "-c", TWO_DEVICES, "--distribute=mirrored", *flags]
+def _train_on_two_devices(*flags: str, module: str = "figr_tf.train") -> None:
+    program = TWO_DEVICES.format(module=module)
+    command = [sys.executable, "-c", program, "--distribute=mirrored", *flags]
     subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, timeout=300)
 
 
@@ -160,6 +162,24 @@ def test_two_devices_of_one_process_equal_one(alone, tmp_path):
     _train_on_two_devices(*flags)
     assert [start["replicas"] for start in recorded_starts(tmp_path / "run")] == [2]
     _assert_equal_up_to_rounding(alone, tmp_path / "run")
+
+
+def test_moments_that_go_on_from_task_to_task_are_the_same_on_two_devices(tmp_path):
+    """Each replica changes them by its own tasks; half of what is right would go unnoticed in Φ."""
+    flags = [
+        *("--dataset=glyphs", "--image_size=14", "--filters=2", "--num_classes=3"),
+        *("--num_shots=1", "--train_shots=4", "--inner_batch_size=4", "--num_inner_steps=2"),
+        *("--meta_batch_size=4", "--num_meta_steps=5", "--run"),
+    ]
+    module = "figr_tf.train_classifier"
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert commands.run(module, *flags, str(one), environment=ENVIRONMENT).returncode == 0
+    _train_on_two_devices(*flags, str(two), module=module)
+    (moments, count), theirs = (ClassifierModel(folder).carried for folder in (one, two))
+    # K steps of each task of each meta-step, on whichever device.
+    assert count.numpy() == theirs[1].numpy() == 5 * 4 * 2
+    assert moments.numpy().max() > 0
+    np.testing.assert_allclose(moments, theirs[0], rtol=1e-3, atol=1e-6 * moments.numpy().max())
 
 
 @pytest.mark.slow
