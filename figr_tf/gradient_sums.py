@@ -34,7 +34,7 @@ _RUNS_DIR = flags.DEFINE_path("runs_dir", "gradient-sums", "Folder of the ten ru
 
 def _base():
     from figr_tf.classifier import gradient_sums
-    from figr_tf.classifier.models import NetworkSpec
+    from figr_tf.classifier.networks import NetworkSpec
 
     published = "random-1200" if _DATA.dataset.value == "omniglot" else None
     return gradient_sums.base_settings(

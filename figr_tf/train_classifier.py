@@ -99,7 +99,7 @@ _START_TIMEOUT = flags.DEFINE_float(
 
 def _settings() -> "ClassifierSettings":
     from figr_tf.classifier.adaptation import InnerLoop
-    from figr_tf.classifier.models import NetworkSpec
+    from figr_tf.classifier.networks import NetworkSpec
     from figr_tf.classifier.settings import ClassifierSettings
 
     data = _DATA.settings(_IMAGE_SIZE.value, int(_CHANNELS.value))

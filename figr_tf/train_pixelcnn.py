@@ -74,7 +74,7 @@ _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 4, "Tasks of one meta
 
 def _settings(start_sha256: str | None = None) -> "PixelCnnSettings":
     from figr_tf.pixelcnn.drawings import decoded_size
-    from figr_tf.pixelcnn.models import NetworkSpec
+    from figr_tf.pixelcnn.networks import NetworkSpec
     from figr_tf.pixelcnn.settings import PixelCnnSettings
 
     return PixelCnnSettings(

@@ -83,7 +83,7 @@ def _check() -> None:
 
 
 def _settings() -> "SequenceSettings":
-    from figr_tf.sequences.models import NetworkSpec
+    from figr_tf.sequences.networks import NetworkSpec
     from figr_tf.sequences.settings import SequenceSettings
     from figr_tf.sequences.text import TextSettings
 

@@ -20,7 +20,7 @@ from PIL import Image
 from xdist import scheduler
 
 from figr_tf.classifier.adaptation import InnerLoop
-from figr_tf.classifier.models import NetworkSpec as ClassifierSpec
+from figr_tf.classifier.networks import NetworkSpec as ClassifierSpec
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
 from figr_tf.core import checkpoints, reptile, runs

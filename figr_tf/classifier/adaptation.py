@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from figr_tf.classifier import models
+from figr_tf.classifier import networks
 from figr_tf.core import inner_loop
 from figr_tf.core.settings import require_positive
 
@@ -52,7 +52,7 @@ class State(NamedTuple):
     """Of an inner loop.
 
     Attributes:
-        weights: [P], see `models.pack`.
+        weights: [P], see `networks.pack`.
         carried: Adam's second moments [P] and the number of steps behind them, float32 [], which
             counts up to 2²⁴: long before that it makes no difference. Empty with SGD.
         loss: [], mean of the last batch's, before its step.
@@ -83,8 +83,8 @@ class Learner(NamedTuple):
 
     def logits(self, weights: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         """Weights [P] and images [B, S, S, C] → [B, classes]."""
-        layers = models.unpack(weights, self.shapes)
-        return models.logits(self.architecture, layers, images)
+        layers = networks.unpack(weights, self.shapes)
+        return networks.logits(self.architecture, layers, images)
 
     def inner_step(self, state: State, images: tf.Tensor, labels: tf.Tensor) -> State:
         """One step on a batch: images [B, S, S, C], labels int32 [B]."""

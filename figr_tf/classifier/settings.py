@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from figr_tf.classifier.adaptation import BETA_2, InnerLoop, Learner
-from figr_tf.classifier.models import NetworkSpec
+from figr_tf.classifier.networks import NetworkSpec
 from figr_tf.core.settings import TrainingSettings, require_positive
 from figr_tf.data.datasets import DataSettings
 

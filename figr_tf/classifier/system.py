@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from figr_common import image_grid
-from figr_tf.classifier import episodes, models, prediction
+from figr_tf.classifier import episodes, networks, prediction
 from figr_tf.classifier.adaptation import State
 from figr_tf.classifier.episodes import Drawings, TaskForm
 from figr_tf.classifier.prediction import Accuracy, num_right
@@ -67,10 +67,10 @@ class ClassifierSystem:
     ) -> system.Adapted:
         """K steps (arXiv:1803.02999, Algorithm 1); with FOML, W = Φ + the last step's change."""
         # The zero is the place of the loss, which the first step fills.
-        start = State(models.pack(weights["network"]), carried, tf.constant(0.0))
+        start = State(networks.pack(weights["network"]), carried, tf.constant(0.0))
         learn = self._learn_for_last_step if self._settings.foml else self._learn
         end, adapted = learn(start, task, seed)
-        layers = models.unpack(adapted, self._learner.shapes)
+        layers = networks.unpack(adapted, self._learner.shapes)
         return system.Adapted({"network": layers}, end.carried, {"loss": end.loss})
 
     def _learn(self, start: State, task: tf.Tensor, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
@@ -155,16 +155,16 @@ class ClassifierVariables(NamedTuple):
         """As a start for an inner loop."""
         carried = tuple(v.read_value() for v in self.carried)
         layers = [v.read_value() for v in self.layers]
-        return State(models.pack(layers), carried, tf.constant(0.0))
+        return State(networks.pack(layers), carried, tf.constant(0.0))
 
 
 def initial_variables(settings: ClassifierSettings) -> ClassifierVariables:
     """Before any training."""
     # The moments start at 0, as Adam's do; the count of steps corrects for that.
-    layers = models.initial_layers(settings.network, settings.seed)
+    layers = networks.initial_layers(settings.network, settings.seed)
     carried = []
     if settings.inner.optimizer == "adam":
-        carried = [tf.zeros_like(models.pack(layers)), tf.constant(0.0)]
+        carried = [tf.zeros_like(networks.pack(layers)), tf.constant(0.0)]
     return ClassifierVariables(
         [tf.Variable(w) for w in layers],
         [tf.Variable(v, trainable=False) for v in carried],

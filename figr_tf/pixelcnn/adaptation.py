@@ -6,15 +6,15 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.pixelcnn import drawings, models
-from figr_tf.pixelcnn.models import NetworkSpec
+from figr_tf.pixelcnn import drawings, networks
+from figr_tf.pixelcnn.networks import NetworkSpec
 
 
 class Descent(NamedTuple):
     """How inner steps are taken.
 
     Attributes:
-        rate: of the steps; each tensor has a fixed multiple of it, see `models.step_scale`.
+        rate: of the steps; each tensor has a fixed multiple of it, see `networks.step_scale`.
         seed: int32 [2]; step k moves its drawings by the k-th stream of it.
         max_shift: pixels, see `drawings.moved`.
     """
@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 def _descend(
     spec: NetworkSpec,
-    weights: models.Weights,
+    weights: networks.Weights,
     images: tf.Tensor,
     support: tf.Tensor,
     descent: Descent,
@@ -44,11 +44,11 @@ def _descend(
     images = drawings.moved(images, descent.max_shift, step_seed)
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        context = models.encode(spec, weights, support)
-        loss = tf.reduce_mean(models.nats(spec, weights, images, context))
+        context = networks.encode(spec, weights, support)
+        loss = tf.reduce_mean(networks.nats(spec, weights, images, context))
     gradients = tape.gradient(loss, weights)
     stepped = {
-        name: w - descent.rate * models.step_scale(name) * gradients[name]
+        name: w - descent.rate * networks.step_scale(name) * gradients[name]
         for name, w in weights.items()
     }
     return State(stepped, loss)
@@ -56,7 +56,7 @@ def _descend(
 
 def adapt(
     spec: NetworkSpec,
-    weights: models.Weights,
+    weights: networks.Weights,
     images: tf.Tensor,
     support: tf.Tensor,
     batches: tf.Tensor,
@@ -80,7 +80,7 @@ def adapt(
 
 def adapt_to_support(
     spec: NetworkSpec,
-    weights: models.Weights,
+    weights: networks.Weights,
     support: tf.Tensor,
     descent: Descent,
     num_steps: int | tf.Tensor,

@@ -17,7 +17,7 @@ from figr_tf.data.datasets import Dataset, load_dataset
 from figr_tf.pixelcnn import drawings
 from figr_tf.pixelcnn.drawings import Drawings
 from figr_tf.pixelcnn.model import PixelCnnModel
-from figr_tf.pixelcnn.models import Weights
+from figr_tf.pixelcnn.networks import Weights
 from figr_tf.pixelcnn.prediction import Predictor
 
 SIDES = ("held_out", "training", "test")

@@ -11,7 +11,7 @@ from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
 from figr_tf.data import support_sets
-from figr_tf.pixelcnn import drawings, models
+from figr_tf.pixelcnn import drawings, networks
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
 
@@ -36,7 +36,7 @@ class PixelCnnModel:
         self.folder = folder
         run = runs.RunFolder(folder)
         self.settings = run.read_settings(PixelCnnSettings)
-        initial = models.initial_weights(self.settings.network, 0)
+        initial = networks.initial_weights(self.settings.network, 0)
         self._variables = {name: tf.Variable(w) for name, w in initial.items()}
         self.meta_step = trained.restore(run, self.meta_weights())
         self.weights = {name: v.read_value() for name, v in self._variables.items()}
@@ -68,7 +68,7 @@ class PixelCnnModel:
 
     def adapted(
         self, support: np.ndarray, num_inner_steps: int | None = None, seed: int = 0
-    ) -> models.Weights:
+    ) -> networks.Weights:
         """Weights for a support set, 0 and 1 [n, S, S]; Φ for a network with a condition.
 
         Raises:
@@ -86,8 +86,8 @@ class PixelCnnModel:
         return self._stepped(self.weights, support, seed, range(steps))
 
     def _stepped(
-        self, weights: models.Weights, support: np.ndarray, seed: int, steps: range
-    ) -> models.Weights:
+        self, weights: networks.Weights, support: np.ndarray, seed: int, steps: range
+    ) -> networks.Weights:
         # A stream of its own: the samples have that of the seed itself.
         stream = stateless_seed(seed, 0)
         rate = self.settings.eval_learning_rate
@@ -123,7 +123,7 @@ class PixelCnnModel:
     ) -> list[np.ndarray]:
         """What `generate` draws after each of the rising numbers of inner steps, in one go."""
         support = self._checked(support_images, num_samples, seed)
-        weights: models.Weights = self.weights
+        weights: networks.Weights = self.weights
         taken, along = 0, []
         for k in steps:
             weights, taken = self._stepped(weights, support, seed, range(taken, k)), k
@@ -137,7 +137,7 @@ class PixelCnnModel:
         support_sets.check_numbers(num_samples, seed)
         return drawings.to_ink(support_sets.check(support_images, (size, size, 1)))
 
-    def start_of(self, network: models.NetworkSpec) -> models.Weights:
+    def start_of(self, network: networks.NetworkSpec) -> networks.Weights:
         """Its weights as the start of another training.
 
         Raises:
@@ -155,7 +155,7 @@ class PixelCnnModel:
         return start
 
 
-def _digest(weights: models.Weights) -> str:
+def _digest(weights: networks.Weights) -> str:
     digest = hashlib.sha256()
     for name, weight in weights.items():
         digest.update(name.encode() + weight.numpy().tobytes())

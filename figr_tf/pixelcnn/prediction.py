@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from figr_tf.pixelcnn import adaptation, models, sampling
-from figr_tf.pixelcnn.models import NetworkSpec
+from figr_tf.pixelcnn import adaptation, networks, sampling
+from figr_tf.pixelcnn.networks import NetworkSpec
 from figr_tf.pixelcnn.sampling import Samples
 
 
@@ -33,12 +33,12 @@ class Predictor:
 
     def adapt(
         self,
-        weights: models.Weights,
+        weights: networks.Weights,
         support: np.ndarray,
         rate: float,
         seed: tf.Tensor,
         steps: range,
-    ) -> models.Weights:
+    ) -> networks.Weights:
         """Steps on a support set, 0 and 1 [n, S, S]; range(0) gives the weights themselves.
 
         Args:
@@ -48,12 +48,14 @@ class Predictor:
         ink = _floats(support)
         return self._adapt(dict(weights), ink, rate, seed, len(steps), steps.start)
 
-    def nats(self, weights: models.Weights, support: np.ndarray, images: np.ndarray) -> np.ndarray:
+    def nats(
+        self, weights: networks.Weights, support: np.ndarray, images: np.ndarray
+    ) -> np.ndarray:
         """Nats per pixel of each drawing [B, S, S], float32 [B]; a condition sees the support."""
         return self._nats(dict(weights), _floats(support), _floats(images)).numpy()
 
     def draw(
-        self, weights: models.Weights, support: np.ndarray, num_samples: int, seed: tf.Tensor
+        self, weights: networks.Weights, support: np.ndarray, num_samples: int, seed: tf.Tensor
     ) -> Samples:
         """Samples; a condition sees the support. `seed` is int32 [2]."""
         return self._draw(dict(weights), _floats(support), num_samples, seed)
@@ -63,11 +65,11 @@ class Predictor:
         return adaptation.adapt_to_support(self.spec, weights, support, descent, num_steps, first)
 
     def _nats_of(self, weights, support, images):
-        context = models.encode(self.spec, weights, support)
-        return models.nats(self.spec, weights, images, context)
+        context = networks.encode(self.spec, weights, support)
+        return networks.nats(self.spec, weights, images, context)
 
     def _drawn(self, weights, support, num_samples, seed):
-        context = models.encode(self.spec, weights, support)
+        context = networks.encode(self.spec, weights, support)
         return sampling.draw(self.spec, weights, context, num_samples, seed)
 
 

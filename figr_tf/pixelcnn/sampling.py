@@ -5,8 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.pixelcnn import blocks, models
-from figr_tf.pixelcnn.models import Context, NetworkSpec
+from figr_tf.pixelcnn import blocks, networks
+from figr_tf.pixelcnn.networks import Context, NetworkSpec
 
 
 class Samples(NamedTuple):
@@ -23,7 +23,7 @@ class Samples(NamedTuple):
 
 def draw(
     spec: NetworkSpec,
-    weights: models.Weights,
+    weights: networks.Weights,
     context: Context,
     num_samples: int | tf.Tensor,
     seed: tf.Tensor,
@@ -33,7 +33,7 @@ def draw(
     Only the row of the block is computed: what the network sees of the rows above is kept.
 
     Args:
-        context: see `models.encode`.
+        context: see `networks.encode`.
         seed: int32 [2].
     """
     grid = spec.grid
@@ -41,7 +41,7 @@ def draw(
 
     def answers_of(row: tf.Tensor, drawn: tf.Tensor, above: list) -> tuple[tf.Tensor, list]:
         images = blocks.images_of(drawn[:, tf.newaxis])
-        answers, above = models.row_logits(spec, weights, images, row, above, context)
+        answers, above = networks.row_logits(spec, weights, images, row, above, context)
         return tf.nn.log_softmax(answers[:, 0]), above
 
     def one_row(row: tf.Tensor, state: tuple) -> tuple:
@@ -67,7 +67,7 @@ def draw(
     start = (
         tf.zeros([num_samples, grid, grid], tf.int32),
         tf.zeros([num_samples]),
-        models.nothing_above(spec, num_samples),
+        networks.nothing_above(spec, num_samples),
     )
     drawings, nats, _ = inner_loop.repeat(one_row, start, grid)
     return Samples(blocks.images_of(drawings), nats / spec.image_size**2)

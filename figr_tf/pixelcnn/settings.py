@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from figr_tf.core.settings import TrainingSettings, require_positive
 from figr_tf.data.datasets import DataSettings
 from figr_tf.pixelcnn.drawings import decoded_size
-from figr_tf.pixelcnn.models import NetworkSpec
+from figr_tf.pixelcnn.networks import NetworkSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from figr_tf.core.errors import UserError, listing
 from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.data.datasets import Dataset, load_dataset
-from figr_tf.pixelcnn import adaptation, drawings, models
+from figr_tf.pixelcnn import adaptation, drawings, networks
 from figr_tf.pixelcnn.drawings import Drawings, TaskForm
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
@@ -29,7 +29,7 @@ class PixelCnnSystem:
     carried: tuple[tf.Variable, ...] = ()
 
     def __init__(
-        self, settings: PixelCnnSettings, dataset: Dataset, start: models.Weights | None = None
+        self, settings: PixelCnnSettings, dataset: Dataset, start: networks.Weights | None = None
     ):
         """start: weights by name to begin with; what they lack is as without them."""
         self._settings = settings
@@ -39,7 +39,7 @@ class PixelCnnSystem:
         counts = training.counts
         self._form = TaskForm(settings.train_shots, len(counts), int(counts.max()))
         self._predictor = Predictor(settings.network, settings.max_shift)
-        weights = models.initial_weights(settings.network, settings.seed) | dict(start or {})
+        weights = networks.initial_weights(settings.network, settings.seed) | dict(start or {})
         self._names = list(weights)
         self.meta_weights = {"network": [tf.Variable(w) for w in weights.values()]}
 
@@ -107,7 +107,7 @@ class PixelCnnSystem:
         every = self._held_out.of(number * step)
         return every[: self._settings.num_shots], every[self._settings.num_shots :]
 
-    def _adapted(self, support: np.ndarray, number: int) -> models.Weights:
+    def _adapted(self, support: np.ndarray, number: int) -> networks.Weights:
         settings, weights = self._settings, self.named_weights()
         if settings.is_conditional:
             return weights
@@ -119,7 +119,7 @@ class PixelCnnSystem:
 
 def prepare(
     settings: PixelCnnSettings,
-    start: models.Weights | None = None,
+    start: networks.Weights | None = None,
     seen: Collection[str] = (),
 ) -> command.Training:
     """Loads the data of a run and says what is about to be trained.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from figr_tf.core import runs, trained
 from figr_tf.core.random import stateless_seed
 from figr_tf.data import support_sets
-from figr_tf.sequences import images, models
+from figr_tf.sequences import images, networks
 from figr_tf.sequences.recurrence import Read
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import Reader
@@ -32,7 +32,7 @@ class SequenceModel:
         self.folder = folder
         run = runs.RunFolder(folder)
         self.settings = run.read_settings(SequenceSettings)
-        initial = models.initial_weights(self.settings.network, 0)
+        initial = networks.initial_weights(self.settings.network, 0)
         self._variables = {name: tf.Variable(w) for name, w in initial.items()}
         self.meta_step = trained.restore(run, self.meta_weights())
         self.weights = {name: v.read_value() for name, v in self._variables.items()}
@@ -76,9 +76,9 @@ class SequenceModel:
         """Drawings of the data set, uint8 [n, S, S, 1], in black and white."""
         return images.to_pixels(images.from_pixels(pixels))
 
-    def adapted(self, support: np.ndarray) -> models.Weights:
+    def adapted(self, support: np.ndarray) -> networks.Weights:
         """Weights that have read a support set, 0 and 1 [n, S²], one image after another."""
-        weights: models.Weights = self.weights
+        weights: networks.Weights = self.weights
         for image in support:
             after = self._reader.read(weights, image[np.newaxis]).weights
             weights = {name: w[0] for name, w in after.items()}

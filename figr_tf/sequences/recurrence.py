@@ -5,8 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.core import inner_loop
-from figr_tf.sequences import models, targets
-from figr_tf.sequences.models import NetworkSpec, Weights
+from figr_tf.sequences import networks, targets
+from figr_tf.sequences.networks import NetworkSpec, Weights
 
 
 class Read(NamedTuple):
@@ -56,7 +56,7 @@ def run(
     def one_place(k: tf.Tensor, state: Read) -> Read:
         with tf.GradientTape() as tape:
             tape.watch(state.weights)
-            logits = models.logits(spec, state.weights, k)
+            logits = networks.logits(spec, state.weights, k)
             target = tf.stop_gradient(seen(k, logits))
             cost = targets.cost(target, logits)
         # Each sequence has weights of its own, so the sum's gradient is that of each alone.
@@ -66,13 +66,13 @@ def run(
 
     def one_place_recurrently(k: tf.Tensor, state: tuple) -> tuple:
         states, read, nats, before = state
-        logits, states = models.recurrent_logits(spec, each, k, before, states)
+        logits, states = networks.recurrent_logits(spec, each, k, before, states)
         target = seen(k, logits)
         filled = _one_more(read, nats, k, target, targets.cost(target, logits))
         return states, *filled, targets.as_input(target, spec.num_logits)
 
     count, nothing = tf.shape(like)[0], tf.zeros_like(like)
-    each = models.side_by_side(weights, count)
+    each = networks.side_by_side(weights, count)
     if not spec.is_recurrent:
         return inner_loop.repeat(one_place, Read(each, nothing, nothing), spec.length)
     states = tf.zeros([spec.num_blocks, 2, count, spec.width])

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from figr_tf.core.settings import TrainingSettings, require_positive
 from figr_tf.data.datasets import DataSettings
-from figr_tf.sequences.models import NetworkSpec
+from figr_tf.sequences.networks import NetworkSpec
 from figr_tf.sequences.text import TextSettings
 
 OBJECTIVES = ("reptile", "maml")

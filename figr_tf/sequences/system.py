@@ -12,7 +12,7 @@ from figr_tf.core import command, system
 from figr_tf.core.optimizers import Adam
 from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.data.settings import DataSettings
-from figr_tf.sequences import data, images, models, recurrence, text
+from figr_tf.sequences import data, images, networks, recurrence, text
 from figr_tf.sequences.data import Sequences
 from figr_tf.sequences.recurrence import Read
 from figr_tf.sequences.settings import SequenceSettings
@@ -49,7 +49,7 @@ class SequenceSystem:
         self._sequences = sequences
         self.constants = Training(sequences.stream, sequences.starts)
         self.metric_labels: Mapping[str, str] = {"nats": f"nats/{settings.network.unit}"}
-        weights = models.initial_weights(settings.network, settings.seed)
+        weights = networks.initial_weights(settings.network, settings.seed)
         self._names = list(weights)
         self.meta_weights = {"network": [tf.Variable(w) for w in weights.values()]}
         self._reader = Reader(settings)
@@ -130,11 +130,11 @@ class Reader:
             autograph=False,
         )
 
-    def read(self, weights: models.Weights, sequences: np.ndarray) -> Read:
+    def read(self, weights: networks.Weights, sequences: np.ndarray) -> Read:
         """Sequences of classes, [T, N]."""
         return self._read(dict(weights), tf.cast(sequences, tf.float32))
 
-    def draw(self, weights: models.Weights, count: int, seed: tf.Tensor) -> Read:
+    def draw(self, weights: networks.Weights, count: int, seed: tf.Tensor) -> Read:
         """New sequences; `seed` is int32 [2]."""
         shape = [count, self._length]
         return self._draw(dict(weights), tf.random.stateless_uniform(shape, seed, alg="philox"))

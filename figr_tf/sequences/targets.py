@@ -1,6 +1,7 @@
 """What stands at a place: what it costs, how it is drawn, and how the baseline sees it.
 
-Logits are [T, C], or [T, 1] of two classes (`models.logits`). Classes are float32 [T] of 0 … C − 1.
+Logits are [T, C], or [T, 1] of two classes (`networks.logits`).
+Classes are float32 [T] of 0 … C − 1.
 """
 
 import tensorflow as tf

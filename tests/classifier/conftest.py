@@ -6,7 +6,7 @@ import pytest
 
 from figr_tf.classifier import system
 from figr_tf.classifier.adaptation import InnerLoop
-from figr_tf.classifier.models import NetworkSpec
+from figr_tf.classifier.networks import NetworkSpec
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
 from figr_tf.data import datasets

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.classifier import episodes, models
+from figr_tf.classifier import episodes, networks
 from figr_tf.classifier.adaptation import InnerLoop, State
 from figr_tf.core.random import stateless_seed
 from tests.classifier.conftest import SETTINGS
@@ -23,7 +23,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def weights():
-    return models.pack(models.initial_layers(SETTINGS.network, seed=0))
+    return networks.pack(networks.initial_layers(SETTINGS.network, seed=0))
 
 
 def _gradient(weights, images, labels):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.classifier import models
+from figr_tf.classifier import episodes, networks
 from figr_tf.classifier.prediction import Accuracy, Predictor
 from figr_tf.classifier.system import initial_variables
 from figr_tf.core.random import stateless_seed
@@ -40,15 +40,24 @@ def test_a_query_by_itself_is_answered_alike_whatever_the_other_queries_are(pred
 
 
 def test_answers_are_those_of_forward_passes_by_hand(predictor, start, task):
-    """With 0 as the rate nothing is adapted, so that the unadapted answers are the plain ones."""
+    """Plain: a query with the support. Transductive: all queries, without the support."""
     support, queries = task
     answers = _answers(predictor, start, support, queries)
-    layers = models.unpack(start.weights, SETTINGS.network.shapes())
-    flat = support.reshape(-1, 14, 14, 1)
+    flat, labels = support.reshape(-1, 14, 14, 1), tf.constant([0, 0, 1, 1, 2, 2])
+    images = tf.constant(flat, tf.float32) / 255
+    # Four steps of three, as the predictor draws them.
+    batches = episodes.minibatches(6, 3, 4, stateless_seed(0))
+    adapted = predictor.learner.adapt(start, images, labels, batches).weights
+
+    def by_hand(weights, batch):
+        layers = networks.unpack(weights, SETTINGS.network.shapes())
+        return tf.nn.softmax(networks.logits("strided", layers, tf.cast(batch, tf.float32) / 255))
+
     for i, query in enumerate(queries):
-        batch = tf.constant(np.concatenate([flat, query[None]]), tf.float32) / 255
-        by_hand = tf.nn.softmax(models.logits("strided", layers, batch))[-1]
-        np.testing.assert_allclose(answers.unadapted[i], by_hand, atol=1e-5)
+        batch = np.concatenate([flat, query[None]])
+        for answer, weights in ((answers.unadapted, start.weights), (answers.plain, adapted)):
+            np.testing.assert_allclose(answer[i], by_hand(weights, batch)[-1], atol=1e-5)
+    np.testing.assert_allclose(answers.transductive, by_hand(adapted, queries), atol=1e-5)
     assert np.abs(answers.plain - answers.unadapted).max() > 1e-3
 
 

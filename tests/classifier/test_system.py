@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.classifier import episodes, models
+from figr_tf.classifier import episodes, networks
 from figr_tf.classifier.adaptation import InnerLoop, State
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import ClassifierSystem
@@ -58,11 +58,11 @@ def test_moments_are_sums_over_tasks_and_so_do_not_depend_on_their_order(build):
 def test_foml_moves_by_the_last_steps_change_alone(build):
     system = build(inner=SGD, foml=True)
     weights, _ = _read(system)
-    moved = models.pack(_adapt(system).weights["network"]) - models.pack(weights["network"])
+    moved = networks.pack(_adapt(system).weights["network"]) - networks.pack(weights["network"])
     everything = build(inner=SGD)
     two = build(inner=dataclasses.replace(SGD, num_steps=2))
     # The first two of three steps see the same batches: the order of a task's images is the same.
-    after = [models.pack(_adapt(s).weights["network"]) for s in (everything, two)]
+    after = [networks.pack(_adapt(s).weights["network"]) for s in (everything, two)]
     np.testing.assert_allclose(moved, after[0] - after[1], atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def _before_the_tail(system, task):
     """Two steps, on the minibatches that three steps begin with."""
     images, labels = episodes.flat(task)
     batches = episodes.minibatches(9, SGD.batch_size, SGD.num_steps, stateless_seed(0, 1))[:2]
-    start = State(models.pack(_read(system)[0]["network"]), (), tf.constant(0.0))
+    start = State(networks.pack(_read(system)[0]["network"]), (), tf.constant(0.0))
     return SETTINGS.learner()._replace(inner=SGD).adapt(start, images, labels, batches)
 
 
@@ -85,8 +85,8 @@ def test_tail_shots_are_seen_by_the_last_step_alone(build):
     system = build(inner=SGD, foml=True, tail_shots=1)
     task = _task(system)
     weights, _ = _read(system)
-    start = models.pack(weights["network"])
-    moved = models.pack(_adapt(system, task=task).weights["network"]) - start
+    start = networks.pack(weights["network"])
+    moved = networks.pack(_adapt(system, task=task).weights["network"]) - start
     before = _before_the_tail(system, task[:, :3])
     tail = SETTINGS.learner()._replace(inner=SGD).inner_step(before, task[:, 3], tf.range(3))
     np.testing.assert_allclose(moved, tail.weights - before.weights, atol=1e-6)

@@ -177,14 +177,20 @@ def test_glyphs_need_nothing_and_come_in_colour_if_asked(settings):
     assert (len(dataset.split.training), len(dataset.split.held_out)) == (360, 40)
 
 
-def test_paper_split_of_the_real_list_sizes(settings, monkeypatch):
-    """1,603 / 20 characters, as in Table 1."""
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("paper", (1603, 20)),  # Of FIGR, table 1.
+        ("random-1200", (1200, 423)),  # Of openai/supervised-reptile.
+    ],
+)
+def test_random_splits_of_omniglot_have_the_published_sizes(settings, monkeypatch, name, sizes):
     counts = {f"alphabet/character{i}": 20 for i in range(1623)}
     data = datasets.ClassImages(np.zeros((0, 16, 16, 1), np.uint8), counts)
     monkeypatch.setattr(loaders, "omniglot", lambda _: (set(), data))
-    chosen = dataclasses.replace(settings, dataset="omniglot", split="paper")
+    chosen = dataclasses.replace(settings, dataset="omniglot", split=name)
     split = load_dataset(chosen, 4).split
-    assert (len(split.training), len(split.held_out)) == (1603, 20)
+    assert (len(split.training), len(split.held_out)) == sizes
     assert (
         load_dataset(dataclasses.replace(chosen, split_seed=1), 4).split.digest() != split.digest()
     )

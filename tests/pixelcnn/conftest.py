@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from figr_tf.data import datasets
-from figr_tf.pixelcnn import drawings, models, system
+from figr_tf.pixelcnn import drawings, networks, system
 from figr_tf.pixelcnn.prediction import Predictor
 from figr_tf.pixelcnn.settings import PixelCnnSettings
 from figr_tf.pixelcnn.system import PixelCnnSystem
 from tests.conftest import few_tasks, glyph_dataset
 
 SIZE = 8
-SPEC = models.NetworkSpec(SIZE, planes=8, num_layers=2)
+SPEC = networks.NetworkSpec(SIZE, planes=8, num_layers=2)
 SETTINGS = PixelCnnSettings(
     data=datasets.DataSettings(image_size=drawings.decoded_size(SIZE)),
     network=SPEC,
@@ -60,7 +60,7 @@ def predictors():
     """By condition; a graph is built when it is first asked for."""
     return {
         condition: Predictor(dataclasses.replace(SPEC, condition=condition))
-        for condition in models.CONDITIONS
+        for condition in networks.CONDITIONS
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.pixelcnn import blocks, drawings, models
+from figr_tf.pixelcnn import blocks, drawings, networks
 from figr_tf.pixelcnn.prediction import Predictor
 from tests.pixelcnn.conftest import SPEC, random_drawings, random_weights
 
@@ -25,7 +25,7 @@ def test_a_step_goes_down_the_slope_of_the_supports_nats(predictors):
     weights, rng = random_weights(SPEC), np.random.default_rng(1)
     stepped = predictors["none"].adapt(weights, SUPPORT, RATE, SEED, range(1))
     slope = {
-        name: (w - stepped[name].numpy()) / (RATE * models.step_scale(name))
+        name: (w - stepped[name].numpy()) / (RATE * networks.step_scale(name))
         for name, w in weights.items()
     }
     # Uphill, but not straight: a wrong part of the slope cannot hide.
@@ -82,7 +82,7 @@ def test_a_moved_drawing_is_the_same_one_elsewhere_and_all_places_come_up():
     assert (np.abs(np.sum(found, 0) - 200 / 9) < 18).all()
 
 
-@pytest.mark.parametrize("condition", models.CONDITIONS)
+@pytest.mark.parametrize("condition", networks.CONDITIONS)
 def test_the_score_of_a_sample_is_the_product_of_what_it_was_drawn_with(predictors, condition):
     predictor = predictors[condition]
     weights = random_weights(predictor.spec)
@@ -96,7 +96,7 @@ def test_the_score_of_a_sample_is_the_product_of_what_it_was_drawn_with(predicto
 
 
 def test_samples_come_as_often_as_their_probabilities_say():
-    spec = models.NetworkSpec(2, planes=4, num_layers=1)
+    spec = networks.NetworkSpec(2, planes=4, num_layers=1)
     predictor, weights = Predictor(spec), random_weights(spec)
     weights["last/bias"] *= 5
     every = blocks.images_of(tf.reshape(tf.range(16), [16, 1, 1]))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from figr_tf.core import checkpoints, reptile, runs, training
 from figr_tf.core.random import stateless_seed
-from figr_tf.pixelcnn import drawings, models
+from figr_tf.pixelcnn import drawings, networks
 from figr_tf.pixelcnn.settings import PixelCnnSettings
 from figr_tf.pixelcnn.system import PixelCnnSystem
 from tests.conftest import identity_of
@@ -57,7 +57,7 @@ def test_one_inner_step_moves_by_the_gradient_of_the_batch(build):
     with tf.GradientTape() as tape:
         tape.watch(before)
         named = dict(zip(SETTINGS.network.shapes(), before, strict=True))
-        nats = models.nats(SETTINGS.network, named, task, models.Context())
+        nats = networks.nats(SETTINGS.network, named, task, networks.Context())
         loss = tf.reduce_mean(nats)
     slopes = tape.gradient(loss, before)
     for name, w, after, slope in zip(
@@ -132,7 +132,7 @@ def test_steps_of_training_move_their_drawings_if_asked_to(build):
         ({"inner_learning_rate": 0.0}, "inner_learning_rate must be above 0"),
         ({"eval_inner_steps": -1}, "eval_inner_steps"),
         ({"max_shift": -1}, "max_shift must not be negative"),
-        ({"network": models.NetworkSpec(10)}, "image_size"),
+        ({"network": networks.NetworkSpec(10)}, "image_size"),
         (
             {
                 "network": dataclasses.replace(SETTINGS.network, condition="features"),

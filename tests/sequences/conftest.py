@@ -7,7 +7,7 @@ import pytest
 
 from figr_tf.data import datasets
 from figr_tf.sequences import images
-from figr_tf.sequences.models import NetworkSpec
+from figr_tf.sequences.networks import NetworkSpec
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import SequenceSystem
 from figr_tf.sequences.text import TextSettings

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.core.random import stateless_seed
-from figr_tf.sequences import models, recurrence, targets
+from figr_tf.sequences import networks, recurrence, targets
 from figr_tf.sequences.system import Reader
 from tests.sequences.conftest import (
     SETTINGS,
@@ -26,7 +26,7 @@ RATE = SETTINGS.inner_learning_rate
 @pytest.fixture(scope="module")
 def readers():
     """By network."""
-    specs = {name: dataclasses.replace(SPEC, network=name) for name in models.NETWORKS}
+    specs = {name: dataclasses.replace(SPEC, network=name) for name in networks.NETWORKS}
     return {n: Reader(dataclasses.replace(SETTINGS, network=s)) for n, s in specs.items()}
 
 
@@ -41,7 +41,7 @@ def test_a_pixel_costs_what_it_was_given_before_it_was_seen_and_then_moves_the_w
         own = {n: tf.Variable(w[None]) for n, w in weights.items()}
         for k in range(SIZE**2):
             with tf.GradientTape() as tape:
-                chance = tf.sigmoid(models.logits(SPEC, own, tf.constant(k)))[0, 0]
+                chance = tf.sigmoid(networks.logits(SPEC, own, tf.constant(k)))[0, 0]
                 ink = images[sequence, k]
                 cost = -tf.math.log(chance if ink else 1 - chance)
             np.testing.assert_allclose(read.nats[sequence, k], cost, rtol=2e-3, atol=1e-4)
@@ -53,7 +53,7 @@ def test_a_pixel_costs_what_it_was_given_before_it_was_seen_and_then_moves_the_w
     np.testing.assert_array_equal(read.targets, images)
 
 
-@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("name", networks.NETWORKS)
 def test_what_comes_later_changes_no_earlier_cost_and_sequences_know_nothing_of_each_other(
     readers, name
 ):
@@ -69,7 +69,7 @@ def test_what_comes_later_changes_no_earlier_cost_and_sequences_know_nothing_of_
     np.testing.assert_array_equal(after[1:], nats[1:])
 
 
-@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize("name", networks.NETWORKS)
 def test_the_score_of_a_sample_is_the_product_of_what_it_was_drawn_with(readers, name):
     weights = _weights(name)
     drawn = readers[name].draw(weights, 4, stateless_seed(2))
@@ -82,15 +82,15 @@ def test_the_score_of_a_sample_is_the_product_of_what_it_was_drawn_with(readers,
 
 
 def test_the_probabilities_of_all_images_of_2_by_2_pixels_add_up_to_1():
-    for name in models.NETWORKS:
-        spec = models.NetworkSpec(name, 2, width=4, num_blocks=1)
+    for name in networks.NETWORKS:
+        spec = networks.NetworkSpec(name, 2, width=4, num_blocks=1)
         every = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(np.float32)
         assert _total_probability(spec, every) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_probabilities_of_all_texts_of_3_characters_add_up_to_1():
-    for name in models.NETWORKS:
-        spec = models.NetworkSpec(name, 0, width=4, num_blocks=1, text_length=3, num_classes=4)
+    for name in networks.NETWORKS:
+        spec = networks.NetworkSpec(name, 0, width=4, num_blocks=1, text_length=3, num_classes=4)
         every = (np.arange(64)[:, None] // 4 ** np.arange(3) % 4).astype(np.float32)
         assert _total_probability(spec, every) == pytest.approx(1, abs=1e-5)
 
@@ -111,7 +111,7 @@ def test_a_character_costs_what_it_was_given_and_the_bias_moves_by_what_was_wron
     first = {**weights, "place": weights["place"][:1]}
     read = recurrence.run(spec, first, RATE, tf.constant(text[:, :1]))
     own = {name: tf.constant(w[None]) for name, w in first.items()}
-    chances = _softmax(models.logits(spec, own, tf.constant(0))[0].numpy())
+    chances = _softmax(networks.logits(spec, own, tf.constant(0))[0].numpy())
     for sequence in range(2):
         seen = int(text[sequence, 0])
         np.testing.assert_allclose(read.nats[sequence, 0], -np.log(chances[seen]), rtol=1e-4)

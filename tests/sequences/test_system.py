@@ -12,7 +12,7 @@ from figr_tf.core.settings import full_identity
 from figr_tf.data import datasets, splits
 from figr_tf.data.class_images import ClassImages
 from figr_tf.sequences import data, images, recurrence, system
-from figr_tf.sequences.models import NetworkSpec
+from figr_tf.sequences.networks import NetworkSpec
 from figr_tf.sequences.settings import SequenceSettings
 from figr_tf.sequences.system import SequenceSystem
 from figr_tf.sequences.text import TextSettings

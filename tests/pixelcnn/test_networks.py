@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from figr_tf.pixelcnn import blocks, models
+from figr_tf.pixelcnn import blocks, networks
 from tests.pixelcnn.conftest import SPEC, random_drawings, random_weights
 
 GRID = SPEC.grid
 
 
 def _logits(spec, weights, images, support):
-    return models.logits(spec, weights, images, models.encode(spec, weights, support))
+    return networks.logits(spec, weights, images, networks.encode(spec, weights, support))
 
 
-@pytest.mark.parametrize("condition", models.CONDITIONS)
+@pytest.mark.parametrize("condition", networks.CONDITIONS)
 def test_a_block_depends_on_the_blocks_before_it_and_on_no_other(condition):
     spec = dataclasses.replace(SPEC, condition=condition)
     weights, images = random_weights(spec), tf.constant(random_drawings(1))
@@ -38,19 +38,19 @@ def test_a_block_depends_on_the_blocks_before_it_and_on_no_other(condition):
 
 
 def test_the_probabilities_of_all_drawings_of_4_by_4_pixels_add_up_to_1():
-    spec = models.NetworkSpec(4, planes=4, num_layers=1, condition="attention")
+    spec = networks.NetworkSpec(4, planes=4, num_layers=1, condition="attention")
     weights = random_weights(spec)
     numbers = np.arange(2**16)[:, None] >> np.arange(16)
     every = (numbers & 1).reshape(-1, 4, 4).astype(np.float32)
-    context = models.encode(spec, weights, random_drawings(2, 4))
-    nats = models.nats(spec, weights, every, context).numpy().astype(np.float64) * 16
+    context = networks.encode(spec, weights, random_drawings(2, 4))
+    nats = networks.nats(spec, weights, every, context).numpy().astype(np.float64) * 16
     assert np.exp(-nats).sum() == pytest.approx(1, abs=1e-4)
     assert nats.std() > 0.1
 
 
 def test_the_nats_of_a_blank_network_are_those_of_a_coin_for_each_pixel():
     zero = {name: np.zeros(shape, np.float32) for name, shape in SPEC.shapes().items()}
-    nats = models.nats(SPEC, zero, random_drawings(2), models.Context())
+    nats = networks.nats(SPEC, zero, random_drawings(2), networks.Context())
     np.testing.assert_allclose(nats, np.log(2), rtol=1e-6)
 
 
@@ -68,9 +68,9 @@ def test_a_conditional_network_begins_as_the_plain_one_and_its_support_has_an_in
     spec = dataclasses.replace(SPEC, condition=condition)
     images, supports = random_drawings(2), (random_drawings(3, seed=s) for s in (1, 2))
     one, two = supports
-    plain = models.initial_weights(SPEC, seed=3)
-    initial = models.initial_weights(spec, seed=3)
-    expected = models.logits(SPEC, plain, images, models.Context())
+    plain = networks.initial_weights(SPEC, seed=3)
+    initial = networks.initial_weights(spec, seed=3)
+    expected = networks.logits(SPEC, plain, images, networks.Context())
     np.testing.assert_allclose(_logits(spec, initial, images, one), expected, atol=1e-6)
     weights = random_weights(spec)
     first, other = (_logits(spec, weights, images, support) for support in (one, two))
