@@ -27,7 +27,8 @@ _SEED_0 = tf.constant(0, tf.int64)
 class ClassifyingModel(tf.Module):
     """Φ with the second moments of its training, and the one function that every signature shares.
 
-    The moments are part of the model: an inner Adam that starts without them costs 5 to 10 points.
+    The moments are part of the model: without them the inner steps would be others than those that
+    Φ was trained for.
 
     Attributes:
         classify: (support_images float32 [n, S, S, C] in [0, 1], ink 0; labels int32 [n], which
