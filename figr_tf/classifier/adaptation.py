@@ -8,8 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from figr_tf.classifier import networks
-from figr_tf.core import inner_loop
-from figr_tf.core.settings import require_positive
+from figr_tf.core import checks, inner_loop
 
 OPTIMIZERS = ("adam", "sgd")
 BETA_2 = 0.999
@@ -38,12 +37,9 @@ class InnerLoop:
     weight_decay: float = 1.0
 
     def __post_init__(self):
-        if self.optimizer not in OPTIMIZERS:
-            known = " or ".join(OPTIMIZERS)
-            raise ValueError(f"inner_optimizer must be {known}. Received: {self.optimizer}")
-        require_positive(self, "batch_size", "num_steps")
-        if self.learning_rate < 0:
-            raise ValueError(f"the inner rate must not be negative. Received: {self.learning_rate}")
+        checks.one_of(self, optimizer=OPTIMIZERS)
+        checks.at_least(self, 1, "batch_size", "num_steps")
+        checks.at_least(self, 0, "learning_rate")
         if not 0 < self.weight_decay <= 1:
             raise ValueError(f"weight_decay must be in (0, 1]. Received: {self.weight_decay}")
 

@@ -1,7 +1,6 @@
 """A trained classifier."""
 
 import dataclasses
-import hashlib
 import pathlib
 
 import numpy as np
@@ -12,6 +11,7 @@ from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import initial_variables
 from figr_tf.core import runs, trained
 from figr_tf.core.random import stateless_seed
+from figr_tf.core.weights import sha256
 from figr_tf.data import support_sets
 
 
@@ -51,7 +51,7 @@ class ClassifierModel:
         # Of the same shapes as the checkpoint's; `restore` overwrites every value.
         self._variables = initial_variables(settings)
         self.meta_step = trained.restore(run, self.meta_weights(), self.carried)
-        self.weights_sha256 = _digest(tf.nest.flatten(self._variables))
+        self.weights_sha256 = sha256(tf.nest.flatten(self._variables))
         self.start = self._variables.read()
         self.learner = self.settings.held_out_learner()
         self._predictor = Predictor(self.learner, settings.network.image_shape)
@@ -113,10 +113,3 @@ class ClassifierModel:
         support_sets.check_numbers(1, seed)
         answers = self.answer(support, queries, stateless_seed(seed))
         return among(answers.plain, len(support)).numpy()
-
-
-def _digest(variables: list[tf.Variable]) -> str:
-    digest = hashlib.sha256()
-    for variable in variables:
-        digest.update(variable.numpy().tobytes())
-    return digest.hexdigest()

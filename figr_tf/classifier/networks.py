@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from figr_tf.core import checks
 from figr_tf.core.random import stateless_seed
 
 ARCHITECTURES = ("strided", "pooled")
@@ -42,12 +43,9 @@ class NetworkSpec:
     num_classes: int = 5
 
     def __post_init__(self):
-        if self.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ValueError(f"architecture must be one of {known}. Received: {self.architecture}")
-        for name, least in {"image_size": 2, "channels": 1, "filters": 1, "num_classes": 2}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
+        checks.one_of(self, architecture=ARCHITECTURES)
+        checks.at_least(self, 1, "channels", "filters")
+        checks.at_least(self, 2, "image_size", "num_classes")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from figr_tf.classifier.adaptation import BETA_2, InnerLoop, Learner
 from figr_tf.classifier.networks import NetworkSpec
-from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.core import checks
+from figr_tf.core.settings import TrainingSettings
 from figr_tf.data.datasets import DataSettings
 
 
@@ -54,7 +55,7 @@ class ClassifierSettings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "num_shots", "train_shots", "eval_batch_size", "eval_inner_steps")
+        checks.at_least(self, 1, "num_shots", "train_shots", "eval_batch_size", "eval_inner_steps")
         data, network = self.data, self.network
         if (data.image_size, data.channels) != (network.image_size, network.channels):
             raise ValueError("data and network must agree on image_size and channels")

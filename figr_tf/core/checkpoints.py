@@ -63,28 +63,12 @@ def _prefix(folder: pathlib.Path, meta_step: int) -> pathlib.Path:
 def save(
     folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any], keep: int = 3
 ) -> pathlib.Path:
-    """Writes all state of meta-training, see `save_objects`.
+    """Writes all state of meta-training, and deletes the oldest checkpoints.
 
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`)
     and `meta_step`.
-    """
-    return save_objects(
-        folder, reptile.num_meta_steps_taken(), _all_objects(reptile), identity, keep
-    )
-
-
-def save_objects(
-    folder: pathlib.Path,
-    meta_step: int,
-    objects: dict[str, Any],
-    identity: dict[str, Any],
-    keep: int = 3,
-) -> pathlib.Path:
-    """Writes variables and lists of variables by name, and deletes the oldest checkpoints.
 
     Args:
-        meta_step: number of the last meta-step taken; it names the files.
-        objects: name → variable, or list of variables.
         identity: JSON-able facts that must agree when the checkpoint is restored.
         keep: how many of the newest checkpoints stay, this one included.
 
@@ -94,11 +78,11 @@ def save_objects(
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
-    prefix = _prefix(folder, meta_step)
+    prefix = _prefix(folder, reptile.num_meta_steps_taken())
     # The identity travels inside of the checkpoint, so that no copying can part the two.
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
-        tf.train.Checkpoint(**objects, identity=record).write(str(prefix))
+        tf.train.Checkpoint(**_all_objects(reptile), identity=record).write(str(prefix))
     except (tf.errors.OpError, OSError) as error:
         _delete(prefix)
         kept = _found(folder)
@@ -168,17 +152,11 @@ def _read(prefix: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any
         variable.assign(values[key])
 
 
-def restore_objects(
-    folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]
-) -> bool:
-    """Reads the newest checkpoint that is whole into the variables of `objects`.
+def _restore(folder: pathlib.Path, objects: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Reads the newest checkpoint that is whole; returns whether there was one.
 
-    Returns:
-        Whether there was one; False if there is no checkpoint yet.
-
-    Raises:
-        RunError: checkpoints are there but none can be read, or they are of other settings or
-            another split.
+    Args:
+        objects: name → variable, or list of variables.
     """
     prefixes = _found(folder)
     for prefix in prefixes:
@@ -203,8 +181,16 @@ def restore_objects(
 
 
 def restore_training(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any]) -> bool:
-    """Brings all state of meta-training back, see `restore_objects`."""
-    return restore_objects(folder, _all_objects(reptile), identity)
+    """Brings all state of meta-training back from the newest checkpoint that is whole.
+
+    Returns:
+        Whether there was one; False if there is no checkpoint yet.
+
+    Raises:
+        RunError: checkpoints are there but none can be read, or they are of other settings or
+            another split.
+    """
+    return _restore(folder, _all_objects(reptile), identity)
 
 
 def restore_weights(
@@ -228,6 +214,6 @@ def restore_weights(
     objects: dict[str, Any] = {name(group): list(v) for group, v in meta_weights.items()}
     if carried:
         objects["carried"] = list(carried)
-    if not restore_objects(folder, objects | {"meta_step": meta_step}, identity):
+    if not _restore(folder, objects | {"meta_step": meta_step}, identity):
         raise RunError(f"{folder}: no checkpoint there yet.")
     return int(meta_step)

@@ -1,13 +1,14 @@
 """The outer loop: one meta-step of Reptile (Nichol et al. 2018; FIGR's Algorithm 1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from figr_tf.core import console
 from figr_tf.core.optimizers import replica_variable
 from figr_tf.core.system import Adapted, System, Weights
+from figr_tf.core.weights import next_average, subtract
 
 
 class MetaGradient(NamedTuple):
@@ -29,11 +30,6 @@ class MetaStepMetrics(NamedTuple):
 
     values: dict[str, tf.Tensor]
     finite: tf.Tensor
-
-
-def subtract(a: Any, b: Any) -> Any:
-    """a − b, weight by weight."""
-    return tf.nest.map_structure(tf.subtract, a, b)
 
 
 def meta_gradient(
@@ -176,17 +172,12 @@ class Reptile(tf.Module):
             self._move_average()
 
     def _move_average(self) -> None:
-        """Moves the average towards Φ.
-
-        Its decay begins at 0.1, so that the untrained start is soon forgotten.
-        """
-        count = tf.cast(self.meta_step.read_value(), tf.float32)
-        # (1 + t) / (10 + t), as tf.train.ExponentialMovingAverage begins.
-        decay = tf.minimum(self._average_decay, (count + 1.0) / (count + 10.0))
+        step = self.meta_step.read_value()
         for group, variables in self.meta_weights.items():
-            for average, variable in zip(self.average[group], variables, strict=True):
-                old = average.read_value()
-                _assign(average, old + (1.0 - decay) * (variable.read_value() - old))
+            then, now = ([v.read_value() for v in vs] for vs in (self.average[group], variables))
+            moved = next_average(then, now, self._average_decay, step)
+            for average, value in zip(self.average[group], moved, strict=True):
+                _assign(average, value)
 
     def _count(self, finite: tf.Tensor) -> None:
         skipped = tf.cast(tf.logical_not(finite), tf.int64)

@@ -192,9 +192,8 @@ def find_or_number(
         folder = RunFolder(path)
         try:
             recorded = settings.complete(folder.read_identity())
-            if recorded != identity or folder.is_finished(settings.num_meta_steps):
-                continue
-            if folder.is_packaged():
+            finished = folder.is_packaged() or folder.is_finished(settings.num_meta_steps)
+            if recorded != identity or finished:
                 continue
             folder.lock()
             return folder

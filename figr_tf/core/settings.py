@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 
 import tensorflow as tf
 
+from figr_tf.core import checks
+
 _INTERVALS = ("log_every", "eval_every", "checkpoint_every", "meta_steps_per_call")
 
 
@@ -43,14 +45,12 @@ class TrainingSettings:
     jit_compile: str = "auto"
 
     def __post_init__(self):
-        require_positive(self, "meta_batch_size", "num_meta_steps", "keep_checkpoints", *_INTERVALS)
-        for name in ("meta_learning_rate", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
+        at_least_one = ("meta_batch_size", "num_meta_steps", "keep_checkpoints", *_INTERVALS)
+        checks.at_least(self, 1, *at_least_one)
+        checks.at_least(self, 0, "meta_learning_rate", "seed")
+        checks.one_of(self, jit_compile=("auto", "on", "off"))
         if not 0 <= self.meta_average < 1:
             raise ValueError(f"meta_average must be in [0, 1). Received: {self.meta_average}")
-        if self.jit_compile not in ("auto", "on", "off"):
-            raise ValueError(f"jit_compile must be auto, on or off. Received: {self.jit_compile!r}")
 
     @property
     def name(self) -> str:
@@ -102,15 +102,6 @@ class TrainingSettings:
     def complete(cls, identity: dict[str, Any]) -> dict[str, Any]:
         """An identity as recorded, with the defaults of settings that were added since."""
         return cls().identity() | identity
-
-
-def require_positive(settings: Any, *names: str) -> None:
-    """Raises ValueError unless each of these attributes is at least 1."""
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(
-                f"{name} must be a positive integer. Received: {getattr(settings, name)}"
-            )
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:

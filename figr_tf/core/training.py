@@ -87,18 +87,13 @@ class Trainer:
         names = list(self.system.metric_labels)
         return reptile.meta_gradient(adapt_to, meta_weights, carried, names, self._share)
 
-    @property
-    def constants(self) -> Any:
-        """The copy of the system's constants on this process' first device."""
-        return self.replicas.local(self._placed)
-
     def pictures(self) -> Iterator[Image.Image]:
-        """Of held-out tasks."""
-        return self.system.pictures(self.constants)
+        """Of held-out tasks, from the constants on this process' first device."""
+        return self.system.pictures(self.replicas.local(self._placed))
 
     def report(self) -> dict[str, float]:
-        """Of held-out tasks."""
-        return self.system.report(self.constants)
+        """Of held-out tasks, likewise."""
+        return self.system.report(self.replicas.local(self._placed))
 
 
 def train(

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from figr_tf.core import inner_loop
+from figr_tf.core import checks, inner_loop
+from figr_tf.core.weights import next_average
 from figr_tf.gan import losses
 from figr_tf.gan.descent import descend
 from figr_tf.gan.draws import LatentPool, choice_seed, choose, draw
@@ -92,21 +93,10 @@ class InnerSettings:
 
     def __post_init__(self):
         # Now and not at the first step, which comes after minutes of reading data.
-        for name, known in (
-            ("loss", losses.LOSSES),
-            ("gradient_penalty_norm", losses.GRADIENT_PENALTY_NORMS),
-            ("optimizer", OPTIMIZERS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {known}. Received: {getattr(self, name)!r}"
-                )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive or None. Received: {self.batch_size}")
-        if self.gradient_penalty_every < 1:
-            raise ValueError(
-                f"gradient_penalty_every must be positive. Received: {self.gradient_penalty_every}"
-            )
+        norms = losses.GRADIENT_PENALTY_NORMS
+        checks.one_of(self, loss=losses.LOSSES, gradient_penalty_norm=norms, optimizer=OPTIMIZERS)
+        given = () if self.batch_size is None else ("batch_size",)
+        checks.at_least(self, 1, "gradient_penalty_every", *given)
         if self.gradient_penalty_every > 1 and not self.gradient_penalty_weight:
             raise ValueError(
                 "gradient_penalty_every needs a gradient_penalty_weight above 0. Received: 0"
@@ -172,15 +162,12 @@ def inner_step(
         latents = latent_pool.latents_of_step(latents, state.steps_taken)
     weights, moments, number = state.weights, state.second_moments, state.steps_taken + 1
 
-    def generate(generator_weights, latents):
-        return apply_network(networks.generator, generator_weights, latents)
-
     def score(discriminator_weights, images):
         return apply_network(networks.discriminator, discriminator_weights, images)
 
     # Computed outside the tape: what the discriminator's loss would send into the generator is
     # never used.
-    generated = generate(weights.generator, latents[:n])
+    generated = generate_images(networks, weights.generator, latents[:n])
     with tf.GradientTape() as tape:
         tape.watch(weights.discriminator)
         # Real and generated images in one batch: one forward pass instead of two.
@@ -201,18 +188,16 @@ def inner_step(
     # The generator plays against the discriminator that has just moved.
     with tf.GradientTape() as tape:
         tape.watch(weights.generator)
-        generator_loss = losses.generator_loss(
-            inner.loss, score(discriminator, generate(weights.generator, latents[n:]))
-        )
+        generated = generate_images(networks, weights.generator, latents[n:])
+        generator_loss = losses.generator_loss(inner.loss, score(discriminator, generated))
     generator, generator_moments = descend(
         tape, generator_loss, weights.generator, moments.generator, inner.learning_rate, number
     )
-    after = InnerState(
-        number,
-        Weights(generator, discriminator),
-        Weights(generator_moments, discriminator_moments),
-        _averaged(state.averaged_generator, generator, state.steps_taken, inner.average_decay),
+    averaged = state.averaged_generator and next_average(
+        state.averaged_generator, generator, inner.average_decay, state.steps_taken
     )
+    moments = Weights(generator_moments, discriminator_moments)
+    after = InnerState(number, Weights(generator, discriminator), moments, averaged)
     return after, InnerLosses(discriminator_loss, generator_loss, penalty)
 
 
@@ -236,22 +221,6 @@ def _penalty_at(
     # where this divides K.
     its_turn = tf.equal(number % inner.gradient_penalty_every, 0)
     return tf.cond(its_turn, penalty, lambda: tf.constant(0.0))
-
-
-def _averaged(
-    average: tuple[tf.Tensor, ...],
-    weights: tuple[tf.Tensor, ...],
-    steps_before: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, ...]:
-    """The next average, if there is one. Its decay rises from 0.1: the start is soon forgotten."""
-    if not average:
-        return ()
-    # (1 + t) / (10 + t), as tf.train.ExponentialMovingAverage begins.
-    count = tf.cast(steps_before, tf.float32)
-    decay = tf.minimum(decay, (count + 1.0) / (count + 10.0))
-    pairs = zip(average, weights, strict=True)
-    return tuple(a + (1.0 - decay) * (w - a) for a, w in pairs)
 
 
 def adapt_with_losses(

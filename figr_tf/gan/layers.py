@@ -36,6 +36,14 @@ class PureLayer(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
 
+    def _add_linear_map(self, kernel_shape: tuple[int, ...], seed: int) -> None:
+        """Creates a kernel [..., C_out] and its bias."""
+        # The order is part of every checkpoint, which knows weights by their place.
+        self.kernel = self.add_weight(
+            name="kernel", shape=kernel_shape, initializer=kernel_initializer(seed)
+        )
+        self.bias = self.add_weight(name="bias", shape=kernel_shape[-1:], initializer="zeros")
+
     def apply(self, weights: WeightList, x: tf.Tensor) -> tf.Tensor:
         """The layer with `weights` in place of its own variables, in the order of those."""
         raise NotImplementedError
@@ -46,18 +54,16 @@ class PureLayer(keras.layers.Layer):
 
 
 class _NormalisedUnit(PureLayer):
-    """Creates the weights that follow a linear map: bias, PReLU slope and LayerNorm affine."""
+    """Creates a linear map's weights and those that follow it: PReLU slope, LayerNorm affine."""
 
-    def _add_activation_weights(
-        self, slope_shape: tuple[int, ...], example_shape: tuple[int, ...]
+    def _add_unit(
+        self, kernel_shape: tuple[int, ...], seed: int, affine_shape: tuple[int, ...]
     ) -> None:
-        # The order is part of every checkpoint, which knows weights by their place.
-        self.bias = self.add_weight(name="bias", shape=(example_shape[-1],), initializer="zeros")
-        self.slope = self.add_weight(
-            name="slope", shape=slope_shape, initializer=keras.initializers.Constant(_PRELU_START)
-        )
-        self.scale = self.add_weight(name="scale", shape=example_shape, initializer="ones")
-        self.offset = self.add_weight(name="offset", shape=example_shape, initializer="zeros")
+        self._add_linear_map(kernel_shape, seed)
+        start = keras.initializers.Constant(_PRELU_START)
+        self.slope = self.add_weight(name="slope", shape=kernel_shape[-1:], initializer=start)
+        self.scale = self.add_weight(name="scale", shape=affine_shape, initializer="ones")
+        self.offset = self.add_weight(name="offset", shape=affine_shape, initializer="zeros")
 
 
 class ConvUnit(_NormalisedUnit):
@@ -90,14 +96,10 @@ class ConvUnit(_NormalisedUnit):
 
     def build(self, input_shape):
         _, height, width, channels = input_shape
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.kernel_size, self.kernel_size, channels, self.filters),
-            initializer=kernel_initializer(self.seed),
-        )
         self._example = (height // self.strides, width // self.strides, self.filters)
         affine = self._example[-1:] if self.affine_per_channel else self._example
-        self._add_activation_weights((self.filters,), affine)
+        kernel = (self.kernel_size, self.kernel_size, channels, self.filters)
+        self._add_unit(kernel, self.seed, affine)
 
     def apply(self, weights, x):
         kernel, bias, slope, scale, offset = weights
@@ -138,12 +140,7 @@ class DenseUnit(_NormalisedUnit):
         self.seed = seed
 
     def build(self, input_shape):
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], self.units),
-            initializer=kernel_initializer(self.seed),
-        )
-        self._add_activation_weights((self.units,), (self.units,))
+        self._add_unit((input_shape[-1], self.units), self.seed, (self.units,))
 
     def apply(self, weights, x):
         kernel, bias, slope, scale, offset = weights
@@ -243,11 +240,7 @@ class ToImage(PureLayer):
         self.in_blocks = in_blocks
 
     def build(self, input_shape):
-        shape = (5, 5, input_shape[-1], self.channels)
-        self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
-        )
-        self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
+        self._add_linear_map((5, 5, input_shape[-1], self.channels), self.seed)
 
     def apply(self, weights, x):
         convolve = convolutions.in_blocks if self.in_blocks else convolutions.plain
@@ -268,28 +261,6 @@ class SpaceToDepth(PureLayer):
         return (batch, height // 2, width // 2, 4 * channels)
 
 
-class ToScoreByPlace(PureLayer):
-    """A dense map of all pixels to one unbounded number: [B, H, W, C] → [B, 1]."""
-
-    def __init__(self, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-
-    def build(self, input_shape):
-        shape = (math.prod(input_shape[1:]), 1)
-        self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
-        )
-        self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
-
-    def apply(self, weights, x):
-        kernel, bias = weights
-        return tf.reshape(x, [-1, kernel.shape[0]]) @ kernel + bias
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], 1)
-
-
 class ToScore(PureLayer):
     """Mean over all pixels and a dense map to one unbounded number: [B, H, W, C] → [B, 1]."""
 
@@ -298,11 +269,7 @@ class ToScore(PureLayer):
         self.seed = seed
 
     def build(self, input_shape):
-        shape = (input_shape[-1], 1)
-        self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=kernel_initializer(self.seed)
-        )
-        self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
+        self._add_linear_map((input_shape[-1], 1), self.seed)
 
     def apply(self, weights, x):
         kernel, bias = weights
@@ -311,3 +278,14 @@ class ToScore(PureLayer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1)
+
+
+class ToScoreByPlace(ToScore):
+    """A dense map of all pixels to one unbounded number: [B, H, W, C] → [B, 1]."""
+
+    def build(self, input_shape):
+        self._add_linear_map((math.prod(input_shape[1:]), 1), self.seed)
+
+    def apply(self, weights, x):
+        kernel, bias = weights
+        return tf.reshape(x, [-1, kernel.shape[0]]) @ kernel + bias

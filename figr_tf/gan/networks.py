@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from figr_tf.core import random
+from figr_tf.core import checks, random
 from figr_tf.gan import layers
 
 ARCHITECTURES = ("resnet", "dcgan", "lean")
@@ -53,10 +53,9 @@ class NetworkSpec:
     blocks_per_stage: int = 2
 
     def __post_init__(self):
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}"
-            )
+        checks.one_of(self, architecture=ARCHITECTURES)
+        checks.at_least(self, 1, "hidden", "latent_dim")
+        checks.at_least(self, 0, "blocks_per_stage")
         if self.image_size < SIZE_MULTIPLE or self.image_size % SIZE_MULTIPLE:
             raise ValueError(
                 f"image_size must be a positive multiple of {SIZE_MULTIPLE}: the networks halve it"
@@ -64,15 +63,6 @@ class NetworkSpec:
             )
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour). Received: {self.channels}")
-        for name in ("hidden", "latent_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be a positive integer. Received: {getattr(self, name)}"
-                )
-        if self.blocks_per_stage < 0:
-            raise ValueError(
-                f"blocks_per_stage must not be negative. Received: {self.blocks_per_stage}"
-            )
 
     def to_json(self) -> str:
         """The text of network_spec.json, which people read and no code here."""
@@ -131,11 +121,21 @@ def _stage(
     return [*blocks, layers.ConvUnit(channels_out, seed=next(seeds))]
 
 
+def _coarsest_map(spec: NetworkSpec, size: int, channels: int, seeds: Iterator[int]) -> list:
+    """What every generator begins with: latents to [B, size, size, channels]."""
+    latents = keras.Input((spec.latent_dim,), dtype="float32", name="latents")
+    return [latents, layers.DenseUnit(channels * size**2, next(seeds)), layers.ToFeatureMap(size)]
+
+
+def _images(spec: NetworkSpec) -> keras.KerasTensor:
+    """What every discriminator begins with."""
+    shape = (spec.image_size, spec.image_size, spec.channels)
+    return keras.Input(shape, dtype="float32", name="images")
+
+
 def _build_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
-    base = spec.image_size // SIZE_MULTIPLE
     width = spec.hidden * 2**NUM_STAGES
-    stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
-    stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
+    stack = _coarsest_map(spec, spec.image_size // SIZE_MULTIPLE, width, seeds)
     # From 16h channels on the coarsest map to h at full size.
     for stage in reversed(range(NUM_STAGES)):
         stack += _stage(spec, spec.hidden * 2 ** (stage + 1), spec.hidden * 2**stage, seeds)
@@ -144,15 +144,9 @@ def _build_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequentia
 
 
 def _build_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
-    stack = [
-        keras.Input(
-            (spec.image_size, spec.image_size, spec.channels), dtype="float32", name="images"
-        )
-    ]
-    stack.append(
-        # The paper's discriminator begins with 7×7. The DCGAN pair has 5×5 everywhere.
-        layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds))
-    )
+    # The paper's discriminator begins with 7×7. The DCGAN pair has 5×5 everywhere.
+    first = layers.ConvUnit(spec.hidden, 7 if spec.architecture == "resnet" else 5, next(seeds))
+    stack = [_images(spec), first]
     for stage in range(NUM_STAGES):
         stack += _stage(spec, spec.hidden * 2**stage, spec.hidden * 2 ** (stage + 1), seeds)
         stack.append(layers.AveragePool())
@@ -181,9 +175,7 @@ def _lean_blocks(spec: NetworkSpec, seeds: Iterator[int]) -> list[layers.PureLay
 
 def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
     # Three doublings from the coarsest map, where the paper's pair has four.
-    base, width = spec.image_size // 8, 8 * spec.hidden
-    stack = [keras.Input((spec.latent_dim,), dtype="float32", name="latents")]
-    stack += [layers.DenseUnit(width * base**2, next(seeds)), layers.ToFeatureMap(base)]
+    stack = _coarsest_map(spec, spec.image_size // 8, 8 * spec.hidden, seeds)
     stack += _lean_blocks(spec, seeds)
     for channels in (4 * spec.hidden, 2 * spec.hidden, spec.hidden):
         stack.append(layers.UpsamplingConvUnit(channels, seed=next(seeds), affine_per_channel=True))
@@ -192,9 +184,8 @@ def _build_lean_generator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequ
 
 
 def _build_lean_discriminator(spec: NetworkSpec, seeds: Iterator[int]) -> keras.Sequential:
-    image_shape = (spec.image_size, spec.image_size, spec.channels)
-    stack = [keras.Input(image_shape, dtype="float32", name="images"), layers.SpaceToDepth()]
     # Strides and no pooling: only the pixels that stay are computed.
+    stack = [_images(spec), layers.SpaceToDepth()]
     stack += [_lean_unit(2 * spec.hidden, seeds), _lean_unit(4 * spec.hidden, seeds, strides=2)]
     stack += [_lean_unit(8 * spec.hidden, seeds, strides=2), *_lean_blocks(spec, seeds)]
     return keras.Sequential([*stack, layers.ToScoreByPlace(next(seeds))], name="discriminator")

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.core import checks
+from figr_tf.core.settings import TrainingSettings
 from figr_tf.data.datasets import DataSettings
 from figr_tf.gan.adaptation import InnerSettings
 from figr_tf.gan.networks import NetworkSpec
@@ -61,19 +62,16 @@ class Settings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "num_shots", "augment_count")
-        for name in ("task_pool", "num_test_inner_steps"):
-            if getattr(self, name) is not None:
-                require_positive(self, name)
-        if self.latent_pool < 0:
-            raise ValueError(f"latent_pool must not be negative. Received: {self.latent_pool}")
+        optional = ("task_pool", "num_test_inner_steps")
+        given = [name for name in optional if getattr(self, name) is not None]
+        checks.at_least(self, 1, "num_shots", "augment_count", *given)
+        checks.at_least(self, 0, "latent_pool")
+        checks.one_of(self, augment=AUGMENTATIONS)
         if self.inner.gradient_penalty_every > self.num_inner_steps:
             raise ValueError(
                 "gradient_penalty_every above num_inner_steps: training would have no penalty."
                 f" Received: {self.inner.gradient_penalty_every} and {self.num_inner_steps}"
             )
-        if self.augment not in AUGMENTATIONS:
-            raise ValueError(f"augment must be one of {AUGMENTATIONS}. Received: {self.augment!r}")
         if (
             self.data.image_size != self.network.image_size
             or self.data.channels != self.network.channels

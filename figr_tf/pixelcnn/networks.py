@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from figr_tf.core import checks
 from figr_tf.core.random import stateless_seed
 from figr_tf.pixelcnn.blocks import BLOCK, CHANNELS, NUM_PATTERNS, inputs_of, patterns
 
@@ -49,17 +50,14 @@ class NetworkSpec:
     condition: str = "none"
 
     def __post_init__(self):
-        if self.condition not in CONDITIONS:
-            known = ", ".join(CONDITIONS)
-            raise ValueError(f"condition must be one of {known}. Received: {self.condition}")
+        checks.one_of(self, condition=CONDITIONS)
+        checks.at_least(self, 1, "num_layers")
         if self.image_size < BLOCK or self.image_size % BLOCK:
             raise ValueError(
                 f"image_size must be a multiple of {BLOCK}. Received: {self.image_size}"
             )
         if self.planes < _HEADS or self.planes % _HEADS:
             raise ValueError(f"planes must be a multiple of {_HEADS}. Received: {self.planes}")
-        if self.num_layers < 1:
-            raise ValueError(f"num_layers must be 1 or more. Received: {self.num_layers}")
 
     @property
     def grid(self) -> int:

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.core import checks
+from figr_tf.core.settings import TrainingSettings
 from figr_tf.data.datasets import DataSettings
 from figr_tf.pixelcnn.drawings import decoded_size
 from figr_tf.pixelcnn.networks import NetworkSpec
@@ -64,10 +65,8 @@ class PixelCnnSettings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "num_shots", "train_shots", "num_inner_steps", "batch_size")
-        for name in ("eval_inner_steps", "max_shift"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
+        checks.at_least(self, 1, "num_shots", "train_shots", "num_inner_steps", "batch_size")
+        checks.at_least(self, 0, "eval_inner_steps", "max_shift")
         for name in ("inner_learning_rate", "eval_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0. Received: {getattr(self, name)}")

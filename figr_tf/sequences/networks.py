@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from figr_tf.core import checks
 from figr_tf.core.random import stateless_seed
 
 NETWORKS = ("gated", "mlp", "recurrent")
@@ -48,14 +49,11 @@ class NetworkSpec:
     num_classes: int = 2
 
     def __post_init__(self):
-        if self.network not in NETWORKS:
-            known = ", ".join(NETWORKS)
-            raise ValueError(f"network must be one of {known}. Received: {self.network}")
+        checks.one_of(self, network=NETWORKS)
+        checks.at_least(self, 1, "num_blocks")
+        checks.at_least(self, 2, "num_classes")
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width must be even. Received: {self.width}")
-        for name, least in (("num_blocks", 1), ("num_classes", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
         if (self.image_size < 1) == (self.text_length < 1):
             raise ValueError(
                 "one of image_size and text_length must be 1 or more, the other 0. Received:"

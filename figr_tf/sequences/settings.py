@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from figr_tf.core.settings import TrainingSettings, require_positive
+from figr_tf.core import checks
+from figr_tf.core.settings import TrainingSettings
 from figr_tf.data.datasets import DataSettings
 from figr_tf.sequences.networks import NetworkSpec
 from figr_tf.sequences.text import TextSettings
@@ -52,14 +53,12 @@ class SequenceSettings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "num_sequences")
+        checks.at_least(self, 1, "num_sequences")
+        checks.one_of(self, objective=OBJECTIVES)
         if self.inner_learning_rate <= 0:
             raise ValueError(
                 f"inner_learning_rate must be above 0. Received: {self.inner_learning_rate}"
             )
-        if self.objective not in OBJECTIVES:
-            known = " or ".join(OBJECTIVES)
-            raise ValueError(f"objective must be {known}. Received: {self.objective}")
         size = self.network.image_size, self.network.text_length
         if isinstance(self.data, TextSettings):
             if size != (0, self.data.length):

@@ -11,6 +11,7 @@ from figr_common import scaling
 from figr_tf.core import runs, trained
 from figr_tf.core.errors import RunError
 from figr_tf.core.random import stateless_seed
+from figr_tf.core.weights import sha256
 from figr_tf.data import support_sets
 from figr_tf.data.datasets import DataSettings
 from figr_tf.warp.generator import WarpGenerator, random_draw
@@ -27,13 +28,6 @@ def is_former_run(folder: pathlib.Path) -> bool:
 def meta_weights(generator: WarpGenerator) -> dict[str, list[tf.Variable]]:
     """The network's variables, as the one group that they are."""
     return {"generator": [v.value for v in generator.trainable_variables]}
-
-
-def _digest(generator: WarpGenerator) -> str:
-    digest = hashlib.sha256()
-    for weight in generator.trainable_variables:
-        digest.update(weight.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read_former(folder: pathlib.Path) -> tuple[WarpSettings, WarpGenerator]:
@@ -97,7 +91,7 @@ class WarpModel:
             self.settings = run.read_settings(WarpSettings)
             self.generator = self.settings.build_generator()
             self.meta_step = trained.restore(run, meta_weights(self.generator))
-        self.weights_sha256 = _digest(self.generator)
+        self.weights_sha256 = sha256(self.generator.trainable_variables)
         size = self.settings.data.image_size
         support = tf.TensorSpec([None, size, size, 1], tf.float32)
         signature = [support, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)]

@@ -209,8 +209,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_shots": 0}, "num_shots must be a positive integer. Received: 0"),
-        ({"meta_learning_rate": -1.0}, "must not be negative"),
+        ({"num_shots": 0}, "num_shots must be 1 or more. Received: 0"),
+        ({"meta_learning_rate": -1.0}, "meta_learning_rate must be 0 or more"),
         ({"jit_compile": "maybe"}, "jit_compile"),
     ],
 )

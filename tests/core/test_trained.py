@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from figr_tf.core import checkpoints, runs, trained
 from figr_tf.core.errors import RunError
+from figr_tf.core.optimizers import Interpolation
+from figr_tf.core.reptile import Reptile
 from figr_tf.core.settings import TrainingSettings, full_identity
 
 
@@ -47,20 +50,27 @@ def _random() -> Weights:
     return weights
 
 
-def _run(path, settings: PairSettings, **more) -> runs.RunFolder:
-    """A run with one checkpoint, of meta-step 5: the random weights and `more`."""
+def _run(path, settings: PairSettings, weights: Weights) -> runs.RunFolder:
+    """A run with one checkpoint, of meta-step 5; an average of Φ, if it keeps one, is Φ / 2."""
     folder, identity = runs.RunFolder(path), full_identity(settings, {}, False)
     folder.record(settings, identity, {"flags.txt": "--seed=0\n", "split.json": "{}"})
-    weights = _random()
-    objects = {**weights.groups, "carried": weights.carried, **more}
-    meta_step = tf.Variable(5, dtype=tf.int64)
-    checkpoints.save_objects(folder.checkpoints, 5, objects | {"meta_step": meta_step}, identity)
+    system = types.SimpleNamespace(
+        meta_weights=weights.groups,
+        carried=weights.carried,
+        make_optimizer=lambda: Interpolation(1.0),
+        metric_labels={},
+    )
+    state = Reptile(system, settings.meta_average)
+    for average in tf.nest.flatten(state.average):
+        average.assign(average / 2.0)
+    state.meta_step.assign(5)
+    checkpoints.save(folder.checkpoints, state, identity)
     return folder
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> runs.RunFolder:
-    return _run(tmp_path_factory.mktemp("runs") / "run", PairSettings())
+    return _run(tmp_path_factory.mktemp("runs") / "run", PairSettings(), _random())
 
 
 def _package(run, out, dtype="float32") -> int:
@@ -118,10 +128,7 @@ def test_the_size_returned_is_that_of_the_file_of_weights(run, tmp_path):
 
 
 def test_where_a_run_keeps_an_average_the_average_is_packaged(tmp_path):
-    halves = {}
-    for group, variables in _random().groups.items():
-        halves[f"{group}_average"] = [tf.Variable(v / 2.0) for v in variables]
-    run = _run(tmp_path / "run", PairSettings(meta_average=0.9), **halves)
+    run = _run(tmp_path / "run", PairSettings(meta_average=0.9), _random())
     _package(run, tmp_path / "model")
     *found, carried = _restored(runs.RunFolder(tmp_path / "model"))
     *values, carried_then = _random().values()
@@ -146,11 +153,7 @@ def test_float16_keeps_weights_within_its_rounding_in_less_room(run, packaged, t
 def test_float16_leaves_what_is_carried_as_it_was(tmp_path):
     """A classifier's second moments, and how many steps they are of."""
     moments = [tf.Variable([1e-9, 200_000.0])]
-    folder, identity = runs.RunFolder(tmp_path / "run"), full_identity(PairSettings(), {}, False)
-    folder.record(PairSettings(), identity, {})
-    groups = _random().groups
-    objects = {**groups, "carried": moments, "meta_step": tf.Variable(5, dtype=tf.int64)}
-    checkpoints.save_objects(folder.checkpoints, 5, objects, identity)
+    folder = _run(tmp_path / "run", PairSettings(), Weights(_random().groups, moments))
     empty = [tf.Variable(tf.zeros([2]))]
     trained.package(folder, tmp_path / "small", _zeros().groups, empty, "float16")
     found = [tf.Variable(tf.zeros([2]))]

@@ -3,8 +3,10 @@
 same_bits.json was written by the code before that (20 meta-steps on glyphs, h = 2, 16×16, K = 2).
 Bits depend on the processor's kernels, so they are compared where the kernels are among those of
 the record: AVX-512, and AVX2 without oneDNN (written by the code of 2026-11-26, which has the bits
-of the one before on AVX-512). Elsewhere the sums of the large weights are compared. Rounding
-decides where Adam sends a weight whose gradient is near 0, so small weights say nothing there.
+of the one before on AVX-512). The fingerprint does not tell all processors apart: on two kinds with
+AVX-512 it is the same, and the code before the change has other bits on each; both are in the
+record. Elsewhere the sums of the large weights are compared. Rounding decides where Adam sends a
+weight whose gradient is near 0, so small weights say nothing there.
 """
 
 import hashlib
@@ -61,7 +63,7 @@ def test_twenty_meta_steps_end_where_they_ended_before(weights):
             digest.update(weight.tobytes())
     known = record["sha256_by_kernels"].get(kernel_fingerprint())
     if known:
-        assert digest.hexdigest() == known
+        assert digest.hexdigest() in known
     for group, expected in record["sums"].items():
         pairs = zip(weights[group], expected, strict=True)
         large = [(np.abs(w).sum(dtype=np.float64), total) for w, total in pairs if w.ndim == 4]

@@ -3,6 +3,8 @@ REST the answers of `figr_tf.classify`, bit for bit.
 """
 
 import json
+import statistics
+import time
 
 import numpy as np
 import pytest
@@ -92,3 +94,32 @@ def test_each_kind_of_model_says_what_it_has_when_it_is_asked_for_the_other(serv
         pytest.raises(ServingError, match=r"no signature 'classify'; it has .*generate"),
     ):
         model.classify(support, np.arange(2), support)
+
+
+def _bar(rows: slice, columns: slice) -> np.ndarray:
+    """A black rectangle on white paper, uint8 [1, 28, 28, 1]."""
+    image = np.full([1, 28, 28, 1], 255, np.uint8)
+    image[0, rows, columns] = 0
+    return image
+
+
+@pytest.mark.whole
+def test_the_classifier_that_ships_tells_three_shapes_apart_in_0_3_seconds(tmp_path):
+    """As the page's second tab asks it: one image of each shape, and a drawing of one of them."""
+    run_here(export_saved_model, "--run=omniglot-3way", f"--export_dir={tmp_path / 'figr'}")
+    lying, standing = (slice(13, 16), slice(4, 24)), (slice(4, 24), slice(13, 16))
+    both = np.minimum(_bar(*lying), _bar(*standing))
+    support = np.concatenate([_bar(*lying), _bar(*standing), both])
+    # Two pixels beside the one of the support, and shorter.
+    query = _bar(slice(6, 23), slice(15, 18))
+    seconds = []
+    with (
+        processes.start_embedded(tmp_path / "figr") as server,
+        remote.RemoteModel(remote.Endpoint(server.grpc)) as model,
+    ):
+        for _ in range(7):
+            start = time.monotonic()
+            (answer,) = model.classify(support, np.arange(3), query)
+            seconds.append(time.monotonic() - start)
+    assert answer.argmax() == 1
+    assert statistics.median(seconds) < 0.3, seconds
