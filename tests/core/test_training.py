@@ -307,6 +307,6 @@ def test_every_task_of_a_meta_batch_and_every_meta_step_draws_its_own(settings, 
     monkeypatch.setattr(QuadraticSystem, "adapt", note)
     trainer = _trainer(dataclasses.replace(settings, meta_batch_size=3))
     for _ in range(3):
-        trainer._take_meta_step(trainer.constants)
+        trainer._take_meta_step(tf.constant(trainer.system.constants))
     assert len({seed for _, seed in seen}) == len(seen) == 9
     assert len({task for task, _ in seen}) > 3  # of five that there are
