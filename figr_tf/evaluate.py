@@ -19,7 +19,6 @@ Two other uses:
                              trials for people: serving.judge
 """
 
-import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -162,10 +161,7 @@ def _data_settings(judged: "Judged") -> datasets.DataSettings:
                 f"{given[0]}: a run is judged on the data and split that it was trained on. Give"
                 " --dataset too to judge it on other data."
             )
-        own = judged.data_settings
-        # Another host has the same data elsewhere, and a packaged model has forgotten where.
-        data_dir = _DATA.data_dir.value or own.data_dir
-        return dataclasses.replace(own, data_dir=data_dir, cache_dir=_DATA.cache_dir.value)
+        return judged.data_settings.elsewhere(_DATA.data_dir.value, _DATA.cache_dir.value)
     return _DATA.settings(_IMAGE_SIZE.value or size, _CHANNELS.value or channels)
 
 

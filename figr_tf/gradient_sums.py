@@ -63,9 +63,13 @@ def main() -> None:
         with refusals_in_one_line():
             base = _base()
         below = pathlib.Path(_RUNS_DIR.value)
-        for combination in gradient_sums.combinations():
+        settings = {c: c.settings(base) for c in gradient_sums.combinations()}
+        # The classes that the largest tasks can be drawn from, in all runs: else their lines would
+        # be of different data.
+        images_per_class = max(s.images_per_class for s in settings.values())
+        for combination, of_run in settings.items():
             print(combination.label, flush=True)
-            training = system.prepare(combination.settings(base))
+            training = system.prepare(of_run, images_per_class)
             command.run(training, command.Place(str(below / combination.folder), ""), devices)
         gradient_sums.draw(
             lambda combination: RunFolder(below / combination.folder),

@@ -66,7 +66,8 @@ _LOOP = LoopFlags(
 _META_AVERAGE = flags.DEFINE_float(
     "meta_average",
     0.998,
-    "Decay of an average of Φ, which is what is judged and drawn with; 0: Φ itself.",
+    "Decay of an average of Φ, which a trained run is judged and drawn with; 0: Φ itself, as in"
+    " the reports on the way.",
     0,
 )
 _META_BATCH_SIZE = flags.DEFINE_integer("meta_batch_size", 4, "Tasks of one meta-step.", 1)

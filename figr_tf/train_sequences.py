@@ -66,7 +66,10 @@ _LOOP = LoopFlags(
     checkpoint_every=200,
 )
 _META_AVERAGE = flags.DEFINE_float(
-    "meta_average", 0.998, "Decay of an average of Φ, which is what is judged; 0: Φ itself.", 0
+    "meta_average",
+    0.998,
+    "Decay of an average of Φ, which a trained run is judged with; 0: Φ itself.",
+    0,
 )
 
 

@@ -9,7 +9,6 @@ It is for models whose drawings are smaller than what is judged: those of figr_t
 figr_tf.train_sequences. The same command again continues: classes that are there are left alone.
 """
 
-import dataclasses
 import pathlib
 import time
 from typing import TYPE_CHECKING
@@ -83,9 +82,7 @@ def main() -> None:
     data = model.settings.data
     # `models.load` has refused runs of a text.
     assert isinstance(data, DataSettings)
-    places = _DATA_DIR.value or data.data_dir
-    data = dataclasses.replace(data, data_dir=places, cache_dir=_CACHE_DIR.value)
-    dataset = load_dataset(data, 1)
+    dataset = load_dataset(data.elsewhere(_DATA_DIR.value, _CACHE_DIR.value), 1)
     unknown = [e.class_name for e in episodes if e.class_name not in dataset.data.counts]
     if unknown:
         raise UserError(

@@ -1,17 +1,20 @@
 """How often a classifier is right on held-out tasks, with intervals; interrupted ones go on."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import filelock
 import numpy as np
 
 from figr_tf.classifier.episodes import Drawings, Episode, held_out_episode
 from figr_tf.classifier.model import ClassifierModel
 from figr_tf.classifier.prediction import Accuracy, num_right
 from figr_tf.core import progress
+from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted, signals_noted
 from figr_tf.core.random import EVALUATION, stateless_seed
 from figr_tf.core.runs import write_whole
@@ -42,12 +45,24 @@ class Plan(NamedTuple):
 
 
 class _Record:
-    """Results on disk, a line a task, so that a killed evaluation loses no task."""
+    """Results on disk, a line a task, so that a killed evaluation loses no task.
+
+    Raises:
+        UserError: another process is writing them.
+    """
 
     def __init__(self, folder: pathlib.Path, facts: Mapping[str, Any]):
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         self._path = folder / f"classifier-{key}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
+        # Lines of two processes would be out of order, and lost when they are next read.
+        self._lock = filelock.FileLock(folder / f".classifier-{key}.lock", blocking=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise UserError(
+                f"{self._path}: another process is evaluating the same. Wait for it, or stop it."
+            ) from error
         self.lines: list[dict[str, int]] = []
         if self._path.exists():
             text = self._path.read_text(errors="replace")
@@ -66,6 +81,10 @@ class _Record:
             return entry["task"] == len(self.lines) and set(METHODS) <= set(entry)
         except (ValueError, KeyError, TypeError):
             return False
+
+    def close(self) -> None:
+        """Lets others write."""
+        self._lock.release()
 
     def add(self, num_right: dict[str, int]) -> None:
         self.lines.append({"task": len(self.lines)} | num_right)
@@ -88,6 +107,7 @@ def evaluate(
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C came; the next evaluation goes on from there.
+        UserError: another process is evaluating the same.
     """
     settings = model.settings
     facts = plan._asdict() | {
@@ -98,10 +118,12 @@ def evaluate(
         "pixels_sha256": hashlib.sha256(drawings.pixels.tobytes()).hexdigest(),
     }
     del facts["num_tasks"]  # A longer evaluation goes on where a shorter one ended.
-    record = _Record(folder / "evaluation", facts)
-    todo = plan.episodes(drawings)[len(record.lines) :]
     label = f"{model.folder.name}, {plan.num_shots}-shot"
-    with signals_noted() as signals:
+    with (
+        contextlib.closing(_Record(folder / "evaluation", facts)) as record,
+        signals_noted() as signals,
+    ):
+        todo = plan.episodes(drawings)[len(record.lines) :]
         for episode in progress.track(todo, label, "tasks"):
             number = len(record.lines)
             record.add(_num_right(model, drawings, episode, plan.seed, number))

@@ -10,6 +10,7 @@ from figr_tf.classifier.prediction import Answers, Predictor, among
 from figr_tf.classifier.settings import ClassifierSettings
 from figr_tf.classifier.system import initial_variables
 from figr_tf.core import runs, trained
+from figr_tf.core.errors import UserError
 from figr_tf.core.random import stateless_seed
 from figr_tf.core.weights import sha256
 from figr_tf.data import support_sets
@@ -98,6 +99,7 @@ class ClassifierModel:
 
         Raises:
             ValueError: arrays of another shape or type, or a seed out of its range.
+            UserError: the adaptation diverged.
         """
         network = self.settings.network
         image = network.image_shape
@@ -112,4 +114,9 @@ class ClassifierModel:
         queries = support_sets.check(queries, image)
         support_sets.check_numbers(1, seed)
         answers = self.answer(support, queries, stateless_seed(seed))
-        return among(answers.plain, len(support)).numpy()
+        given = among(answers.plain, len(support)).numpy()
+        if not np.isfinite(given).all():
+            raise UserError(
+                f"{self.name}: the adaptation diverged. Train with a lower inner learning rate."
+            )
+        return given

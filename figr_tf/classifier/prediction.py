@@ -26,8 +26,12 @@ class Answers(NamedTuple):
 
 
 def num_right(answers: np.ndarray) -> int:
-    """How many queries get their class: [Q, classes], the i-th query being of class i."""
-    return int(np.sum(answers.argmax(-1) == np.arange(len(answers))))
+    """How many queries get their class: [Q, classes], the i-th query being of class i.
+
+    An answer with NaN, of a diverged adaptation, is never right.
+    """
+    right = answers.argmax(-1) == np.arange(len(answers))
+    return int(np.sum(right & np.isfinite(answers).all(-1)))
 
 
 class Accuracy(NamedTuple):

@@ -81,8 +81,15 @@ def run(
         Interrupted: see `evaluation.evaluate`.
     """
     settings = models[0].settings
+    judged = [*models, *([joint] if joint else [])]
+    names = [model.name for model in judged]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{', '.join(names)}: two models have the same name, and so would their rows. Rename"
+            " one's folder."
+        )
     dataset = _load(settings, request)
-    for model in [*models, *([joint] if joint else [])]:
+    for model in judged:
         _refuse_other_data(model, dataset)
     for model in models:
         _refuse_other_settings(model, models[0], "seed")
@@ -105,16 +112,12 @@ def run(
         for name, accuracy in _column(models, joint, drawings, features, plan, request).items():
             rows.setdefault(name, []).append(accuracy)
     columns = [f"{num_classes}-way {num_shots}-shot" for num_shots in request.shots]
-    judged = [*models, *([joint] if joint else [])]
     return Report(_facts(judged, dataset, request), Table(columns, rows))
 
 
 def _load(settings: ClassifierSettings, request: ReportRequest, **changes: Any) -> Dataset:
-    # Another host has the same data elsewhere, and a packaged model has forgotten where.
-    data_dir = request.data_dir or settings.data.data_dir
-    changes |= {"data_dir": data_dir, "cache_dir": request.cache_dir}
-    data = dataclasses.replace(settings.data, **changes)
-    return load_dataset(data, settings.images_per_class)
+    data = settings.data.elsewhere(request.data_dir, request.cache_dir)
+    return load_dataset(dataclasses.replace(data, **changes), settings.images_per_class)
 
 
 def _refuse_other_data(model: ClassifierModel, dataset: Dataset) -> None:
@@ -127,7 +130,16 @@ def _refuse_other_settings(
     model: ClassifierModel, first: ClassifierModel, *may_differ: str
 ) -> None:
     """A mean over runs that differ in more than their seed would be the mean of nothing."""
-    one, other = (m.settings.identity() | {"meta_step": m.meta_step} for m in (first, model))
+    one, other = (
+        # The identity is of the training alone.
+        m.settings.identity()
+        | {
+            "meta_step": m.meta_step,
+            "eval_batch_size": m.settings.eval_batch_size,
+            "eval_inner_steps": m.settings.eval_inner_steps,
+        }
+        for m in (first, model)
+    )
     for name, value in one.items():
         if name not in may_differ and other.get(name) != value:
             raise UserError(

@@ -1,6 +1,7 @@
 """All that decides the outcome of training a classifier."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 from figr_tf.classifier.adaptation import BETA_2, InnerLoop, Learner
@@ -75,13 +76,13 @@ class ClassifierSettings(TrainingSettings):
     def _check_moments(self) -> None:
         """Each task adds its own change to the moments, which must not fall below 0 from that."""
         # A task takes 1 − β2^K of a moment away where all its gradients are 0, and never more.
-        forgotten = self.meta_batch_size * (1.0 - BETA_2**self.inner.num_steps)
-        if forgotten >= 1:
+        forgotten, tasks = 1.0 - BETA_2**self.inner.num_steps, self.meta_batch_size
+        if tasks * forgotten >= 1:
+            room = math.ceil(math.log(1.0 - 1.0 / tasks, BETA_2)) - 1
             raise ValueError(
                 "Adam's second moments are kept from task to task, and a meta-step with so many"
-                " inner steps would make them negative. Lower meta_batch_size or num_inner_steps:"
-                f" their product may be about {1 / (1 - BETA_2):.0f}. Received:"
-                f" {self.meta_batch_size} × {self.inner.num_steps}"
+                f" inner steps would make them negative: {tasks} tasks leave room for {room}."
+                f" Lower num_inner_steps or meta_batch_size. Received: {self.inner.num_steps}"
             )
 
     @property

@@ -171,13 +171,16 @@ def initial_variables(settings: ClassifierSettings) -> ClassifierVariables:
     )
 
 
-def prepare(settings: ClassifierSettings) -> command.Training:
+def prepare(settings: ClassifierSettings, images_per_class: int = 0) -> command.Training:
     """Loads the data of a run and says what is about to be trained.
+
+    Args:
+        images_per_class: that a class must have, if it is more than the run's tasks need.
 
     Raises:
         DataError: see `datasets.load_dataset`; or too few classes for the tasks asked for.
     """
-    dataset = load_dataset(settings.data, settings.images_per_class)
+    dataset = load_dataset(settings.data, max(settings.images_per_class, images_per_class))
     network, inner = settings.network, settings.inner
     split, num_classes = dataset.split, network.num_classes
     episodes.require(dataset, split.training, num_classes, settings.train_shots)

@@ -22,6 +22,7 @@ from figr_tf.core.reptile import Reptile
 from figr_tf.core.runs import checkpointed_meta_steps, refuse_difference
 
 _ENDS = (".*", "_temp*")  # What may follow a checkpoint's prefix; the " (1)" of a copy does not.
+_AVERAGE = "_average"  # After the name of a group.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # How TensorFlow ends the names of variables.
 
 
@@ -32,7 +33,7 @@ def _all_objects(reptile: Reptile) -> dict[str, Any]:
     for group, optimizer in reptile.optimizers.items():
         objects[f"{group}_optimizer"] = list(optimizer.variables)
     for group, variables in reptile.average.items():
-        objects[_average(group)] = variables
+        objects[group + _AVERAGE] = variables
     if reptile.carried:
         objects["carried"] = list(reptile.carried)
     return objects | {
@@ -40,10 +41,6 @@ def _all_objects(reptile: Reptile) -> dict[str, Any]:
         "num_skipped": reptile.num_skipped,
         "num_skipped_in_a_row": reptile.num_skipped_in_a_row,
     }
-
-
-def _average(group: str) -> str:
-    return f"{group}_average"
 
 
 def state_variables(reptile: Reptile) -> list[tf.Variable]:
@@ -60,9 +57,7 @@ def _prefix(folder: pathlib.Path, meta_step: int) -> pathlib.Path:
     return folder / f"ckpt-{meta_step:09d}"
 
 
-def save(
-    folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any], keep: int = 3
-) -> pathlib.Path:
+def save(folder: pathlib.Path, reptile: Reptile, identity: dict[str, Any], keep: int = 3) -> None:
     """Writes all state of meta-training, and deletes the oldest checkpoints.
 
     The random state needs no entry of its own: every draw is a function of the seed (in `identity`)
@@ -72,13 +67,11 @@ def save(
         identity: JSON-able facts that must agree when the checkpoint is restored.
         keep: how many of the newest checkpoints stay, this one included.
 
-    Returns:
-        The prefix that the checkpoint's files share.
-
     Raises:
         RunError: it could not be written (a full disk, say); earlier checkpoints are still there.
     """
-    prefix = _prefix(folder, reptile.num_meta_steps_taken())
+    now = reptile.num_meta_steps_taken()
+    prefix = _prefix(folder, now)
     # The identity travels inside of the checkpoint, so that no copying can part the two.
     record = tf.Variable(json.dumps(identity), dtype=tf.string, trainable=False)
     try:
@@ -91,10 +84,10 @@ def save(
         )
         reason = " ".join(str(getattr(error, "message", error)).split())
         raise RunError(f"{prefix}: cannot be written ({reason}). {last}.") from error
-    # Only now, with the new one whole on disk, are old ones given up.
-    for old in _found(folder)[keep:]:
-        _delete(old)
-    return prefix
+    # Only now, with the new one whole on disk, are old ones given up. Later ones are damaged, or
+    # the run would have gone on from them; they may not take the place of a good one.
+    for old in [step for step in checkpointed_meta_steps(folder) if step <= now][keep:]:
+        _delete(_prefix(folder, old))
 
 
 def sweep(folder: pathlib.Path) -> None:
@@ -210,8 +203,8 @@ def restore_weights(
         RunError: no checkpoint that fits and can be read.
     """
     meta_step = tf.Variable(0, dtype=tf.int64)
-    name = _average if identity.get("meta_average") else str
-    objects: dict[str, Any] = {name(group): list(v) for group, v in meta_weights.items()}
+    ending = _AVERAGE if identity.get("meta_average") else ""
+    objects: dict[str, Any] = {group + ending: list(v) for group, v in meta_weights.items()}
     if carried:
         objects["carried"] = list(carried)
     if not _restore(folder, objects | {"meta_step": meta_step}, identity):

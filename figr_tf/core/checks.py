@@ -1,20 +1,22 @@
-"""What settings may be. Each check raises ValueError with the name and the value received."""
+"""What settings may be: checks whose errors say the name and the value received."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 
 def at_least(settings: Any, least: float, *names: str) -> None:
-    """Unless each of these attributes is `least` or more."""
+    """Raises ValueError unless each of these attributes is None, or `least` or more and finite."""
     for name in names:
-        if getattr(settings, name) < least:
-            raise ValueError(f"{name} must be {least} or more. Received: {getattr(settings, name)}")
+        value = getattr(settings, name)
+        # False also for nan, which no comparison refuses.
+        if value is not None and not least <= value < math.inf:
+            raise ValueError(f"{name} must be {least} or more. Received: {value}")
 
 
 def one_of(settings: Any, **known: Sequence[str]) -> None:
-    """Unless each of these attributes is one of its names: `one_of(self, loss=LOSSES)`."""
+    """Raises ValueError unless each is one of its names, as in `one_of(self, loss=LOSSES)`."""
     for name, names in known.items():
-        if getattr(settings, name) not in names:
-            raise ValueError(
-                f"{name} must be one of {', '.join(names)}. Received: {getattr(settings, name)}"
-            )
+        value = getattr(settings, name)
+        if value not in names:
+            raise ValueError(f"{name} must be one of {', '.join(names)}. Received: {value}")

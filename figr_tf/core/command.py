@@ -63,7 +63,7 @@ def _own_flags() -> list[flags.Flag]:
 
 
 def flagfile() -> str:
-    """The command's flags as a flagfile that repeats the run."""
+    """The command's flags as a flagfile that repeats what it does."""
     own = [flag for flag in _own_flags() if flag.name not in _NOT_RECORDED]
     lines = [flag.serialize() for flag in own if flag.value is not None]
     return "\n".join(line for line in lines if line) + "\n"

@@ -77,7 +77,7 @@ def meta_gradient(
 
 
 def _tasks_at_once(num_tasks: int) -> int:
-    """Tasks that may run side by side, whose order in the sum, and so every bit of it, stays."""
+    """How many tasks may run side by side; they are summed in order, so no bit depends on it."""
     # CPU cores share tasks. A GPU takes one operation after another anyway, and each further task
     # would only need memory there.
     return 1 if tf.config.list_logical_devices("GPU") else min(num_tasks, console.num_cores())

@@ -113,7 +113,10 @@ class RunFolder:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text())
+            content = json.loads((self.path / name).read_text())
+            if not isinstance(content, dict):
+                raise ValueError("not a record")
+            return content
         except FileNotFoundError as error:
             raise RunError(f"{self.path}: not a run folder (no {name}).") from error
         except (OSError, ValueError) as error:

@@ -78,8 +78,8 @@ def package(
         key: v.numpy().astype("float32" if key.startswith(_CARRIED) else dtype)
         for key, v in keyed.items()
     }
-    out.mkdir(parents=True)
     try:
+        out.mkdir(parents=True)
         for name in _KEPT:
             if (run.path / name).exists():
                 shutil.copyfile(run.path / name, out / name)

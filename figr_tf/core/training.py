@@ -23,7 +23,10 @@ MAX_SKIPPED_IN_A_ROW = 10
 
 
 class Trainer:
-    """A run in memory: the system, its meta-weights and the compiled meta-step."""
+    """A run in memory: the system, its meta-weights and the compiled meta-step.
+
+    Pictures and reports show Φ itself, also where an average of it is kept.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Small algebra of nested weights."""
+"""Small functions of nested weights."""
 
 import hashlib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def next_average(average: Any, weights: Any, decay: float, steps_before: tf.Tens
     Args:
         average, weights: nested alike.
         decay: what it rises to, in [0, 1).
-        steps_before: int [], steps that the average has behind it.
+        steps_before: int [], steps so far, skipped ones included.
     """
     # (1 + t) / (10 + t), as tf.train.ExponentialMovingAverage begins.
     count = tf.cast(steps_before, tf.float32)

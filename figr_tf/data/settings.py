@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-from figr_tf.core.errors import DataError
+from figr_tf.core.errors import DataError, refusals_in_one_line
 from figr_tf.data.class_images import ImageFormat
 
 DATASETS = ("omniglot", "mnist", "figr8", "icons", "folder", "glyphs")
@@ -71,6 +71,20 @@ class DataSettings:
         """Settings as a run recorded them."""
         # JSON knows no tuples, and a list never equals one.
         return cls(**fields | {"held_out_classes": tuple(fields["held_out_classes"])})
+
+    def elsewhere(self, data_dir: str | None, cache_dir: str | None) -> "DataSettings":
+        """The same data as another host has it.
+
+        Args:
+            data_dir: None: where it lay in training, if a packaged model has not forgotten that.
+
+        Raises:
+            UserError: this data is of no files.
+        """
+        with refusals_in_one_line():
+            return dataclasses.replace(
+                self, data_dir=data_dir or self.data_dir, cache_dir=cache_dir
+            )
 
     def image_format(self) -> ImageFormat:
         """What every image of the data set is brought to."""

@@ -24,20 +24,17 @@ class Augmentation(NamedTuple):
 _DEGREES, _SHARE, _PIXELS = 10.0, 0.1, 1.0  # As the reference row "support + small affine".
 
 
-def jitter(count: int, strength: float = 1.0) -> Augmentation:
+def jitter(count: int) -> Augmentation:
     """Moves each of `count` copies by its own affine map: ±10°, ±10 % scale and shear, ±1 pixel.
 
     Args:
         count: images that come out of a support set.
-        strength: of the maps, as a share of those limits.
     """
 
     def augment(support_images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         choice_seed, map_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         images = choose(support_images, count, choice_seed)
-        amounts = tf.random.stateless_uniform(
-            [6, count], map_seed, -strength, strength, alg="philox"
-        )
+        amounts = tf.random.stateless_uniform([6, count], map_seed, -1.0, 1.0, alg="philox")
         return affine(images, amounts)
 
     return Augmentation(augment)

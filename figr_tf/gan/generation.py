@@ -41,15 +41,6 @@ def sample_latents(
     return standard_normal([num_samples, latent_dim], stateless_seed(seed, _SAMPLES))
 
 
-def images_to_adapt_to(
-    support_images: tf.Tensor, augmentation: Augmentation | None, seed: int | tf.Tensor
-) -> tf.Tensor:
-    """The support set, or what augmentation makes of it for one user seed."""
-    if augmentation is None:
-        return support_images
-    return augmentation.vary(support_images, stateless_seed(seed, _AUGMENTATION))
-
-
 def algorithm_2(
     adapt: Callable[..., Any],
     draw: Callable[..., tf.Tensor],
@@ -79,9 +70,12 @@ def algorithm_2(
     return draw(adapted_generator, latents)
 
 
-# A fence for Grappler. Without it the surroundings of a call decide how its operations are
-# rearranged, and so how they round.
 def _on_its_own(function: Callable, signature: list) -> Callable:
+    """A tf.function that Grappler optimises apart from whatever calls it.
+
+    Without that fence the surroundings of a call decide how its operations are rearranged, and so
+    how they round.
+    """
     fenced = tf.function(
         function, signature, autograph=False, experimental_attributes={"_noinline": True}
     )
@@ -131,10 +125,7 @@ class FewShotModel:
         )
         practises = tf.TensorSpec([], tf.bool)
         self.inner_steps = _on_its_own(self._inner_steps, [state, support, count, seed, practises])
-        # By itself, since its sums round as what stands around them decides.
-        self._vary = _on_its_own(
-            lambda images, seed: images_to_adapt_to(images, augmentation, seed), [support, seed]
-        )
+        self._vary = _on_its_own(self._varied, [support, seed])
         latents = tf.TensorSpec([None, spec.latent_dim], tf.float32)
         generator = state.drawing_generator
         self.draw = _on_its_own(
@@ -196,6 +187,11 @@ class FewShotModel:
         adapt_phi = functools.partial(self.adapt, weights_of(self.networks), practises=practises)
         latents = sample_latents(self.networks, num_samples, seed)
         return algorithm_2(adapt_phi, self.draw, support_images, num_inner_steps, latents, seed)
+
+    def _varied(self, support_images, seed):
+        if self.augmentation is None:
+            return support_images
+        return self.augmentation.vary(support_images, stateless_seed(seed, _AUGMENTATION))
 
     def _inner_steps(self, state, support_images, count, seed, practises):
         images = self._vary(support_images, seed)
@@ -277,16 +273,21 @@ class FewShotModel:
         Yields:
             uint8 [num_samples, S, S, C] for each; equal to `generate` with that `num_inner_steps`.
             Where the adaptation has diverged the images are blank paper.
+
+        Raises:
+            ValueError: as `generate`, or fewer steps after more.
         """
+        support_sets.check_numbers(num_samples, seed)
         support = tf.constant(self._check_support(support_images))
         state = self.start(weights_of(self.networks))
         latents = sample_latents(self.networks, num_samples, seed)
         # Goes on from state to state, so that no step is taken twice.
         user_seed, practises, done = tf.constant(seed, tf.int64), self.pool_holds(num_samples), 0
         for num_inner_steps in steps:
-            if num_inner_steps > done:
-                count = tf.constant(num_inner_steps - done)
-                state = self.inner_steps(state, support, count, user_seed, practises)
+            if num_inner_steps < done:
+                raise ValueError(f"steps must rise. Received: {num_inner_steps} after {done}")
+            if count := num_inner_steps - done:
+                state = self.inner_steps(state, support, tf.constant(count), user_seed, practises)
                 done = num_inner_steps
             yield scaling.signed_to_uint8(self.draw(state.drawing_generator, latents).numpy())
 

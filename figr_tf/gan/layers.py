@@ -273,6 +273,7 @@ class ToScore(PureLayer):
 
     def apply(self, weights, x):
         kernel, bias = weights
+        # Not a matrix product, which would round otherwise: trained weights expect this.
         weighted = tf.reduce_mean(x, [1, 2]) * tf.transpose(kernel)
         return tf.reduce_sum(weighted, 1, keepdims=True) + bias
 

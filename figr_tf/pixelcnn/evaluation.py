@@ -1,6 +1,5 @@
 """How well density models predict drawings of classes from a support set: one table of runs."""
 
-import dataclasses
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -99,8 +98,7 @@ def run(models: Sequence[PixelCnnModel], plan: Plan) -> Report:
             test classes that they were trained on.
     """
     first = models[0].settings
-    data_dir = plan.data_dir or first.data.data_dir
-    data = dataclasses.replace(first.data, data_dir=data_dir, cache_dir=plan.cache_dir)
+    data = first.data.elsewhere(plan.data_dir, plan.cache_dir)
     dataset = load_dataset(data, first.images_per_class)
     for model in models:
         _check(model, models[0], dataset)

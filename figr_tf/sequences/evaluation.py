@@ -87,8 +87,7 @@ def load(
     elif text:
         raise UserError("--text: these are runs of images. Leave it away.")
     else:
-        data_dir = data_dir or described.data_dir
-        described = dataclasses.replace(described, data_dir=data_dir, cache_dir=cache_dir)
+        described = described.elsewhere(data_dir, cache_dir)
     sequences = system.load(described)
     for model in models:
         identity = runs.RunFolder(model.folder).read_identity()

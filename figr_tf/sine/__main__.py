@@ -12,7 +12,9 @@ flags = console.OwnFlags(__name__)
 
 _OUT = flags.DEFINE_path("out", "sine.png", "Picture to write.")
 _NUM_META_STEPS = flags.DEFINE_integer("num_meta_steps", 30_000, "Meta-steps.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of every draw.", 0)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the initial weights and of every draw.", 0, 2**31 - 1
+)
 _RUNS_DIR = flags.DEFINE_path("runs_dir", "runs", "Folder of the numbered run folders.")
 _RUN = flags.DEFINE_path("run", None, "This very run folder instead of a numbered one.")
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from figr_tf.classifier import episodes, networks
-from figr_tf.classifier.prediction import Accuracy, Predictor
+from figr_tf.classifier.prediction import Accuracy, Predictor, num_right
 from figr_tf.classifier.system import initial_variables
 from figr_tf.core.random import stateless_seed
 from tests.classifier.conftest import SETTINGS
@@ -29,6 +29,14 @@ def task(dataset):
 
 def _answers(predictor, start, support, queries):
     return predictor(start, support, queries, stateless_seed(0))
+
+
+def test_an_answer_of_nan_is_never_right():
+    certain = np.eye(3, dtype=np.float32)
+    assert num_right(certain) == 3
+    assert num_right(certain * np.array([np.nan, 1, 1])) == 0
+    certain[0] = np.nan
+    assert num_right(certain) == 2
 
 
 def test_a_query_by_itself_is_answered_alike_whatever_the_other_queries_are(predictor, start, task):

@@ -71,6 +71,16 @@ def test_as_many_of_the_newest_are_kept_as_the_settings_say(tmp_path, saved, kee
     assert sorted(p.name for p in tmp_path.glob("*.index")) == expected
 
 
+def test_a_damaged_later_checkpoint_takes_the_place_of_no_good_one(tmp_path, saved, fresh):
+    for step in (4, 9, 5):
+        saved.meta_step.assign(step)
+        checkpoints.save(tmp_path, saved, IDENTITY, keep=1)
+        if step == 9:
+            _flip_a_bit(next(tmp_path.glob("ckpt-000000009.data*")))
+    assert checkpoints.restore_training(tmp_path, fresh, IDENTITY)
+    assert int(fresh.meta_step) == 5
+
+
 def _flip_a_bit(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4

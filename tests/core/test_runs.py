@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -201,6 +202,13 @@ def test_an_altered_split_is_refused(tmp_path, record):
         Split.of_run(folder.path)
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "{", "7"])
+def test_a_record_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "identity.json").write_text(text)
+    with pytest.raises(RunError, match=r"its identity\.json cannot be read"):
+        RunFolder(tmp_path).read_settings(Settings)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"not a run folder \(no identity\.json\)"):
         RunFolder(tmp_path).read_settings(Settings)
@@ -211,6 +219,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     [
         ({"num_shots": 0}, "num_shots must be 1 or more. Received: 0"),
         ({"meta_learning_rate": -1.0}, "meta_learning_rate must be 0 or more"),
+        ({"meta_learning_rate": math.nan}, "meta_learning_rate must be 0 or more. Received: nan"),
+        ({"meta_learning_rate": math.inf}, "meta_learning_rate must be 0 or more. Received: inf"),
         ({"jit_compile": "maybe"}, "jit_compile"),
     ],
 )

@@ -114,6 +114,13 @@ def test_the_frames_of_an_adaptation_begin_unadapted_and_end_with_the_samples(mo
     assert (frames[0] != frames[-1]).any()
 
 
+def test_frames_of_fewer_steps_after_more_or_of_no_seed_are_refused(model, support):
+    with pytest.raises(ValueError, match=r"steps must rise\. Received: 1 after 2"):
+        list(model.samples_along(support, [2, 1], 4))
+    with pytest.raises(ValueError, match="seed"):
+        list(model.samples_along(support, [1], 4, seed=-1))
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -171,10 +171,9 @@ def gather(cluster: Cluster, start_timeout: float) -> dict[int, Connection]:
     try:
         _welcome_workers(cluster, connections, deadline, start_timeout)
     except RunError as error:
-        status = getattr(error, "exit_status", 1)
         for connection in connections.values():
             with contextlib.suppress(OSError):
-                connection.send("end", [str(error), status])
+                connection.send("end", [str(error), error.exit_status])
             connection.close_when_read()
         raise
     return connections
@@ -209,10 +208,12 @@ def _welcome_workers(
                 raise WorkerLost(
                     f"{', '.join(missing)} did not come within {start_timeout:g} s"
                 ) from None
-            if kind == "hello":
-                _admit(cluster, connections, connection, *content)
+            match kind, content:  # A stranger may say anything.
+                case "hello", [int(index), [*addresses]]:
+                    _admit(cluster, connections, connection, index, addresses)
     for connection in connections.values():
-        connection.send("welcome", None)
+        with contextlib.suppress(OSError):  # Its reading side will notice.
+            connection.send("welcome", None)
 
 
 def _admit(

@@ -1,7 +1,7 @@
 """Meta-training on several devices and hosts; what is different there stands here alone.
 
 Each replica adapts to its share of the meta-batch, the means of Φ − W are averaged over the
-replicas by one all-reduce, and every replica takes the same Adam step. Nothing else is exchanged.
+replicas by one all-reduce, and every replica takes the same outer step. Nothing else is exchanged.
 Keras optimisers would sum what they are given over the replicas, and ours does not know of them: so
 `mean` is the one place where the meta-gradient is averaged.
 

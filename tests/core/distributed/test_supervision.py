@@ -219,7 +219,8 @@ def test_two_processes_in_one_place_are_told_apart_from_a_restart():
         cluster._admit(members, connections, cluster.Connection(pairs[0][0]), 3, longer)
 
 
-def test_what_is_no_worker_is_not_admitted():
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.0\r\n\r\n", b'{"hello": null}\n'])
+def test_what_is_no_worker_is_not_admitted(said):
     """A health probe or a browser: the chief goes on waiting for its worker."""
     import os
     import socket
@@ -237,7 +238,7 @@ def test_what_is_no_worker_is_not_admitted():
     while True:
         try:
             with socket.create_connection(("127.0.0.1", ports[0]), timeout=10) as probe:
-                probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                probe.sendall(said)
                 break
         except ConnectionRefusedError:
             assert chief.poll() is None
