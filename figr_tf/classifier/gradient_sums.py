@@ -96,24 +96,29 @@ def curve(folder: RunFolder) -> tuple[list[int], list[float], list[float]]:
 
 
 def draw(folder_of: Callable[[Combination], RunFolder], title: str, out: pathlib.Path) -> None:
-    """Writes the plot: accuracy against meta-steps, a line for each combination."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
+    """Writes the plot: accuracy against meta-steps, a line for each combination.
+
+    The first alone is far below the others, so they stand in a panel of their own as well.
+    """
     everything = list(combinations())
-    for i, combination in enumerate(everything):
-        steps, accuracies, margins = curve(folder_of(combination))
-        style, colour = _STYLES[combination.kind], f"C{combination.num_steps - 1}"
-        # Side by side within half of the distance between points, where no interval hides another.
-        aside = 0.5 * steps[0] * (i / (len(everything) - 1) - 0.5)
-        axes.errorbar(
-            [step + aside for step in steps],
-            accuracies,
-            margins,
-            label=combination.label,
-            linestyle=style,
-            color=colour,
-            capsize=2,
-        )
-    axes.set(title=title, xlabel="meta-steps", ylabel="accuracy on held-out tasks, per cent")
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    for axes, shown in zip(figure.subplots(1, 2), (everything, everything[1:]), strict=True):
+        for combination in shown:
+            steps, accuracies, margins = curve(folder_of(combination))
+            # Side by side within half of the distance between points, where no interval hides
+            # another.
+            place = everything.index(combination) / (len(everything) - 1) - 0.5
+            axes.errorbar(
+                [step + 0.5 * steps[0] * place for step in steps],
+                accuracies,
+                margins,
+                label=combination.label,
+                linestyle=_STYLES[combination.kind],
+                color=f"C{combination.num_steps - 1}",
+                elinewidth=0.6,
+            )
+        axes.set(xlabel="meta-steps", ylabel="accuracy on held-out tasks, per cent")
+    figure.suptitle(title)
+    lines, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside right center")
     figure.savefig(out, dpi=100)

@@ -40,7 +40,7 @@ def test_gradient_sums_makes_runs_and_a_plot_and_goes_on(tmp_path, capsys, monke
     run_here(gradient_sums, *arguments)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"last-1", "average-2"}
     with Image.open(tmp_path / "sums.png") as picture:
-        assert picture.size == (900, 500)
+        assert picture.size == (1300, 500)
     first = capsys.readouterr().out
     assert first.count("building the graph") == 2
     assert "(g₁ + g₂) / 2" in first
