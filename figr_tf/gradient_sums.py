@@ -25,7 +25,7 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 28, "Height and width in pixels
 _FILTERS = flags.DEFINE_integer("filters", 64, "Filters of each convolution.", 1)
 _RATE = flags.DEFINE_float("inner_learning_rate", 0.03, "Of the SGD steps; published: 0.003.", 0)
 _NUM_META_STEPS = flags.DEFINE_integer(
-    "num_meta_steps", 3_000, "Of each run; published: 40,000, two or three hours of one core.", 1
+    "num_meta_steps", 3_000, "Of each run; published: 40,000, for all ten two to three hours.", 1
 )
 _EVAL_EVERY = flags.DEFINE_integer("eval_every", 500, "Meta-steps between points of a line.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of initial weights and every draw.", 0, 2**31 - 1)

@@ -6,11 +6,11 @@ from typing import Any
 
 
 def at_least(settings: Any, least: float, *names: str) -> None:
-    """Raises ValueError unless each of these attributes is None, or `least` or more and finite."""
+    """Raises ValueError unless each of these attributes is `least` or more, and finite."""
     for name in names:
         value = getattr(settings, name)
         # False also for nan, which no comparison refuses.
-        if value is not None and not least <= value < math.inf:
+        if not least <= value < math.inf:
             raise ValueError(f"{name} must be {least} or more. Received: {value}")
 
 

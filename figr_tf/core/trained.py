@@ -80,6 +80,9 @@ def package(
     }
     try:
         out.mkdir(parents=True)
+    except OSError as error:  # Apart: what another process has made there is not ours to remove.
+        raise RunError(f"{out}: cannot be written ({error.strerror or error}).") from error
+    try:
         for name in _KEPT:
             if (run.path / name).exists():
                 shutil.copyfile(run.path / name, out / name)

@@ -95,7 +95,8 @@ class InnerSettings:
         # Now and not at the first step, which comes after minutes of reading data.
         norms = losses.GRADIENT_PENALTY_NORMS
         checks.one_of(self, loss=losses.LOSSES, gradient_penalty_norm=norms, optimizer=OPTIMIZERS)
-        checks.at_least(self, 1, "gradient_penalty_every", "batch_size")
+        given = () if self.batch_size is None else ("batch_size",)
+        checks.at_least(self, 1, "gradient_penalty_every", *given)
         checks.at_least(self, 0, "learning_rate", "gradient_penalty_weight")
         if self.gradient_penalty_every > 1 and not self.gradient_penalty_weight:
             raise ValueError(

@@ -71,11 +71,7 @@ def algorithm_2(
 
 
 def _on_its_own(function: Callable, signature: list) -> Callable:
-    """A tf.function that Grappler optimises apart from whatever calls it.
-
-    Without that fence the surroundings of a call decide how its operations are rearranged, and so
-    how they round.
-    """
+    """A tf.function that Grappler optimises apart: else what surrounds a call decides rounding."""
     fenced = tf.function(
         function, signature, autograph=False, experimental_attributes={"_noinline": True}
     )

@@ -62,7 +62,9 @@ class Settings(TrainingSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        checks.at_least(self, 1, "num_shots", "augment_count", "task_pool", "num_test_inner_steps")
+        optional = ("task_pool", "num_test_inner_steps")
+        given = [name for name in optional if getattr(self, name) is not None]
+        checks.at_least(self, 1, "num_shots", "augment_count", *given)
         checks.at_least(self, 0, "latent_pool")
         checks.one_of(self, augment=AUGMENTATIONS)
         if self.inner.gradient_penalty_every > self.num_inner_steps:
