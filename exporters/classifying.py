@@ -252,7 +252,7 @@ def largest_difference(
     """Answers the warm-up requests with the reloaded export, and compares with the model."""
     support, _, queries = _task(parts)
     # The labels of the request count the classes in their order, as `classify` does by itself.
-    right = parts.model.classify(support, queries)
+    right = parts.model.classify(support, queries, num_inner_steps=parts.num_inner_steps)
     loaded = tf.saved_model.load(str(saved_model))
     return verification.refuse_difference(
         {

@@ -35,7 +35,7 @@ _IMAGES = flags.DEFINE_multi_string(
 _QUERY = flags.DEFINE_path("query", None, "An image, or a folder of them.", required=True)
 _INK = flags.DEFINE_enum("ink", "dark", ["dark", "light"], "Ink in the images given.")
 _NUM_INNER_STEPS = flags.DEFINE_integer(
-    "num_inner_steps", None, "Inner steps (K). Default: the run's, for held-out tasks.", 1
+    "num_inner_steps", None, "Inner steps (K). Default: the run's, for held-out tasks.", 0
 )
 # Up to 2⁵³ − 1, as everywhere: JSON readers keep such integers whole.
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order in which images are seen.", 0, 2**53 - 1)
@@ -83,10 +83,11 @@ def main() -> None:
     from figr_tf.classifier.model import ClassifierModel
     from figr_tf.models import find
 
-    model = ClassifierModel(find(_RUN.value), eval_inner_steps=_NUM_INNER_STEPS.value)
+    model = ClassifierModel(find(_RUN.value))
     support = _support(model)
     queries = model.read_images(_QUERY.value, _INK.value)
-    for number, row in enumerate(model.classify(support, queries, _SEED.value)):
+    answers = model.classify(support, queries, _SEED.value, _NUM_INNER_STEPS.value)
+    for number, row in enumerate(answers):
         name = _QUERY.value if len(queries) == 1 else f"{_QUERY.value} [{number}]"
         order = np.argsort(-row)
         listed = ", ".join(f"{_IMAGES.value[i]} {100 * row[i]:.1f} %" for i in order)

@@ -5,6 +5,7 @@ python -m serving.client classify --images a/ b/ c/ --query q.png --target local
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -232,7 +233,9 @@ def _row(value: object) -> str:
 
 def _fail(message: str, code: str, status: int, as_json: bool) -> NoReturn:
     if as_json:
-        print(json.dumps({"error": message, "code": code}))
+        # If it was standard output that failed, the line on stderr has to do.
+        with contextlib.suppress(OSError):
+            print(json.dumps({"error": message, "code": code}), flush=True)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(status)
 
@@ -247,6 +250,8 @@ def _main() -> None:
     options = _parser().parse_args()
     try:
         result = _run(options)
+        # At once, while a full disk behind it is still an error to report.
+        print(json.dumps(result) if options.json else _as_text(result), flush=True)
     except ServingError as error:
         message = error.message or error.code
         _fail(message, error.code, EXIT_STATUS.get(error.code, _OTHER_STATUS), options.json)
@@ -254,14 +259,16 @@ def _main() -> None:
         _fail(str(error), "USAGE", 2, options.json)
     except (client_commands.FileError, images.ImageError) as error:
         _fail(str(error), "FILE", 1, options.json)
-    # Such as a folder that may not be read.
+    except BrokenPipeError:  # An OSError, but no file's: `streams.tolerated` deals with it.
+        raise
+    # Such as a folder that may not be read, or a full disk.
     except OSError as error:
-        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+        place = error.filename or streams.failing() or "a file"
+        message = f"{place}: {error.strerror or error}"
         _fail(message, "FILE", 1, options.json)
     except KeyboardInterrupt:
         # 128 + SIGINT, as shells have it.
         sys.exit(130)
-    print(json.dumps(result) if options.json else _as_text(result))
 
 
 if __name__ == "__main__":

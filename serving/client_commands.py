@@ -1,14 +1,13 @@
 """What the client's commands do: one function each, from a model and options to what is printed."""
 
 import argparse
-import pathlib
 import sys
 import zipfile
 import zlib
 
 import numpy as np
 
-from figr_common import image_grid
+from figr_common import image_grid, output_files
 from serving import bench, remote
 from serving.errors import ServingError
 
@@ -30,11 +29,8 @@ class UsageError(Exception):
 
 def check_out(out: str, suffixes: tuple[str, ...]) -> None:
     """Raises FileError for a file that could not be written: now, not after the server's work."""
-    path = pathlib.Path(out)
-    if path.suffix.lower() not in suffixes:
-        raise FileError(f"{out}: give it a name that ends in {suffixes[0]}.")
-    if not path.resolve().parent.is_dir():
-        raise FileError(f"{out}: its folder does not exist. Make it first.")
+    if problem := output_files.problem(out, suffixes):
+        raise FileError(problem)
 
 
 def generate(model: remote.RemoteModel, options: argparse.Namespace) -> dict:

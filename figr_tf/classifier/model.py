@@ -81,11 +81,23 @@ class ClassifierModel:
         network = self.settings.network
         return support_sets.read(path, (network.image_size, network.channels), ink)
 
-    def answer(self, support: np.ndarray, queries: np.ndarray, seed: tf.Tensor) -> Answers:
+    def answer(
+        self,
+        support: np.ndarray,
+        queries: np.ndarray,
+        seed: tf.Tensor,
+        num_inner_steps: int | None = None,
+    ) -> Answers:
         """See `Predictor`; the next call starts from the same weights and moments."""
-        return self._predictor(self.start, support, queries, seed)
+        return self._predictor(self.start, support, queries, seed, num_inner_steps)
 
-    def classify(self, support: np.ndarray, queries: np.ndarray, seed: int = 0) -> np.ndarray:
+    def classify(
+        self,
+        support: np.ndarray,
+        queries: np.ndarray,
+        seed: int = 0,
+        num_inner_steps: int | None = None,
+    ) -> np.ndarray:
         """Probabilities of the classes for each query, each classified by itself.
 
         Args:
@@ -93,12 +105,13 @@ class ClassifierModel:
                 a task of the training had, or fewer, but two at least.
             queries: uint8 [Q ≥ 1, S, S, C].
             seed: of the order in which the inner steps see the support, 0 ≤ seed < 2**53.
+            num_inner_steps: by default those of its evaluation (`settings.eval_inner_steps`).
 
         Returns:
             float32 [Q, classes].
 
         Raises:
-            ValueError: arrays of another shape or type, or a seed out of its range.
+            ValueError: arrays of another shape or type, or a number out of its range.
             UserError: the adaptation diverged.
         """
         network = self.settings.network
@@ -112,8 +125,8 @@ class ClassifierModel:
         # As one list of images, which is what `check` takes.
         support_sets.check(support.reshape(-1, *support.shape[2:]), image)
         queries = support_sets.check(queries, image)
-        support_sets.check_numbers(1, seed)
-        answers = self.answer(support, queries, stateless_seed(seed))
+        support_sets.check_numbers(1, seed, num_inner_steps)
+        answers = self.answer(support, queries, stateless_seed(seed), num_inner_steps)
         given = among(answers.plain, len(support)).numpy()
         if not np.isfinite(given).all():
             raise UserError(

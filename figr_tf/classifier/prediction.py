@@ -116,11 +116,14 @@ class Predictor:
         """image_shape: S, S, C."""
         self.learner = learner
         images = tf.TensorSpec([None, *image_shape], tf.float32)
-        labels, seed = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
-        # One graph for any number of classes, shots and queries. No autograph: there is nothing
-        # for it to convert.
+        labels, steps = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        seed = tf.TensorSpec([2], tf.int32)
+        # One graph for any number of classes, shots, queries and inner steps. No autograph: there
+        # is nothing for it to convert.
         self._answer = tf.function(
-            self._answer_all, [learner.start_spec(), images, labels, images, seed], autograph=False
+            self._answer_all,
+            [learner.start_spec(), images, labels, images, steps, seed],
+            autograph=False,
         )
 
     def __call__(
@@ -129,6 +132,7 @@ class Predictor:
         support: np.ndarray,
         queries: np.ndarray,
         seed: tf.Tensor,
+        num_inner_steps: int | None = None,
     ) -> Answers:
         """One task.
 
@@ -137,11 +141,14 @@ class Predictor:
             support: uint8 [classes, shots, S, S, C], dark ink.
             queries: uint8 [Q, S, S, C].
             seed: int32 [2], of the order in which the steps see the support.
+            num_inner_steps: None: as many as the learner's.
         """
+        if num_inner_steps is None:
+            num_inner_steps = self.learner.inner.num_steps
         images, labels = episodes.flat(support)
         # Outside of the graph, where nothing turns the division into a product that rounds.
         support, queries = episodes.unit_range(images), episodes.unit_range(queries)
-        return self._answer(start, support, labels, queries, seed)
+        return self._answer(start, support, labels, queries, num_inner_steps, seed)
 
     def _answer_all(
         self,
@@ -149,10 +156,11 @@ class Predictor:
         support: tf.Tensor,
         labels: tf.Tensor,
         queries: tf.Tensor,
+        num_inner_steps: tf.Tensor,
         seed: tf.Tensor,
     ) -> Answers:
         learner = self.learner
-        weights = adapted_weights(learner, start, support, labels, learner.inner.num_steps, seed)
+        weights = adapted_weights(learner, start, support, labels, num_inner_steps, seed)
         return Answers(
             probabilities(learner, weights, support, queries),
             tf.nn.softmax(learner.logits(weights, queries)),

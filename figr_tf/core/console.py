@@ -5,7 +5,6 @@ import ctypes
 import functools
 import logging as standard_logging
 import os
-import pathlib
 import signal
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from figr_common import streams
+from figr_common import output_files, streams
 from figr_tf.core.errors import UserError
 from figr_tf.core.interruption import Interrupted
 
@@ -199,14 +198,8 @@ def check_output(path: str, suffixes: Sequence[str] = (".png",)) -> None:
     Args:
         suffixes: how its name may end; empty for any.
     """
-    if suffixes and pathlib.Path(path).suffix.lower() not in suffixes:
-        raise UserError(f"{path}: give it a name that ends in {suffixes[0]}.")
-    if not (folder := pathlib.Path(path).resolve().parent).is_dir():
-        raise UserError(f"{path}: its folder does not exist. Make it first.")
-    if pathlib.Path(path).is_dir():
-        raise UserError(f"{path}: is a folder. Give the name of a file.")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{path}: its folder cannot be written to. Choose another.")
+    if problem := output_files.problem(path, suffixes):
+        raise UserError(problem)
 
 
 def reuse_freed_memory() -> None:

@@ -98,13 +98,13 @@ def _may_be_class(folder_name: str) -> bool:
     return not folder_name.startswith(".") and folder_name not in _LEFTOVERS
 
 
-def _unreadable(error: OSError) -> NoReturn:
+def _unreadable(error: OSError, path: str | None = None) -> NoReturn:
     """Ends the loading.
 
     What cannot be read today may be readable tomorrow, and the cache would not notice.
     """
     raise DataError(
-        f"{error.filename}: {error.strerror}. Make it readable, or remove it."
+        f"{path or error.filename}: {error.strerror}. Make it readable, or remove it."
     ) from error
 
 
@@ -154,7 +154,7 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     except OSError as error:
         # bzip2 calls damage an OSError, without a number; others are of the disk.
         if error.errno is not None:
-            raise
+            _unreadable(error, archive.filename)
         damage: Exception = error
     except (
         # RuntimeError is zipfile's for an encrypted file, NotImplementedError for a compression

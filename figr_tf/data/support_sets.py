@@ -39,9 +39,11 @@ def check(support_images: np.ndarray, image_shape: tuple[int, int, int]) -> np.n
     return array
 
 
-def check_numbers(num_samples: int, seed: int) -> None:
-    """Raises ValueError for numbers out of their range."""
+def check_numbers(num_samples: int, seed: int, num_inner_steps: int | None = None) -> None:
+    """Raises ValueError for numbers out of their range; None is a model's own."""
     if num_samples < 1:
         raise ValueError(f"need num_samples ≥ 1. Received: {num_samples}")
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"need 0 ≤ seed < 2**53. Received: {seed}")
+    if num_inner_steps is not None and num_inner_steps < 0:
+        raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")

@@ -245,9 +245,7 @@ class FewShotModel:
         support = self._check_support(support_images)
         if num_inner_steps is None:
             num_inner_steps = self.num_inner_steps
-        support_sets.check_numbers(num_samples, seed)
-        if num_inner_steps < 0:
-            raise ValueError(f"need num_inner_steps ≥ 0. Received: {num_inner_steps}")
+        support_sets.check_numbers(num_samples, seed, num_inner_steps)
         samples = self._sample(support, num_inner_steps, num_samples, seed).numpy()
         # NaN would come out as plain paper, which looks like a picture.
         if not np.isfinite(samples).all():

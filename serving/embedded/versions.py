@@ -40,6 +40,12 @@ def newest_version(base_path: pathlib.Path) -> pathlib.Path | None:
     return max(folders, key=lambda path: int(path.name), default=None)
 
 
+def _files(folder: pathlib.Path) -> dict[pathlib.Path, tuple[int, int]]:
+    """Size and time of a version folder and all in it: it tells whether that has changed."""
+    stats = {path: path.lstat() for path in (folder, *folder.rglob("*"))}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
 class ModelVersions:
     """Keeps the newest version loaded, for requests in any number of threads.
 
@@ -169,18 +175,22 @@ class ModelVersions:
         while not self._stop.wait(self._poll_seconds):
             try:
                 path = newest_version(self._base_path)
+                if path is None or int(path.name) == self._current_version():
+                    continue
+                files = _files(path)
             # Such as a network file system that is away for a moment.
             except OSError as error:
                 logging.error("%s: %s", self._base_path, error)
                 continue
-            if path is None or path == failed or int(path.name) == self._current_version():
+            if files == failed:
                 continue
             try:
                 self._replace(path)
                 logging.info("serving version %s", path.name)
             except ServingError as error:
-                # Not tried again: it would fail every `poll_seconds`. A newer one will be.
-                failed = path
+                # Not tried again as it is: it would fail every `poll_seconds`. A newer one will be,
+                # and one of the same number that was exported anew, or whose copy goes on.
+                failed = files
                 logging.error(
                     "version %s is not loaded, the old one stays: %s",
                     path.name,

@@ -1,5 +1,6 @@
 """Folders and zips: the same images by either route, and nothing outside them touched."""
 
+import errno
 import pathlib
 import shutil
 import zipfile
@@ -66,6 +67,17 @@ def test_a_damaged_member_is_skipped_and_the_rest_is_read(tree, tmp_path, caplog
     zipped.write_bytes(data)
     assert sum(load(lambda: files_in_zip(zipped), tmp_path).counts.values()) == 5
     assert info.filename in caplog.text
+
+
+def test_a_disk_that_fails_within_a_zip_is_not_blamed_on_the_cache(tree, tmp_path, monkeypatch):
+    zipped = _zip_tree(tree, tmp_path / "t.zip")
+
+    def fails(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fails)
+    with pytest.raises(DataError, match=r"^\S*t\.zip: Input/output error"):
+        load(lambda: files_in_zip(zipped), tmp_path)
 
 
 def test_not_a_zip_is_one_line(tmp_path):

@@ -110,6 +110,21 @@ def test_no_steps_give_the_unadapted_answer_and_each_query_is_answered_by_itself
         np.testing.assert_allclose(alone["probabilities"], [row], rtol=1e-6)
 
 
+def test_an_export_with_another_number_of_inner_steps_answers_as_the_classifier_with_that_many(
+    classifier_run, classifier, drawings, tmp_path
+):
+    request = CLASSIFIER._replace(
+        run=classifier_run, num_inner_steps=1, signature_names=("classify_tensor",)
+    )
+    server = serve(saved_model.export(request, tmp_path / "figr", None))
+    support, queries = drawings[:, :2], drawings[:, 3]
+    answer = server.predict("classify_tensor", **_tensors(support, queries))["probabilities"]
+    np.testing.assert_array_equal(
+        answer, classifier.classify(support, queries, num_inner_steps=1)
+    )
+    assert np.abs(answer - classifier.classify(support, queries)).max() > 1e-4
+
+
 def test_requests_leave_nothing_behind(server, drawings):
     request = _request(drawings[:, :2], drawings[:, 3])
     first = server.predict("classify", **request)["probabilities"]

@@ -88,7 +88,9 @@ def test_a_folder_can_be_read_by_a_server_of_another_user(quick, tmp_path):
 
 
 def test_a_failed_export_leaves_nothing(monkeypatch, run_folder, tmp_path):
-    def fail(*_):
+    def fail(folder, *_):
+        folder.mkdir()
+        (folder / "saved_model.pb").touch()
         raise UserError("the reloaded export's generate differs")
 
     monkeypatch.setattr(saved_model, "_write", fail)
@@ -97,7 +99,8 @@ def test_a_failed_export_leaves_nothing(monkeypatch, run_folder, tmp_path):
     assert _versions(tmp_path) == set()
 
 
-def _full_for_tensorflow(*_, **__):
+def _full_for_tensorflow(_, folder, **__):
+    os.mkdir(folder)
     sentence = "out/variables/part-0.tempstate1; No space left on device [Op:SaveV2]"
     raise tf.errors.ResourceExhaustedError(None, None, sentence)
 
@@ -106,7 +109,7 @@ def _full_for_python(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("save", [_full_for_tensorflow, lambda *_, **__: None])
+@pytest.mark.parametrize("save", [_full_for_tensorflow, lambda _, folder, **__: os.mkdir(folder)])
 def test_a_full_disk_is_one_line_that_names_the_folder(monkeypatch, tmp_path, save):
     """TensorFlow's own writing or, after it, ours."""
     monkeypatch.setattr(tf.saved_model, "save", save)

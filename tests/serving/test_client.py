@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import resource
 import shlex
 import subprocess
@@ -144,6 +145,20 @@ def test_every_failure_has_a_line_and_an_exit_status(
     assert output.err.count("\n") == 1
     assert sentence in output.err
     assert json.loads(output.out)["error"] in output.err
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_output_onto_a_full_disk_is_a_failure_of_one_line(server, buffered):
+    script = 'exec "$0" -m serving.client status --json --target "$1" > /dev/full'
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable, server.grpc],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ended.stderr == b"error: standard output: No space left on device\n"
+    assert ended.returncode == 1
 
 
 def _arrays(**changed) -> bytes:

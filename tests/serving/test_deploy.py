@@ -19,56 +19,9 @@ from tests.serving import processes
 DEPLOY = ROOT / "deploy/serving"
 KUBERNETES_VERSION = "1.32"
 
-# Flags of tensorflow_model_server 2.20, from tensorflow_serving/model_servers/main.cc; those that
-# matter here.
-SERVER_FLAGS = {
-    *(
-        "port",
-        "grpc_socket_path",
-        "rest_api_port",
-        "rest_api_num_threads",
-        "rest_api_timeout_in_ms",
-    ),
-    *(
-        "rest_api_enable_cors_support",
-        "enable_batching",
-        "allow_version_labels_for_unavailable_models",
-    ),
-    *("batching_parameters_file", "enable_per_model_batching_parameters", "model_config_file"),
-    *(
-        "model_config_file_poll_wait_seconds",
-        "model_name",
-        "model_base_path",
-        "num_load_threads",
-        "num_unload_threads",
-    ),
-    *(
-        "max_num_load_retries",
-        "load_retry_interval_micros",
-        "file_system_poll_wait_seconds",
-        "flush_filesystem_caches",
-    ),
-    *(
-        "tensorflow_session_parallelism",
-        "tensorflow_session_config_file",
-        "tensorflow_intra_op_parallelism",
-    ),
-    *(
-        "tensorflow_inter_op_parallelism",
-        "ssl_config_file",
-        "platform_config_file",
-        "per_process_gpu_memory_fraction",
-    ),
-    *("saved_model_tags", "grpc_channel_arguments", "grpc_max_threads", "enable_model_warmup"),
-    *("num_request_iterations_for_warmup", "monitoring_config_file", "xla_cpu_compilation_enabled"),
-    *(
-        "xla_gpu_compilation_enabled",
-        "enable_profiler",
-        "thread_pool_factory_config_file",
-        "mixed_precision",
-    ),
-    *("enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content"),
-}
+# Flags of tensorflow_model_server 2.20 that matter here, from its
+# tensorflow_serving/model_servers/main.cc.
+SERVER_FLAGS = set(pathlib.Path(__file__).with_name("server_flags.txt").read_text().split())
 
 
 def _compose():
@@ -197,27 +150,23 @@ def test_compose_confines_the_server_and_publishes_on_loopback_alone(name):
 
 def test_compose_has_no_key_that_its_specification_does_not_know():
     known = {
-        *(
-            "entrypoint",
-            "user",
-            "read_only",
-            "tmpfs",
-            "cap_drop",
-            "security_opt",
-            "ports",
-            "volumes",
-            "healthcheck",
-        ),
-        *(
-            "restart",
-            "stop_grace_period",
-            "profiles",
-            "image",
-            "command",
-            "mem_limit",
-            "memswap_limit",
-            "deploy",
-        ),
+        "entrypoint",
+        "user",
+        "read_only",
+        "tmpfs",
+        "cap_drop",
+        "security_opt",
+        "ports",
+        "volumes",
+        "healthcheck",
+        "restart",
+        "stop_grace_period",
+        "profiles",
+        "image",
+        "command",
+        "mem_limit",
+        "memswap_limit",
+        "deploy",
     }
     compose = _compose()
     assert all(set(service) <= known for service in compose["services"].values())

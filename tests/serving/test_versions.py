@@ -62,7 +62,7 @@ class _Fake:
     """A servable that records when it is closed."""
 
     def __init__(self, path):
-        if path.name == "13":
+        if path.name == "13" and not (path / "the rest").exists():
             raise ServingError("INTERNAL", "broken")
         if path.name == "15":
             raise OSError("disk on fire")
@@ -105,6 +105,13 @@ def test_a_new_version_that_does_not_load_leaves_the_old_one_serving(fake_versio
     wait_for(lambda: "disk on fire" in fake_versions.statuses()[0].error)
     (tmp_path / "16").mkdir()
     wait_for(lambda: fake_versions.statuses()[0][:2] == (16, "AVAILABLE"))
+
+
+def test_a_version_that_failed_is_tried_again_once_it_has_changed(fake_versions, tmp_path):
+    (tmp_path / "13").mkdir()
+    wait_for(lambda: fake_versions.statuses()[0] == (13, "END", "broken"))
+    (tmp_path / "13/the rest").touch()
+    wait_for(lambda: fake_versions.statuses()[0] == (13, "AVAILABLE", ""))
 
 
 def test_taking_the_newest_version_away_brings_the_one_before_back(fake_versions, tmp_path):
