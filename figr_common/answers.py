@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -65,6 +66,19 @@ def read(path: pathlib.Path) -> list[Answer]:
                 f"{path}: line {number} is no answer ({error}). Remove it, or name another file."
             ) from error
     return answers
+
+
+def append(path: pathlib.Path, answer: Answer) -> None:
+    """Adds an answer to a file, on a line of its own whatever the file ends in.
+
+    An editor may have left no end of line, and a full disk half a line.
+    """
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
+        file.write(answer.line().encode())
 
 
 def merged(files: Iterable[list[Answer]]) -> list[Answer]:

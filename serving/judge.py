@@ -75,6 +75,10 @@ def _stand_in(deck: decks.Deck) -> list[answers.Answer]:
     return given
 
 
+def _kind(demonstration: bool) -> str:
+    return "drawn glyphs" if demonstration else "drawings by people's hands"
+
+
 def _serve(deck: decks.Deck) -> None:
     from serving.judge_app import server
     from serving.judge_app.games import Games
@@ -83,9 +87,16 @@ def _serve(deck: decks.Deck) -> None:
     file = pathlib.Path(_ANSWERS.value).resolve() if _ANSWERS.value else None
     if file:
         file.open("a").close()  # A file that cannot be written shows before anybody has played.
+    former = _read([str(file)]) if file else []
+    if any(answer.demonstration != deck.facts["demonstration"] for answer in former):
+        # Together they could not be reported, see `answers.merged`.
+        raise UserError(
+            f"{file}: holds answers to a deck of {_kind(not deck.facts['demonstration'])}, and this"
+            f" one is of {_kind(deck.facts['demonstration'])}. Name another file."
+        )
     judge = server.Judge(
         # Games that were begun before a restart go on, from the answers in the file.
-        Games(deck, file, _read([str(file)]) if file else ()),
+        Games(deck, file, former),
         _stand_in(deck),
         # On another address than loopback anybody may ask, so less is told.
         public=not addresses.is_loopback(_HOST.value),

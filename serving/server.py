@@ -103,6 +103,7 @@ def _serve(device: str) -> None:
         )
     if rest:
         rest.shutdown()
+        rest.wait_until_idle(_ANSWER_SECONDS)
     if not answered or not versions.stop(_ANSWER_SECONDS):
         # `os._exit` writes nothing of what is still in a buffer.
         logging.flush()

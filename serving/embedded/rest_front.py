@@ -1,9 +1,11 @@
 """TensorFlow Serving's REST paths: predict with columnar inputs, status, metadata."""
 
+import contextlib
 import http.server
 import json
 import re
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import json_format
@@ -29,6 +31,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # Connections stay open from one request to the next.
     protocol_version = "HTTP/1.1"
     timeout = _SOCKET_TIMEOUT
+    server: "_Server"
     core: Core
 
     def do_GET(self) -> None:
@@ -41,6 +44,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """No line for every request."""
 
     def _answer(self, verb: str) -> None:
+        with self.server.answering():
+            self._answer_one(verb)
+
+    def _answer_one(self, verb: str) -> None:
         try:
             status, reply = 200, self._reply(verb, self._body())
         except ServingError as error:
@@ -109,6 +116,28 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     # Python's 5 would turn connections away when many come at once.
     request_queue_size = 64
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self._changed = threading.Condition()
+        self._answering = 0
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around a request, until the last byte of its answer has left."""
+        with self._changed:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answering -= 1
+                self._changed.notify_all()
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Whether no answer is on its way any more, at the latest after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._answering == 0, seconds)
 
 
 def start(core: Core, host: str, port: int) -> _Server:

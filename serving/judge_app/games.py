@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from figr_common import answers
 from figr_common.answers import PERSON, SIDES, Answer
 from figr_common.decks import ROUND, Deck
 from serving.pages.refusal import Refusal
@@ -88,8 +89,7 @@ class Games:
         )
         # The file first: an answer that counts is one that is kept.
         if self.file:
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(answer.line())
+            answers.append(self.file, answer)
         game.answers.append(answer)
 
     def answers(self) -> list[Answer]:

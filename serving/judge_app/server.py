@@ -19,7 +19,9 @@ from serving.pages.refusal import Refusal
 
 PAGE = pathlib.Path(__file__).parent / "page"
 _MAX_BODY = 4096  # bytes
-_KEPT_ROUNDS = 4  # As pictures, of 9 MB each.
+# As pictures, of 9 MB each. More than a deck of a hundred trials has: if rounds that are being
+# played took each other's place, each answer would wait for a whole round to be drawn anew.
+_KEPT_ROUNDS = 8
 
 
 class Judge:

@@ -119,9 +119,7 @@ def test_an_export_with_another_number_of_inner_steps_answers_as_the_classifier_
     server = serve(saved_model.export(request, tmp_path / "figr", None))
     support, queries = drawings[:, :2], drawings[:, 3]
     answer = server.predict("classify_tensor", **_tensors(support, queries))["probabilities"]
-    np.testing.assert_array_equal(
-        answer, classifier.classify(support, queries, num_inner_steps=1)
-    )
+    np.testing.assert_array_equal(answer, classifier.classify(support, queries, num_inner_steps=1))
     assert np.abs(answer - classifier.classify(support, queries)).max() > 1e-4
 
 

@@ -137,6 +137,8 @@ def test_compose_confines_the_server_and_publishes_on_loopback_alone(name):
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"] == service["memswap_limit"]
+    grace = float(service["stop_grace_period"].removesuffix("s"))
+    assert grace > int(ALL_FLAGS["cpu"]["rest_api_timeout_in_ms"]) / 1000
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert {port.split(":")[0] for port in service["ports"]} == {"127.0.0.1"}
     ports = {port.split(":")[2] for port in service["ports"]}

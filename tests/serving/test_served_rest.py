@@ -1,9 +1,11 @@
 """REST bodies and paths that no client of ours sends, at either server."""
 
+import concurrent.futures
 import http.client
 import json
 import socket
 import struct
+import threading
 import time
 import types
 import urllib.error
@@ -103,3 +105,25 @@ def test_rest_is_served_at_an_ipv6_address():
     connection.close()
     front.shutdown()
     front.server_close()
+
+
+def test_a_server_that_stops_waits_for_answers_that_are_still_leaving():
+    asked, answer = threading.Event(), threading.Event()
+
+    def statuses(_):
+        asked.set()
+        answer.wait(processes.PATIENCE)
+        return []
+
+    rest = rest_front.start(types.SimpleNamespace(statuses=statuses), "127.0.0.1", 0)
+    assert rest.wait_until_idle(0)
+    url = f"http://127.0.0.1:{rest.server_port}/v1/models/figr"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        reply = pool.submit(lambda: urllib.request.urlopen(url, timeout=10).read())
+        assert asked.wait(processes.PATIENCE)
+        assert not rest.wait_until_idle(0.01)
+        answer.set()
+        assert rest.wait_until_idle(processes.PATIENCE)
+        assert json.loads(reply.result()) == {"model_version_status": []}
+    rest.shutdown()
+    rest.server_close()

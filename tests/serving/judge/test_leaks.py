@@ -11,9 +11,10 @@ import pytest
 from aiohttp import test_utils
 from PIL import Image
 
-from figr_common import rendering
+from figr_common import decks, rendering
 from figr_common.answers import SIDES
 from figr_common.decks import REAL, ROUND
+from serving.judge import GLYPHS
 from serving.judge_app.games import Games
 from serving.judge_app.server import Judge
 from tests.serving.demo.fakes import asynchronous
@@ -139,6 +140,21 @@ async def test_everything_is_drawn_before_the_first_trial_is_asked_for(deck, mon
         assert len(drawn) == ROUND * (4 + 2 * 3)
         await player.play(name)
         assert len(drawn) == ROUND * (4 + 2 * 3)
+
+
+@asynchronous
+async def test_a_round_is_drawn_once_though_all_rounds_of_the_shipped_deck_are_played_at_once(
+    monkeypatch,
+):
+    deck = decks.read(GLYPHS)
+    drawn = []
+    monkeypatch.setattr(rendering, "png", lambda drawing: drawn.append(1) or b"")
+    async with Player(deck) as player:
+        names = [await player.begin() for _ in range(deck.num_rounds)]
+        whole = len(drawn)
+        for name in names:
+            await player.play(name)
+        assert len(drawn) == whole
 
 
 @asynchronous

@@ -78,6 +78,14 @@ def test_files_of_several_people_become_a_table_and_a_plot(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_a_demonstration_is_not_played_into_the_answers_to_a_real_deck(tmp_path):
+    file = _file(tmp_path / "a.jsonl", _given("copies", 3, 4))
+    done = _run("--port=0", f"--answers={file}")
+    assert done.returncode == 1
+    assert "a.jsonl: holds answers to a deck of drawings by people's hands" in done.stderr
+    assert done.stderr.endswith("Name another file.\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

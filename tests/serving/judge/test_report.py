@@ -99,6 +99,19 @@ def test_games_broken_off_are_taken_up_from_their_file(deck, tmp_path):
     assert again.begin().order[0] // ROUND != game.order[0] // ROUND
 
 
+@pytest.mark.parametrize("end", ["", "{", "\n"])
+def test_an_answer_gets_a_line_of_its_own_whatever_the_file_ends_in(tmp_path, end):
+    file = tmp_path / "a.jsonl"
+    for number in range(2):
+        answers.append(file, dataclasses.replace(ANSWER, trial=number))
+    text = file.read_text()
+    file.write_text(text[:-1] + end)
+    answers.append(file, dataclasses.replace(ANSWER, trial=2, character="漢"))
+    lines = file.read_text().splitlines()
+    assert lines[2:] == [dataclasses.replace(ANSWER, trial=2, character="漢").line()[:-1]]
+    assert file.read_text().endswith("\n")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
