@@ -86,14 +86,19 @@ def describe(saved_model: pathlib.Path, kind: str, facts: Facts) -> dict[str, An
     }
 
 
-def adapting_facts(parts: AdaptingParts, run: runs.RunFolder) -> Facts:
+def adapting_facts(kind: str, parts: AdaptingParts, run: runs.RunFolder) -> Facts:
     """Of a meta-initialisation that was meta-trained in `run`."""
     settings, networks = parts.model.settings, parts.model.networks
     identity = run.read_identity()
-    steps = {
-        "num_inner_steps": (0, parts.limits.max_num_inner_steps),
-        "num_tasks": (1, parts.limits.max_num_tasks),
-    }
+    ranges = request_ranges(parts.limits) | {"num_tasks": (1, parts.limits.max_num_tasks)}
+    steps, samples = parts.defaults.num_inner_steps, parts.defaults.num_samples
+    if kind == "tasks":
+        # Chosen with the export: a request says neither, and has to give its seeds.
+        ranges |= {"num_inner_steps": (steps, steps), "num_samples": (samples, samples)}
+        defaults = {}
+    else:
+        ranges |= {"num_inner_steps": (0, parts.limits.max_num_inner_steps)}
+        defaults = {"num_samples": samples, "num_inner_steps": steps, "seed": 0}
     model = {
         "fingerprint": parts.fingerprint,
         "meta_step": parts.model.meta_step,
@@ -105,12 +110,8 @@ def adapting_facts(parts: AdaptingParts, run: runs.RunFolder) -> Facts:
     training = training_facts(run, settings.data.dataset, settings.num_shots)
     return Facts(
         image_shape=parts.image_shape,
-        ranges=request_ranges(parts.limits) | steps,
-        defaults={
-            "num_samples": parts.defaults.num_samples,
-            "num_inner_steps": parts.defaults.num_inner_steps,
-            "seed": 0,
-        },
+        ranges=ranges,
+        defaults=defaults,
         model=model,
         training=training | {"num_inner_steps": settings.num_inner_steps},
     )

@@ -49,7 +49,8 @@ _NUM_SAMPLES = flags.DEFINE_integer(
 _NUM_INNER_STEPS = flags.DEFINE_integer(
     "num_inner_steps",
     None,
-    "Inner-loop steps (K) where a request does not say. Default: as trained.",
+    "Inner-loop steps (K) where a request does not say. Default: as the run draws, or a classifier"
+    " is evaluated.",
     0,
 )
 _MAX_NUM_SHOTS = flags.DEFINE_integer(

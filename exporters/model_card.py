@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from exporters.contract import Facts
 from figr_tf.core.errors import UserError
 from figr_tf.evaluation import table
 
@@ -22,54 +23,63 @@ _LICENCES = {
 }
 
 
-def read_report(path: pathlib.Path, contract: dict[str, Any]) -> dict[str, Any]:
+_MEND = (
+    "Evaluate this run anew, or export it without a report: no --evaluation, and no evaluation.json"
+    " in the run's folder."
+)
+
+
+def read_report(path: pathlib.Path, kind: str, facts: Facts) -> dict[str, Any]:
     """A report of `figr_tf.evaluate --json`, or of `figr_tf.evaluate_classifier --json`.
 
     Args:
-        contract: of the export that the report is to be about.
+        kind, facts: of the export that the report is to be about.
 
     Raises:
         UserError: not such a report, or of another model.
     """
     try:
         report = json.loads(path.read_text())
-        judged, rows = _judged(report, contract), report["rows"]
+        judged, rows = _judged(report, kind, facts), report["rows"]
         if not rows:
             raise ValueError("no rows")
+        # What was drawn with Φ is known by its weights, a pair that adapts by how it was trained.
+        settings = {} if "weights_sha256" in facts.model else dict(judged["settings"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        command = _evaluating(contract)
+        command = _evaluating(kind)
         raise UserError(f"{path}: not a report of {command} --json ({error}).") from error
     # A report of an earlier checkpoint, or of another run, would pass for this export's.
-    for fact in ("meta_step", "weights_sha256"):
-        if judged.get(fact) != (exported := contract["model"].get(fact)):
+    exported = {name: facts.model.get(name) for name in ("meta_step", "weights_sha256")}
+    exported |= {k: v for k, v in facts.training["identity"].items() if k in settings}
+    settings |= {name: judged.get(name) for name in ("meta_step", "weights_sha256")}
+    for name, value in exported.items():
+        if settings[name] != value:
             raise UserError(
-                f"{path}: judges {fact} {judged.get(fact)}, this export is of {exported}."
-                " Evaluate this run, or leave --evaluation away."
+                f"{path}: judges {name} {settings[name]}, this export is of {value}. {_MEND}"
             )
     # Runs of the same length on other data have the same number of meta-steps. A classifier is
     # known by its weights.
-    split = contract["training"]["split_sha256"]
-    if contract["kind"] != "classify" and report.get("split_sha256") != split:
+    if kind != "classify" and report.get("split_sha256") != facts.training["split_sha256"]:
         raise UserError(
             f"{path}: judges on another split of classes than the one that this run was trained"
-            " with. Evaluate this run on its own data, or leave --evaluation away."
+            f" with. {_MEND}"
         )
     return report
 
 
-def _judged(report: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
+def _judged(report: dict[str, Any], kind: str, facts: Facts) -> dict[str, Any]:
     """What tells the model that a report is about. A classifier's report may be about several."""
-    if contract["kind"] != "classify":
+    if kind != "classify":
         return report["judged"]
     judged = list(report["runs"].values())
-    weights = contract["model"]["weights_sha256"]
+    weights = facts.model["weights_sha256"]
     # If none of them is this model, any will do: the caller's comparison names the difference.
     return next((one for one in judged if one["weights_sha256"] == weights), judged[0])
 
 
-def _evaluating(contract: dict[str, Any]) -> str:
+def _evaluating(kind: str) -> str:
     """The command that judges such a model."""
-    return f"figr_tf.evaluate{'_classifier' if contract['kind'] == 'classify' else ''}"
+    return f"figr_tf.evaluate{'_classifier' if kind == 'classify' else ''}"
 
 
 def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
@@ -98,14 +108,19 @@ def write(contract: dict[str, Any], report: dict[str, Any] | None) -> str:
 def _kind(contract: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[str, str, str]]:
     if contract["kind"] == "classify":
         return _classifying
-    # Only a model with an inner loop has such a default.
-    return _adapting if "num_inner_steps" in contract["defaults"] else _redrawing
+    # Only a model with an inner loop says which one.
+    return _adapting if "inner" in contract["model"] else _redrawing
 
 
 def _drawing_limits(contract: dict[str, Any], sentences: str) -> str:
     maximum = _maxima(contract)
-    return f"""One request takes 1 to {maximum["num_shots"]} images of at most
-{maximum["image_side"]} pixels a side and draws 1 to {maximum["num_samples"]} samples. {sentences}
+    if contract["kind"] == "tasks":
+        request = f"""One request takes 1 to {maximum["num_tasks"]} classes of 1 to
+{maximum["num_shots"]} images, and draws {maximum["num_samples"]} samples of each."""
+    else:
+        request = f"""One request takes 1 to {maximum["num_shots"]} images of at most
+{maximum["image_side"]} pixels a side and draws 1 to {maximum["num_samples"]} samples."""
+    return f"""{request} {sentences}
 The same seed gives the same samples on the same device and version only."""
 
 
@@ -118,10 +133,17 @@ def _adapting(contract: dict[str, Any]) -> tuple[str, str, str]:
     model, training = contract["model"], contract["training"]
     network = model["network"]
     weights = model["num_generator_parameters"] + model["num_discriminator_parameters"]
+    if contract["kind"] == "tasks":
+        adapts = f"{_maxima(contract)['num_inner_steps']} inner steps"
+        range_ = ""
+    else:
+        adapts = (
+            f"{contract['defaults']['num_inner_steps']} inner steps\nwhere a request does not say"
+        )
+        range_ = f"It adapts by 0 to {_maxima(contract)['num_inner_steps']} inner steps.\n"
     introduction = f"""Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes
-a few images of one class, adapts to them by {contract["defaults"]["num_inner_steps"]} inner steps
-where a request does not say, and draws new ones. Every request starts from the same
-meta-weights."""
+a few images of one class, adapts to them by {adapts}, and draws new ones. Every request starts from
+the same meta-weights."""
     steps = f"n = {training['num_shots']}, K = {training['num_inner_steps']}"
     facts = _facts(
         contract,
@@ -131,8 +153,7 @@ meta-weights."""
             "meta-training": f"{model['meta_step']:,} meta-steps of {steps}",
         },
     )
-    limits = f"""It adapts by 0 to {contract["limits"]["num_inner_steps"]["maximum"]} inner steps.
-It draws in the manner of its training data; photographs are outside of it. Few inner steps give a
+    limits = f"""{range_}It draws in the manner of its training data; photographs are outside of it. Few inner steps give a
 blurred idea of the class; many may repeat the support images, or diverge, which is an error."""
     return introduction, facts, _drawing_limits(contract, limits)
 
@@ -210,7 +231,7 @@ def _facts(contract: dict[str, Any], rows: dict[str, Any]) -> str:
 
 def _evaluation(report: dict[str, Any] | None, contract: dict[str, Any]) -> str:
     if report is None:
-        command = _evaluating(contract)
+        command = _evaluating(contract["kind"])
         return f"Not evaluated. `python -m {command} --run RUN --json=FILE` does it."
     if contract["kind"] == "classify":
         return _accuracies(report)

@@ -46,7 +46,7 @@ class ExportRequest(NamedTuple):
         kind: one of `KINDS`.
         signature_names: of the kind "generate"; empty: all that the model has.
         num_samples, num_inner_steps: where a request does not say; of the kind "tasks" always.
-            None: `DEFAULT_NUM_SAMPLES`, and as trained.
+            None: `DEFAULT_NUM_SAMPLES`, and as the run draws or is evaluated.
         evaluation: report of `figr_tf.evaluate --json`, or of `figr_tf.evaluate_classifier --json`,
             for the model card; or None.
     """
@@ -101,9 +101,12 @@ def export(request: ExportRequest, export_dir: pathlib.Path, version: int | None
     # Before the model folder is made or locked: a run that cannot be exported leaves no trace.
     package = _package(models.load_any(request.run), request)
     _check_pictures(package.warm_up, request.limits)
+    report = None
+    if request.evaluation:
+        report = model_card.read_report(request.evaluation, package.kind, package.facts)
     with _new_version(export_dir, version) as (scratch, target):
         try:
-            described, difference = _write(scratch, package, request)
+            described, difference = _write(scratch, package, report)
             # One rename, so that a server that watches the folder sees a whole version or none.
             os.rename(scratch, target)
         except OSError as error:
@@ -145,7 +148,9 @@ def _adapting(model: FewShotModel, request: ExportRequest) -> Package:
         kind=request.kind,
         module=parts.module,
         functions=functions,
-        facts=contract.adapting_facts(parts, runs.RunFolder(models.find(request.run))),
+        facts=contract.adapting_facts(
+            request.kind, parts, runs.RunFolder(models.find(request.run))
+        ),
         warm_up=logged,
         difference=lambda folder: verification.largest_difference(folder, parts, logged),
     )
@@ -236,7 +241,7 @@ def _check_defaults(limits: Limits, **defaults: int) -> None:
 
 
 def _write(
-    folder: pathlib.Path, package: Package, request: ExportRequest
+    folder: pathlib.Path, package: Package, report: dict[str, Any] | None
 ) -> tuple[dict[str, Any], float]:
     # An exported loop is not differentiated, and TensorFlow would warn once for each custom
     # gradient whenever the model is loaded.
@@ -251,7 +256,6 @@ def _write(
     # Before it is loaded and compared below: what is proved is what will be served.
     compact.compact(folder)
     described = contract.describe(folder, package.kind, package.facts)
-    report = model_card.read_report(request.evaluation, described) if request.evaluation else None
     # TensorFlow Serving looks in this folder for warm-up requests, and loading leaves it alone.
     extra = folder / "assets.extra"
     extra.mkdir()

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import figr_tf
 from exporters import model_card, saved_model
+from exporters.contract import Facts
 from figr_tf import models
 from figr_tf.core.errors import UserError
 from figr_tf.evaluation import samplers
@@ -124,16 +125,17 @@ def test_a_report_that_is_made_now_is_of_what_is_exported(exported):
 
 
 def test_its_card_holds_the_evaluation_and_refuses_one_of_another_model(exported, tmp_path):
-    contract = json.loads((exported.path / "assets.extra/contract.json").read_text())
+    contract = exported.contract
+    facts = Facts((32, 32, 1), {}, {}, contract["model"], contract["training"])
     path = ROOT / "figr_tf/pretrained/omniglot-32-redraw/evaluation.json"
-    card = model_card.write(contract, model_card.read_report(path, contract))
+    card = model_card.write(contract, model_card.read_report(path, "generate", facts))
     assert "| model | 0.73" in card
     assert "200 held-out classes" in card
     report = json.loads(path.read_text())
     report["judged"]["weights_sha256"] = "0" * 64
     (tmp_path / "other.json").write_text(json.dumps(report))
     with pytest.raises(UserError, match="judges weights_sha256 0000"):
-        model_card.read_report(tmp_path / "other.json", contract)
+        model_card.read_report(tmp_path / "other.json", "generate", facts)
 
 
 def test_the_referee_judges_the_export_too(exported, shipped):

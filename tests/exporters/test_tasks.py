@@ -36,11 +36,13 @@ def test_every_input_and_output_has_the_task_axis_first(tasks_server, exported_t
     ]
     assert not signature.defaults
     assert exported_tasks.contract["kind"] == "tasks"
-    assert exported_tasks.contract["defaults"] == {
-        "num_samples": 4,
-        "num_inner_steps": 2,
-        "seed": 0,
-    }
+    contract = exported_tasks.contract
+    assert contract["defaults"] == {}
+    for name, fixed in (("num_samples", 4), ("num_inner_steps", 2)):
+        assert contract["limits"][name] == {"minimum": fixed, "maximum": fixed}
+    card = " ".join((exported_tasks.path / "assets.extra/MODEL_CARD.md").read_text().split())
+    assert "adapts to them by 2 inner steps, and draws" in card
+    assert "One request takes 1 to 3 classes of 1 to 6 images, and draws 4 samples of each." in card
 
 
 def test_each_task_gets_what_figr_tf_generate_draws_for_it_alone(tasks_server, model, tasks):
