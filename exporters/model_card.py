@@ -133,14 +133,13 @@ def _adapting(contract: dict[str, Any]) -> tuple[str, str, str]:
     model, training = contract["model"], contract["training"]
     network = model["network"]
     weights = model["num_generator_parameters"] + model["num_discriminator_parameters"]
+    most = _maxima(contract)["num_inner_steps"]
     if contract["kind"] == "tasks":
-        adapts = f"{_maxima(contract)['num_inner_steps']} inner steps"
-        range_ = ""
+        adapts, choice = f"{most} inner steps", ""
     else:
-        adapts = (
-            f"{contract['defaults']['num_inner_steps']} inner steps\nwhere a request does not say"
-        )
-        range_ = f"It adapts by 0 to {_maxima(contract)['num_inner_steps']} inner steps.\n"
+        default = contract["defaults"]["num_inner_steps"]
+        adapts = f"{default} inner steps\nwhere a request does not say"
+        choice = f"It adapts by 0 to {most} inner steps.\n"
     introduction = f"""Few-shot image generation with figr_tf (FIGR, Clouâtre & Demers 2019): takes
 a few images of one class, adapts to them by {adapts}, and draws new ones. Every request starts from
 the same meta-weights."""
@@ -153,8 +152,9 @@ the same meta-weights."""
             "meta-training": f"{model['meta_step']:,} meta-steps of {steps}",
         },
     )
-    limits = f"""{range_}It draws in the manner of its training data; photographs are outside of it. Few inner steps give a
-blurred idea of the class; many may repeat the support images, or diverge, which is an error."""
+    limits = f"""{choice}It draws in the manner of its training data; photographs are outside of it.
+Few inner steps give a blurred idea of the class; many may repeat the support images, or diverge,
+which is an error."""
     return introduction, facts, _drawing_limits(contract, limits)
 
 
