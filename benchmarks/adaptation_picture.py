@@ -10,8 +10,6 @@ there are fewer classes than columns, such as MNIST's one, a class comes again w
 the next seeds.
 """
 
-import dataclasses
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -84,9 +82,8 @@ def main() -> None:
     judged = samplers.choose(
         run=_RUN.value, saved_model=None, samples=None, episodes=None, num_samples=None, steps=[1]
     )
-    data = model.settings.data
     # Another host has the data elsewhere, and a packaged model has forgotten where they lay.
-    data = dataclasses.replace(data, data_dir=_DATA_DIR.value or data.data_dir)
+    data = model.settings.data.elsewhere(_DATA_DIR.value, None)
     dataset = datasets.load_dataset(data, judged.class_size)
     plan = planning.plan(judged, dataset, _NUM_EVALUATED, seeds=1)
     judged.check(dataset, plan)

@@ -95,6 +95,8 @@ def _plot(curves: dict[str, list[tuple[int, float]]]) -> Image.Image:
 
 def main() -> None:
     """Times every setting, prints the table and plots it."""
+    if _OUT.value:
+        console.check_output(_OUT.value)
     print("| varied | value | time / time at the start | exponent |\n|---|---|---|---|", flush=True)
     start = Ours(_START)
     curves = {setting: _table(start, setting) for setting in _VARIED}

@@ -12,9 +12,11 @@ import json
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
+from figr_tf.core.report_flags import rising
 from figr_tf.core.runs import RunFolder, checkpointed_meta_steps
 
 flags = console.OwnFlags(__name__)
@@ -72,17 +74,21 @@ def minutes_of(metrics: str, meta_step: int) -> float:
     return seconds / 60
 
 
-def _plan():
-    import dataclasses
+def _steps() -> list[int]:
+    return rising(_NUM_INNER_STEPS, int, 0, "whole numbers, 0 or more")
 
+
+def _meta_steps() -> list[int]:
+    return rising(_META_STEPS, int, 0, "whole numbers, 0 or more", may_be_empty=True)
+
+
+def _plan():
     from figr_tf import models
     from figr_tf.data import datasets
     from figr_tf.evaluation import protocol
     from figr_tf.evaluation.episodes import choose_classes
 
-    data = models.load_figr(_RUN.value).settings.data
-    if _DATA_DIR.value:
-        data = dataclasses.replace(data, data_dir=_DATA_DIR.value)
+    data = models.load_figr(_RUN.value).settings.data.elsewhere(_DATA_DIR.value, None)
     dataset = datasets.load_dataset(data, num_shots=_NUM_SHOTS)
     classes = dataset.images_of(choose_classes(dataset.split.held_out, _NUM_CLASSES.value))
     return protocol.Plan(classes, _NUM_SHOTS, _NUM_SAMPLES, (_SEED,))
@@ -135,20 +141,40 @@ def _plot(points: list[dict], spaces: list[str]):
     return figure
 
 
-def _points(run: pathlib.Path) -> list[dict]:
-    steps = sorted(int(k) for k in _NUM_INNER_STEPS.value)
-    there = sorted(checkpointed_meta_steps(run / "checkpoints"))
-    asked = sorted(int(m) for m in _META_STEPS.value) or there
+def read_points(file: pathlib.Path, facts: dict[str, Any]) -> dict[int, dict]:
+    """The points that were measured before, by their meta-step.
+
+    Raises:
+        UserError: the file is of something else: another run, other K or other classes.
+    """
+    if not file.exists():
+        return {}
+    recorded = json.loads(file.read_text())
+    if not isinstance(recorded, dict) or recorded.get("facts") != facts:
+        raise UserError(
+            f"{file}: is of another run, other K or other classes. Name another --json."
+        )
+    return {point["meta_step"]: point for point in recorded["points"]}
+
+
+def _points(run: RunFolder) -> list[dict]:
+    steps, asked = _steps(), _meta_steps()
+    there = sorted(checkpointed_meta_steps(run.checkpoints))
+    asked = asked or there
     if not set(asked) <= set(there) or not there:
-        raise UserError(f"{run}: has checkpoints of meta-steps {there}, not all of {asked}.")
+        raise UserError(f"{run.path}: has checkpoints of meta-steps {there}, not all of {asked}.")
     file, plan = pathlib.Path(_JSON.value), _plan()
-    # Points are known by their meta-step alone. Other classes or other K need another --json.
-    points = {p["meta_step"]: p for p in json.loads(file.read_text())} if file.exists() else {}
-    metrics = (run / "metrics.jsonl").read_text()
+    facts = {
+        "identity": run.read_identity(),
+        "num_inner_steps": steps,
+        "classes": list(plan.classes),
+    }
+    points = read_points(file, facts)
+    metrics = (run.path / "metrics.jsonl").read_text()
     for meta_step in asked:
         if meta_step in points:
             continue
-        with _as_it_was(run, meta_step) as view:
+        with _as_it_was(run.path, meta_step) as view:
             skills = _skills(plan, view, steps)
         points[meta_step] = {
             "meta_step": meta_step,
@@ -156,7 +182,8 @@ def _points(run: pathlib.Path) -> list[dict]:
             "skills": skills,
         }
         # After every point, since each takes minutes.
-        file.write_text(json.dumps([points[m] for m in sorted(points)], indent=1) + "\n")
+        found = {"facts": facts, "points": [points[m] for m in sorted(points)]}
+        file.write_text(json.dumps(found, indent=1) + "\n")
     return [points[m] for m in asked]
 
 
@@ -164,8 +191,10 @@ def main() -> None:
     """Judges the checkpoints, prints the table and plots it."""
     console.check_output(_OUT.value)
     console.check_output(_JSON.value, (".json",))
+    # Before TensorFlow is imported: what is no number is known at once.
+    _ = _steps(), _meta_steps()
     console.start_tensorflow()
-    points = _points(RunFolder(pathlib.Path(_RUN.value)).path)
+    points = _points(RunFolder(pathlib.Path(_RUN.value)))
     names = list(points[-1]["skills"])
     spaces = list(points[-1]["skills"][names[0]])
     print(

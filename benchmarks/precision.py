@@ -10,7 +10,6 @@ Prints relative errors (L2) of the gradient penalty and of the discriminator's w
 λ = 10, medians over glyphs. The networks are untrained, or those of --run.
 """
 
-import argparse
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterator
@@ -27,6 +26,12 @@ from figr_tf.data import glyphs
 from figr_tf.gan import convolutions, losses
 from figr_tf.gan.adaptation import generate_images, weights_of
 from figr_tf.gan.networks import Networks, NetworkSpec, apply_network, build_networks
+
+flags = console.OwnFlags(__name__)
+
+_RUN = flags.DEFINE_path(
+    "run", None, "Run folder; measures its networks instead of untrained ones."
+)
 
 _HIDDEN = (4, 16)
 # An odd number, so that the median is one of the measured values.
@@ -192,14 +197,11 @@ def _networks(run: str | None) -> Iterator[tuple[str, Networks]]:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--run", help="run folder; measures its networks instead of untrained ones")
-    run = parser.parse_args().run
     console.start_tensorflow()
     print(
         "| networks | convolutions in | error of the penalty | of the gradient |\n|---|---|---|---|"
     )
-    for name, networks in _networks(run):
+    for name, networks in _networks(_RUN.value):
         errors: dict[str, list[list[float]]] = {}
         for task in range(_NUM_TASKS):
             for precision, relative in _errors(networks, task):
@@ -210,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

@@ -120,6 +120,8 @@ def _line(row: dict[str, Any]) -> str:
 
 def main() -> None:
     """Prints the table, row by row as it comes."""
+    if _JSON.value:
+        console.check_output(_JSON.value, ())
     device = console.start_tensorflow()
     # Before the first worker starts, which would take its share of the machine.
     rates = floor.measure_rates()

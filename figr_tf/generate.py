@@ -96,7 +96,9 @@ def main() -> None:
     try:
         image_grid.result_picture(support, samples).save(_OUT.value)
         if _NPZ.value:
-            np.savez_compressed(_NPZ.value, support_images=support, images=samples)
+            # An open file, since NumPy appends .npz to a name that ends in .NPZ.
+            with open(_NPZ.value, "wb") as file:
+                np.savez_compressed(file, support_images=support, images=samples)
         if _GIF.value and num_inner_steps is not None:
             _save_animation(_GIF.value, model, support, num_inner_steps)
     except OSError as error:

@@ -7,11 +7,15 @@ r"""Draws for the episodes of figr_tf.evaluate: a folder of images that it judge
 
 It is for models whose drawings are smaller than what is judged: those of figr_tf.train_pixelcnn and
 figr_tf.train_sequences. The same command again continues: classes that are there are left alone.
+What a folder holds stands in its .samples.json, and another run's samples are not mixed in.
 """
 
+import dataclasses
+import hashlib
+import json
 import pathlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -66,23 +70,49 @@ def _write(folder: pathlib.Path, samples: np.ndarray) -> None:
     scratch.rename(folder)
 
 
+def _refuse_other_samples(out: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Notes beside the samples what they are of, and raises UserError if it is something else.
+
+    Nothing in the images would tell, and one model would be judged as another.
+    """
+    from figr_tf.core.runs import write_whole
+
+    record = out / ".samples.json"
+    if record.exists():
+        recorded = json.loads(record.read_text())
+        for name, value in facts.items():
+            if recorded.get(name) != value:
+                raise UserError(
+                    f"{out}: holds samples of {name}={recorded.get(name)}, this command draws"
+                    f" {name}={value}. Choose another --out, or remove the folder."
+                )
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(
+            f"{out}: is not empty, and nothing tells what is in it. Choose another --out."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(record, json.dumps(facts, indent=1))
+
+
 def main() -> None:
     """Draws class after class."""
     console.start_tensorflow()
+    from figr_tf.core.weights import sha256
     from figr_tf.data.datasets import DataSettings, load_dataset
     from figr_tf.data.splits import Split
-    from figr_tf.evaluation.episodes import from_json
+    from figr_tf.evaluation.episodes import drawings_sha256, from_json, to_json
 
     model = _model()
     if model.num_inner_steps is None and _NUM_INNER_STEPS.value is not None:
         raise UserError(
             f"{_RUN.value}: has no number of inner steps to choose. Leave the flag away."
         )
-    episodes, _ = from_json(pathlib.Path(_EPISODES.value))
+    episodes, judged = from_json(pathlib.Path(_EPISODES.value))
     data = model.settings.data
     # `models.load` has refused runs of a text.
     assert isinstance(data, DataSettings)
-    dataset = load_dataset(data.elsewhere(_DATA_DIR.value, _CACHE_DIR.value), 1)
+    data = data.elsewhere(_DATA_DIR.value, _CACHE_DIR.value)
+    dataset = load_dataset(data, 1)
     unknown = [e.class_name for e in episodes if e.class_name not in dataset.data.counts]
     if unknown:
         raise UserError(
@@ -94,15 +124,40 @@ def main() -> None:
     if not trained_on.held_out:
         mend = "It has seen drawings of all classes; train with --split."
     trained_on.refuse_seen(_RUN.value, {e.class_name for e in episodes}, mend)
+    if "drawings_sha256" in judged:
+        # Their numbers mean the same drawings only where these come in the same order.
+        form = {name: judged[name] for name in ("image_size", "channels")}
+        seen = load_dataset(dataclasses.replace(data, **form), 1)
+        classes = seen.images_of(episode.class_name for episode in episodes)
+        if drawings_sha256(classes) != judged["drawings_sha256"]:
+            raise UserError(
+                f"{_EPISODES.value}: was written for other drawings of these classes, or for the"
+                " same in another order, as tensorflow-datasets and a folder of zips give them."
+                " Write it anew from the data of this command."
+            )
+    num_inner_steps = _NUM_INNER_STEPS.value
+    if num_inner_steps is None:
+        num_inner_steps = model.num_inner_steps
+    out = pathlib.Path(_OUT.value)
+    _refuse_other_samples(
+        out,
+        {
+            "weights_sha256": sha256(model.meta_weights()["network"]),
+            "num_inner_steps": num_inner_steps,
+            "num_samples": _NUM_SAMPLES.value,
+            "seed": _SEED.value,
+            "episodes_sha256": hashlib.sha256(to_json(episodes, {}).encode()).hexdigest(),
+        },
+    )
     seconds = []
     for episode in progress.track(episodes, "drawing", "classes"):
-        folder = pathlib.Path(_OUT.value) / episode.class_name
+        folder = out / episode.class_name
         if folder.exists():
             continue
         (every,) = dataset.images_of([episode.class_name]).values()
         support = model.as_support(every[episode.support])
         start = time.monotonic()
-        samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, _NUM_INNER_STEPS.value)
+        samples = model.generate(support, _NUM_SAMPLES.value, _SEED.value, num_inner_steps)
         seconds.append(time.monotonic() - start)
         _write(folder, samples)
     each = f", {np.median(seconds):.1f} s a class" if seconds else ""

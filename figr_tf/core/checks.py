@@ -14,6 +14,14 @@ def at_least(settings: Any, least: float, *names: str) -> None:
             raise ValueError(f"{name} must be {least} or more. Received: {value}")
 
 
+def positive(settings: Any, *names: str) -> None:
+    """Raises ValueError unless each of these attributes is above 0, and finite."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be above 0. Received: {value}")
+
+
 def one_of(settings: Any, **known: Sequence[str]) -> None:
     """Raises ValueError unless each is one of its names, as in `one_of(self, loss=LOSSES)`."""
     for name, names in known.items():

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import absl.flags
@@ -45,16 +46,31 @@ class ReportFlags:
         for path in filter(None, (self._json.value, self._markdown.value)):
             console.check_output(path, suffixes=())
 
+    def goes_to(self, path: pathlib.Path) -> bool:
+        """Whether --json or --markdown would replace this file."""
+        asked = filter(None, (self._json.value, self._markdown.value))
+        return path.resolve() in {pathlib.Path(name).resolve() for name in asked}
+
     def write(self, report: Report) -> None:
         """Prints the report, and writes it where that is asked for."""
         print(report.text(), flush=True)
         if self._json.value:
-            pathlib.Path(self._json.value).write_text(json.dumps(report.numbers(), indent=1))
+            numbers = _without_nan(report.numbers())
+            pathlib.Path(self._json.value).write_text(json.dumps(numbers, indent=1))
         if self._markdown.value:
             # The table holds ±, which the encoding of some locales lacks.
             pathlib.Path(self._markdown.value).write_text(
                 report.to_markdown() + "\n", encoding="utf-8"
             )
+
+
+def _without_nan(value: Any) -> Any:
+    """null in the place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_without_nan, value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run_names(flag: "absl.flags.FlagHolder[list[str]]", by_name: bool) -> list[str]:
@@ -100,7 +116,7 @@ def rising(
     """
     with contextlib.suppress(ValueError):
         values = sorted({kind(text) for text in flag.value})
-        # False also of what float() takes for a number and is none: nan.
-        if all(value >= least for value in values) and (values or may_be_empty):
+        # False also of what float() takes for a number and is none: nan and inf.
+        if all(least <= value < math.inf for value in values) and (values or may_be_empty):
             return values
     raise UserError(f"--{flag.name}={','.join(flag.value)}: give {wanted}.")

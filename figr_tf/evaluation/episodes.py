@@ -1,5 +1,6 @@
 """Episodes: which drawings of a class are its support, which its reference, which are held out."""
 
+import hashlib
 import json
 import pathlib
 import zlib
@@ -56,10 +57,22 @@ def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Epis
     return Episode(class_name, order[:num_shots], order[num_shots:middle], order[middle:])
 
 
+def drawings_sha256(classes: dict[str, np.ndarray]) -> str:
+    """Of all drawings of some classes in their order, in hexadecimal.
+
+    It tells whether the numbers in an episode mean the same drawings.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(classes):
+        digest.update(classes[name].tobytes())
+    return digest.hexdigest()
+
+
 def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
     """The file that tells another generator what to adapt to.
 
-    Drawings are numbered in the order of their file names.
+    Drawings are numbered from 0 in the order of the data: that of their file names, or, where it
+    came through tensorflow-datasets, that of its files.
     """
     rows = [
         {k: v if isinstance(v, str) else v.tolist() for k, v in e._asdict().items()}

@@ -2,6 +2,7 @@
 network (Snell et al. 2017). It takes minutes, and is kept with its sha256.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -76,14 +77,15 @@ def of_data(settings: datasets.DataSettings, recipe: Recipe | None = None) -> fe
     facts = _facts(settings, dataset, recipe)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     path = datasets.cache_dir(settings) / "features" / f"{key}.npz"
-    if not path.with_suffix(".json").exists():
-        print(
-            f"training the feature network on {len(dataset.split.training)} training classes of"
-            f" {settings.dataset}, some minutes, once; kept in {path}",
-            flush=True,
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        train_to(path, settings, dataset, recipe)
+    with contextlib.suppress(DataError):  # Not there yet, or damaged.
+        return read(path)
+    print(
+        f"training the feature network on {len(dataset.split.training)} training classes of"
+        f" {settings.dataset}, some minutes, once; kept in {path}",
+        flush=True,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    train_to(path, settings, dataset, recipe)
     return read(path)
 
 
@@ -109,7 +111,7 @@ def train_to(
         "classes": dataset.split.training,
         "accuracy_held_out": _accuracies(features.Embedding(path, digest), held_out),
     }
-    # The record last: where it is, `of_data` takes the network for there.
+    # The record last: without it the network does not count as there.
     write_whole(path.with_suffix(".json"), json.dumps(record, indent=1))
     return record
 

@@ -11,7 +11,7 @@ from absl import logging
 from figr_common import images, scaling
 from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import datasets
-from figr_tf.evaluation.episodes import Episode, from_json
+from figr_tf.evaluation.episodes import Episode, drawings_sha256, from_json
 from figr_tf.evaluation.judged import ONLY_ROW, STEPS, Judged, Sizes, refuse_steps, row_of
 from figr_tf.evaluation.protocol import Plan
 
@@ -149,6 +149,9 @@ def folder(path: pathlib.Path, episode_file: pathlib.Path, sizes: Sizes) -> Judg
             "split_sha256": dataset.split.digest(),
             "num_shots": plan.num_shots,
             "classes": len(plan.classes),
+            "image_size": dataset.data.images.shape[1],
+            "channels": dataset.data.images.shape[3],
+            "drawings_sha256": drawings_sha256(plan.classes),
         }
         then_facts = facts | {"classes": len(recorded)}
         for key, value in now.items():

@@ -14,6 +14,7 @@ among 20 classes by the nearest prototype (Snell et al. 2017).
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +62,18 @@ Embed = Callable[[np.ndarray], np.ndarray]
 
 
 class Accuracies(NamedTuple):
-    """Share of a class' real drawings that are told right, [classes], by what was added."""
+    """Share of a class' real drawings that are told right, [classes], by what was added.
+
+    Attributes:
+        facts: for machines: what the numbers depend on, and the names of the classes in order.
+    """
 
     per_class: Mapping[str, np.ndarray]
     num_shots: int
     num_samples: int
     seed: int
     split: str = ""
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     def to_markdown(self) -> str:
         """Per cent right, and how many points what was added brings, ± 95 % by Student."""
@@ -89,7 +95,8 @@ class Accuracies(NamedTuple):
     def numbers(self) -> dict[str, Any]:
         """For machines."""
         rows = {name: right.tolist() for name, right in self.per_class.items()}
-        return self._asdict() | {"per_class": rows}
+        fields = {name: value for name, value in self._asdict().items() if name != "facts"}
+        return fields | {"per_class": rows} | dict(self.facts)
 
 
 def _with_margin(shares: np.ndarray, sign: str = "") -> str:
@@ -148,6 +155,7 @@ def main() -> None:
             " the two away."
         )
     console.start_tensorflow()
+    from figr_tf.core import runs
     from figr_tf.evaluation import features, sources
     from figr_tf.evaluation.episodes import choose_classes
 
@@ -162,15 +170,23 @@ def main() -> None:
         if folder.name in chosen:
             raise UserError(f"{folder}: another row has the name {folder.name}.")
         chosen[folder.name] = sources.of_folder(folder, pathlib.Path(_EPISODES.value))
+    embedding = features.Embedding()
     found = measure(
         dataset.images_of(names),
         chosen,
-        features.Embedding().embed,
+        embedding.embed,
         _NUM_SHOTS.value,
         _NUM_SAMPLES.value,
         _SEED.value,
     )
-    _REPORT.write(found._replace(split=dataset.split.describe()))
+    facts = {
+        "classes": names,
+        "data_sha256": dataset.data.digest(),
+        "embedding_sha256": embedding.sha256,
+        "models": {name: source.weights_sha256 for name, source in chosen.items()},
+        "versions": runs.versions(),
+    }
+    _REPORT.write(found._replace(split=dataset.split.describe(), facts=facts))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,30 @@
 """Runs the protocol on something to judge, and says what came out."""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 from PIL import Image
 
+from figr_tf import models
 from figr_tf.core import runs
 from figr_tf.data import datasets
+from figr_tf.data.splits import Split
 from figr_tf.evaluation import features, protocol, scores, table
-from figr_tf.evaluation.episodes import to_json
+from figr_tf.evaluation.episodes import drawings_sha256, to_json
 from figr_tf.evaluation.judged import Judged
 
 
 def episode_file(dataset: datasets.Dataset, plan: protocol.Plan) -> str:
     """The text of --write_episodes: the episodes of the first seed."""
+    size, _, channels = dataset.data.images.shape[1:]
     # Compared before foreign samples are judged: they were drawn for these episodes and no others.
     facts = {
         "split": dataset.split.name,
         "split_sha256": dataset.split.digest(),
         "num_shots": plan.num_shots,
+        "image_size": size,
+        "channels": channels,
+        "drawings_sha256": drawings_sha256(plan.classes),
     }
     return to_json(plan.episodes(plan.seeds[0]), facts)
 
@@ -92,6 +97,11 @@ def make(judged: Judged, data: Data, plan: protocol.Plan) -> Report:
 def notes_on(data: Data, plan: protocol.Plan) -> list[str]:
     """What a reader of this table has to know beyond docs/evaluation.md."""
     notes = [f"feature network: {data.embedding.trained_on}, sha256 {data.embedding.sha256[:12]}"]
+    if seen := _seen_by_the_network(data, plan):
+        notes.append(
+            f"feature network: was trained on {seen} of these {len(plan.classes)} classes, and"
+            " tells them apart better than new ones"
+        )
     if data.settings.image_size != features.IMAGE_SIZE:
         small = f"{features.IMAGE_SIZE}×{features.IMAGE_SIZE}"
         notes.append(
@@ -114,15 +124,22 @@ def notes_on(data: Data, plan: protocol.Plan) -> list[str]:
     return notes
 
 
+def _seen_by_the_network(data: Data, plan: protocol.Plan) -> int:
+    """Classes that the network which ships was trained on: Omniglot's background characters.
+
+    Others are refused if they have seen any, see `feature_training.choose`.
+    """
+    shipped = data.embedding.sha256 == features.EMBEDDING_SHA256
+    if not shipped or data.settings.dataset != "omniglot":
+        return 0
+    # The shipped pair was trained on these same characters, and its folder has the list.
+    return len(set(plan.classes) & set(Split.of_run(models.find("omniglot-32")).training))
+
+
 def _row_numbers(row: table.Row) -> dict:
     energies = row.energy_distances
     return {
-        "values": {column: _finite(value) for column, value in row.values.items()},
-        "intervals": {column: [*map(_finite, ends)] for column, ends in row.intervals.items()},
+        "values": dict(row.values),
+        "intervals": {column: list(ends) for column, ends in row.intervals.items()},
         "energy_distance_per_class": {space: e.tolist() for space, e in energies.items()},
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else None

@@ -9,11 +9,11 @@ import numpy as np
 from figr_common.decks import REAL
 from figr_tf import models
 from figr_tf.core.errors import DataError, UserError
+from figr_tf.core.weights import sha256
 from figr_tf.data.splits import Split
 from figr_tf.evaluation import foreign, reference_rows
 from figr_tf.evaluation.episodes import Episode, from_json
 
-DEFAULT_MODELS = ("omniglot-32", "omniglot-32-redraw")
 _KINDS = {
     "gan": "FIGR, adapted to the four drawings in K = {k} inner steps",
     "warp": "a network that redraws the four drawings; it does not adapt",
@@ -29,10 +29,12 @@ class Source(NamedTuple):
     Attributes:
         draw: makes m drawings.
         about: what it is, for people: a phrase.
+        weights_sha256: of a model's weights; None for what is no model.
     """
 
     draw: Draw
     about: str
+    weights_sha256: str | None = None
 
 
 def _real(drawings: np.ndarray, episode: Episode, m: int, _: int) -> np.ndarray:
@@ -61,7 +63,8 @@ def _of_model(name: str, image_shape: tuple[int, ...]) -> Source:
         _ = model.generate(np.full((2, *image_shape), 255, np.uint8), 1, 0, steps)
     except ValueError as error:
         raise UserError(f"{name}: cannot draw from these drawings: {error}.") from error
-    return Source(draw, about)
+    weights = [v for group in model.meta_weights().values() for v in group]
+    return Source(draw, about, sha256(weights))
 
 
 def of_folder(folder: pathlib.Path, episode_file: pathlib.Path) -> Source:

@@ -239,7 +239,7 @@ def adapt_with_losses(
         step_seed = tf.random.fold_in(seed, k, alg="philox")
         return inner_step(networks, carried[0], real_images, inner, step_seed, latent_pool)
 
-    nothing_yet = InnerLosses(*[tf.constant(0.0)] * 3)
+    nothing_yet = InnerLosses(*[tf.constant(0.0)] * len(InnerLosses._fields))
     # From the steps taken so far on: a seed for each step, whether taken at a stretch or not.
     return inner_loop.repeat(one_step, (state, nothing_yet), num_inner_steps, state.steps_taken)
 

@@ -115,7 +115,7 @@ def initial_weights(spec: NetworkSpec, seed: int) -> dict[str, tf.Tensor]:
         taps = math.prod(shape[:-2]) if mask is None else float(mask.sum())
         scale = math.sqrt(1.0 / (taps * shape[-2]))
         scale *= 0.5 if name.endswith("/out") else 1.0
-        # By name and not by position: the plain part of every condition starts alike.
+        # By position: `shapes` lists the plain part first, which so starts alike in all conditions.
         kernel_seed = stateless_seed(seed, i)
         weights[name] = scale * tf.random.stateless_normal(shape, kernel_seed, alg="philox")
     return weights

@@ -67,9 +67,7 @@ class PixelCnnSettings(TrainingSettings):
         super().__post_init__()
         checks.at_least(self, 1, "num_shots", "train_shots", "num_inner_steps", "batch_size")
         checks.at_least(self, 0, "eval_inner_steps", "max_shift")
-        for name in ("inner_learning_rate", "eval_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0. Received: {getattr(self, name)}")
+        checks.positive(self, "inner_learning_rate", "eval_learning_rate")
         if self.data.channels != 1:
             raise ValueError(f"drawings are grey. Received: channels={self.data.channels}")
         if self.data.image_size != decoded_size(self.network.image_size):

@@ -55,10 +55,7 @@ class SequenceSettings(TrainingSettings):
         super().__post_init__()
         checks.at_least(self, 1, "num_sequences")
         checks.one_of(self, objective=OBJECTIVES)
-        if self.inner_learning_rate <= 0:
-            raise ValueError(
-                f"inner_learning_rate must be above 0. Received: {self.inner_learning_rate}"
-            )
+        checks.positive(self, "inner_learning_rate")
         size = self.network.image_size, self.network.text_length
         if isinstance(self.data, TextSettings):
             if size != (0, self.data.length):

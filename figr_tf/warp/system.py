@@ -24,6 +24,7 @@ from figr_tf.warp.settings import WarpSettings
 _GRADIENT_NORM = 5.0
 # As floats all of Omniglot's training drawings, in four turns, would take 0.3 GB at once.
 _EMBED_BATCH = 1000
+_MOST_DRAWINGS = 64  # Of a class.
 _BASELINE_TASKS = 400
 _SHOWN_TASKS, _SHOWN_SAMPLES = 6, 12
 
@@ -160,8 +161,9 @@ class WarpSystem:
 
 
 def _drawings(dataset: Dataset, class_names: tuple[str, ...]) -> np.ndarray:
-    """uint8 [classes, count, S, S]: of each class as many as the smallest has."""
-    count = min(dataset.data.counts[name] for name in class_names)
+    """uint8 [classes, count, S, S]: of each class as many as the smallest has, 64 at most."""
+    # The energy distance is of all pairs: with a class of thousands it would not fit into memory.
+    count = min(_MOST_DRAWINGS, *(dataset.data.counts[name] for name in class_names))
     images = dataset.images_of(class_names).values()
     return np.stack([drawings[spread(len(drawings), count), ..., 0] for drawings in images])
 

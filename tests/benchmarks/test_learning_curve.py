@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from benchmarks import learning_curve
+from figr_tf.core.errors import UserError
 
 
 def test_minutes_add_up_over_lines_of_different_rates():
@@ -39,3 +42,17 @@ def test_a_run_as_it_was_has_one_checkpoint_and_all_that_describes_it(tmp_path):
         assert (view / "settings.json").read_text() == "{}"
         kept = {path.name: path.read_text() for path in (view / "checkpoints").iterdir()}
     assert kept == {"ckpt-000000200.index": "200", "ckpt-000000200.data-00000-of-00001": "200"}
+
+
+def test_points_of_another_run_or_other_steps_are_not_taken_for_this_ones(tmp_path):
+    file, facts = tmp_path / "curve.json", {"identity": {"seed": 0}, "num_inner_steps": [10]}
+    assert learning_curve.read_points(file, facts) == {}
+    points = [{"meta_step": 100, "minutes": 1.0, "skills": {}}]
+    file.write_text(json.dumps({"facts": facts, "points": points}))
+    assert learning_curve.read_points(file, facts) == {100: points[0]}
+    for other in ({"identity": {"seed": 1}}, {"num_inner_steps": [20]}):
+        with pytest.raises(UserError, match=r"curve\.json: is of another run, other K or other cl"):
+            learning_curve.read_points(file, facts | other)
+    file.write_text(json.dumps(points))  # As it was before such facts were kept.
+    with pytest.raises(UserError, match="Name another --json"):
+        learning_curve.read_points(file, facts)

@@ -1,6 +1,8 @@
 """Flags that several commands share."""
 
 import dataclasses
+import json
+import math
 
 import pytest
 
@@ -45,11 +47,29 @@ def test_a_list_of_numbers_comes_once_each_and_rising():
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"), [("1,x", int), ("0", int), ("1.5", int), ("nan", float), ("", int)]
+    ("text", "kind"),
+    [("1,x", int), ("0", int), ("1.5", int), ("nan", float), ("inf", float), ("", int)],
 )
 def test_what_is_no_such_number_is_refused_with_what_was_given(text, kind):
     with pytest.raises(UserError, match=rf"--k={text}: give numbers from 1 on\."):
         rising(_listed(text), kind, 1, "numbers from 1 on")
+
+
+def test_json_has_null_for_what_is_no_number_and_a_report_knows_what_it_would_replace(tmp_path):
+    class Nothing:
+        text = to_markdown = staticmethod(lambda: "")
+
+        def numbers(self):
+            return {"rows": [{"mean": math.nan}, (1.5, -math.inf)], "name": "nan"}
+
+    flags = console.OwnFlags(__name__)
+    report = ReportFlags(flags)
+    flags.FLAGS(["program", f"--json={tmp_path / 'a.json'}"])
+    assert report.goes_to(tmp_path / "b/../a.json")
+    assert not report.goes_to(tmp_path / "b.json")
+    report.write(Nothing())
+    expected = {"rows": [{"mean": None}, [1.5, None]], "name": "nan"}
+    assert json.loads((tmp_path / "a.json").read_text()) == expected
 
 
 def test_runs_come_once_each_and_with_the_home_folder_in_their_paths(monkeypatch):

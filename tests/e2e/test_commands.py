@@ -27,7 +27,7 @@ def test_a_shipped_model_draws_by_its_name_and_one_without_any(run, tmp_path):
     images, picture = ROOT / "examples/fish", tmp_path / "out.png"
     steps = [] if run else ["--num_inner_steps=20"]
     few = [*own, *steps, "--num_samples=8"]
-    arrays = tmp_path / "out.npz"
+    arrays = tmp_path / ("out.npz" if run else "OUT.NPZ")
     places = [f"--images={images}", f"--out={picture}", f"--npz={arrays}"]
     result = _run("generate", *few, *places)
     assert result.returncode == 0, result.stderr

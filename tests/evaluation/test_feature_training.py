@@ -44,6 +44,14 @@ def test_a_network_is_trained_once_and_kept(settings, network, capsys):
     assert network.trained_on == "11 training classes of folder"
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_damaged_one_is_trained_anew(settings, network, suffix, capsys):
+    (path,) = (pathlib.Path(settings.cache_dir) / "features").glob(f"*{suffix}")
+    path.write_bytes(path.read_bytes()[:-20])
+    assert feature_training.of_data(settings, RECIPE).sha256 == network.sha256
+    assert "training the feature network" in capsys.readouterr().out
+
+
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(settings, network, tmp_path):
     dataset = feature_training.data_of(settings)
     same, other = (

@@ -16,6 +16,7 @@ from figr_tf import (
 )
 from figr_tf.core.errors import UserError
 from figr_tf.data import glyphs, loaders
+from figr_tf.evaluation.episodes import drawings_sha256
 from figr_tf.pixelcnn import drawings
 from figr_tf.pixelcnn.model import PixelCnnModel
 from tests.commands import run_here
@@ -166,11 +167,12 @@ def test_samples_for_episodes_are_those_of_the_support_and_what_is_there_stays(
 ):
     names = ["glyph015", "glyph018"]
     episodes, out = _episodes(tmp_path / "e.json", names), tmp_path / "samples"
-    (out / "glyph018").mkdir(parents=True)
-    run_here(
-        write_samples, f"--run={run}", f"--episodes={episodes}", f"--out={out}", "--num_samples=2"
-    )
+    arguments = [f"--run={run}", f"--episodes={episodes}", f"--out={out}", "--num_samples=2"]
+    run_here(write_samples, *arguments)
     assert "2 classes of 2 samples" in capsys.readouterr().out
+    for file in (out / "glyph018").iterdir():
+        file.unlink()
+    run_here(write_samples, *arguments)
     assert list((out / "glyph018").iterdir()) == []
     with Image.open(out / "glyph015" / "001.png") as image:
         large = np.asarray(image)
@@ -179,6 +181,33 @@ def test_samples_for_episodes_are_those_of_the_support_and_what_is_there_stays(
     support = drawings.to_pixels(drawings.pooled(every))
     sample = model.generate(support, 2, 0)[1, ..., 0]
     np.testing.assert_array_equal(large, np.kron(sample, np.ones([4, 4], np.uint8)))
+
+
+def test_samples_of_another_seed_or_of_nobody_knows_what_are_not_added_to(run, tmp_path):
+    episodes = _episodes(tmp_path / "e.json", ["glyph015"])
+    arguments = [f"--run={run}", f"--episodes={episodes}", "--num_samples=2"]
+    out = f"--out={tmp_path / 'samples'}"
+    run_here(write_samples, *arguments, out)
+    with pytest.raises(UserError, match=r"holds samples of seed=0, this command draws seed=1\."):
+        run_here(write_samples, *arguments, out, "--seed=1")
+    (tmp_path / "mine/glyph015").mkdir(parents=True)
+    with pytest.raises(UserError, match="is not empty, and nothing tells what is in it"):
+        run_here(write_samples, *arguments, f"--out={tmp_path / 'mine'}")
+
+
+def test_episodes_of_the_same_drawings_in_another_order_are_refused(run, tmp_path):
+    drawn = glyphs.glyph_images(15, 20, 16, seed=0)
+    path = _episodes(tmp_path / "e.json", ["glyph015"])
+    text = json.loads(path.read_text()) | {"image_size": 16, "channels": 1}
+    arguments = [f"--run={run}", f"--episodes={path}", "--num_samples=2"]
+    for images, out in ((drawn, "right"), (drawn[::-1], "turned")):
+        facts = {"drawings_sha256": drawings_sha256({"glyph015": images})}
+        path.write_text(json.dumps(text | facts))
+        if out == "right":
+            run_here(write_samples, *arguments, f"--out={tmp_path / out}")
+        else:
+            with pytest.raises(UserError, match="or for the same in another order"):
+                run_here(write_samples, *arguments, f"--out={tmp_path / out}")
 
 
 def test_samples_for_other_data_or_of_other_models_are_refused(run, tmp_path):

@@ -130,6 +130,7 @@ def test_steps_of_training_move_their_drawings_if_asked_to(build):
         ({"num_shots": 0}, "num_shots"),
         ({"batch_size": 6}, "leave a batch.*batch_size=6"),
         ({"inner_learning_rate": 0.0}, "inner_learning_rate must be above 0"),
+        ({"eval_learning_rate": float("nan")}, "eval_learning_rate must be above 0"),
         ({"eval_inner_steps": -1}, "eval_inner_steps"),
         ({"max_shift": -1}, "max_shift must be 0 or more"),
         ({"network": networks.NetworkSpec(10)}, "image_size"),

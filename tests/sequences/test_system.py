@@ -139,6 +139,7 @@ def test_fewer_than_are_asked_for_are_all_shown():
     [
         ({"num_sequences": 0}, "num_sequences"),
         ({"inner_learning_rate": 0.0}, "above 0"),
+        ({"inner_learning_rate": float("nan")}, "above 0"),
         ({"objective": "both"}, "one of reptile, maml.*both"),
         ({"network": dataclasses.replace(SPEC, image_size=7)}, "image_size"),
         ({"network": TEXT_SPEC}, "image_size"),

@@ -13,6 +13,9 @@ from figr_tf.core import random, runs, training
 from figr_tf.core.errors import RunError
 from figr_tf.core.interruption import Interrupted
 from figr_tf.data import datasets
+from figr_tf.data.class_images import ClassImages
+from figr_tf.data.datasets import Dataset
+from figr_tf.data.splits import Split
 from figr_tf.warp import energy
 from figr_tf.warp.generator import random_draw
 from figr_tf.warp.model import WarpModel
@@ -52,6 +55,18 @@ def test_of_a_larger_class_drawings_from_end_to_end_are_used():
     assert spread(20, 20).tolist() == list(range(20))
     assert spread(9, 5).tolist() == [0, 2, 4, 6, 8]
     assert len(set(spread(23, 16).tolist())) == 16
+
+
+def test_of_a_class_of_hundreds_the_energy_distance_sees_64(settings, monkeypatch):
+    monkeypatch.setattr(energy, "BlurSpace", lambda size: lambda ink: tf.reshape(ink, [-1, 256]))
+    names = ("a", "b", "c")
+    drawings = np.zeros([3 * 300, 16, 16, 1], np.uint8)
+    drawings[:, 0, 0, 0] = np.arange(900) % 250
+    data = ClassImages(drawings, dict.fromkeys(names, 300))
+    many = Dataset(data, Split("own", names[:2], names[2:]))
+    system = WarpSystem(settings, many)
+    _, others = system.draw_task(system.constants, SEED, num_tasks=1)
+    assert others.shape[1] == 64 - settings.num_shots
 
 
 def test_fewer_drawings_than_the_energy_distance_needs_are_refused(settings):

@@ -23,7 +23,6 @@ from figr_tf.core.distributed.one_device import OneDevice, ReplicaStep, first_ro
 from figr_tf.core.distributed.supervision import SILENCE, Supervisor
 from figr_tf.core.optimizers import replica_variable
 
-MODES = ("none", "mirrored", "multi_worker")
 # Seconds. One task takes that long only if some worker is stuck: with the first the graph is built
 # and compiled, and a chief that draws pictures lets the others wait.
 _TASK_DEADLINE = 900.0
