@@ -83,7 +83,8 @@ def main() -> None:
         run=_RUN.value, saved_model=None, samples=None, episodes=None, num_samples=None, steps=[1]
     )
     # Another host has the data elsewhere, and a packaged model has forgotten where they lay.
-    data = model.settings.data.elsewhere(_DATA_DIR.value, None)
+    data = model.settings.data
+    data = data.elsewhere(_DATA_DIR.value, data.cache_dir)
     dataset = datasets.load_dataset(data, judged.class_size)
     plan = planning.plan(judged, dataset, _NUM_EVALUATED, seeds=1)
     judged.check(dataset, plan)

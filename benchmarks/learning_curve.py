@@ -88,7 +88,8 @@ def _plan():
     from figr_tf.evaluation import protocol
     from figr_tf.evaluation.episodes import choose_classes
 
-    data = models.load_figr(_RUN.value).settings.data.elsewhere(_DATA_DIR.value, None)
+    data = models.load_figr(_RUN.value).settings.data
+    data = data.elsewhere(_DATA_DIR.value, data.cache_dir)
     dataset = datasets.load_dataset(data, num_shots=_NUM_SHOTS)
     classes = dataset.images_of(choose_classes(dataset.split.held_out, _NUM_CLASSES.value))
     return protocol.Plan(classes, _NUM_SHOTS, _NUM_SAMPLES, (_SEED,))
@@ -191,7 +192,7 @@ def main() -> None:
     """Judges the checkpoints, prints the table and plots it."""
     console.check_output(_OUT.value)
     console.check_output(_JSON.value, (".json",))
-    # Before TensorFlow is imported: what is no number is known at once.
+    # What is no number is known before the data is read.
     _ = _steps(), _meta_steps()
     console.start_tensorflow()
     points = _points(RunFolder(pathlib.Path(_RUN.value)))

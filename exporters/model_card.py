@@ -43,19 +43,21 @@ def read_report(path: pathlib.Path, kind: str, facts: Facts) -> dict[str, Any]:
         judged, rows = _judged(report, kind, facts), report["rows"]
         if not rows:
             raise ValueError("no rows")
-        # What was drawn with Φ is known by its weights, a pair that adapts by how it was trained.
-        settings = {} if "weights_sha256" in facts.model else dict(judged["settings"])
+        found = dict(judged.get("settings", {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         command = _evaluating(kind)
         raise UserError(f"{path}: not a report of {command} --json ({error}).") from error
     # A report of an earlier checkpoint, or of another run, would pass for this export's.
     exported = {name: facts.model.get(name) for name in ("meta_step", "weights_sha256")}
-    exported |= {k: v for k, v in facts.training["identity"].items() if k in settings}
-    settings |= {name: judged.get(name) for name in ("meta_step", "weights_sha256")}
+    if exported["weights_sha256"] is None:
+        # A pair that adapts is known by how it was trained; every run has a seed.
+        identity = facts.training["identity"]
+        exported |= {k: v for k, v in identity.items() if k in found or k == "seed"}
+    found |= {name: judged.get(name) for name in ("meta_step", "weights_sha256")}
     for name, value in exported.items():
-        if settings[name] != value:
+        if found.get(name) != value:
             raise UserError(
-                f"{path}: judges {name} {settings[name]}, this export is of {value}. {_MEND}"
+                f"{path}: judges {name} {found.get(name)}, this export is of {value}. {_MEND}"
             )
     # Runs of the same length on other data have the same number of meta-steps. A classifier is
     # known by its weights.

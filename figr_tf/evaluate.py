@@ -125,8 +125,9 @@ _PICTURE = flags.DEFINE_path(
 
 def _check_flags() -> None:
     judged = [name for name in ("run", "saved_model", "samples") if flags.FLAGS[name].value]
-    if _FEATURES.value and _REPORT.goes_to(pathlib.Path(_FEATURES.value).with_suffix(".json")):
-        raise UserError(f"--json: is the record of --features={_FEATURES.value}. Name another.")
+    record = pathlib.Path(_FEATURES.value or "omniglot").with_suffix(".json")
+    if _FEATURES.value not in (None, "omniglot") and _REPORT.goes_to(record):
+        raise UserError(f"{record}: is the record of --features. Write the report elsewhere.")
     if len(judged) > 1:
         raise UserError(f"--{judged[0]} and --{judged[1]}: judge one at a time.")
     if _WRITE_DECK.value:

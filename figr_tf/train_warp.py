@@ -27,7 +27,7 @@ _MIN_DRAWINGS = flags.DEFINE_integer(
     "min_drawings",
     None,
     "Drawings that a class has at the least; others are left out. Of each class as many are used as"
-    " the smallest has. Default: n + 2.",
+    " the smallest has, 64 at most. Default: n + 2.",
     lower_bound=4,
 )
 _SEED = flags.DEFINE_integer(
@@ -39,7 +39,7 @@ def main() -> None:
     """Loads the data and trains."""
     with command.devices() as devices:
         from figr_tf.warp.settings import WarpSettings
-        from figr_tf.warp.system import WarpSystem
+        from figr_tf.warp.system import WarpSystem, num_drawings
 
         with refusals_in_one_line():
             settings = WarpSettings(
@@ -50,7 +50,7 @@ def main() -> None:
                 seed=_SEED.value,
             )
         dataset = datasets.load_dataset(settings.data, settings.class_size)
-        used = min(dataset.data.counts[name] for name in dataset.split.training)
+        used = num_drawings(dataset, dataset.split.training, settings.num_shots)
         training = command.Training(
             settings=settings,
             data_facts=dataset.facts(),

@@ -113,7 +113,8 @@ def main() -> None:
     assert isinstance(data, DataSettings)
     data = data.elsewhere(_DATA_DIR.value, _CACHE_DIR.value)
     dataset = load_dataset(data, 1)
-    unknown = [e.class_name for e in episodes if e.class_name not in dataset.data.counts]
+    names = [episode.class_name for episode in episodes]
+    unknown = [name for name in names if name not in dataset.data.counts]
     if unknown:
         raise UserError(
             f"{_EPISODES.value}: class {unknown[0]!r} is not in {data.dataset}, which"
@@ -123,13 +124,12 @@ def main() -> None:
     mend = f"Write {_EPISODES.value} for classes that it has not seen."
     if not trained_on.held_out:
         mend = "It has seen drawings of all classes; train with --split."
-    trained_on.refuse_seen(_RUN.value, {e.class_name for e in episodes}, mend)
+    trained_on.refuse_seen(_RUN.value, set(names), mend)
     if "drawings_sha256" in judged:
         # Their numbers mean the same drawings only where these come in the same order.
         form = {name: judged[name] for name in ("image_size", "channels")}
         seen = load_dataset(dataclasses.replace(data, **form), 1)
-        classes = seen.images_of(episode.class_name for episode in episodes)
-        if drawings_sha256(classes) != judged["drawings_sha256"]:
+        if drawings_sha256(seen.images_of(names)) != judged["drawings_sha256"]:
             raise UserError(
                 f"{_EPISODES.value}: was written for other drawings of these classes, or for the"
                 " same in another order, as tensorflow-datasets and a folder of zips give them."
@@ -146,7 +146,11 @@ def main() -> None:
             "num_inner_steps": num_inner_steps,
             "num_samples": _NUM_SAMPLES.value,
             "seed": _SEED.value,
+            # No part of a run's identity: it can be given anew.
+            "eval_learning_rate": getattr(model.settings, "eval_learning_rate", None),
             "episodes_sha256": hashlib.sha256(to_json(episodes, {}).encode()).hexdigest(),
+            # An episode is only numbers, which mean others where the drawings are others.
+            "drawings_sha256": drawings_sha256(dataset.images_of(names)),
         },
     )
     seconds = []

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import zlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def draw_episode(class_name: str, count: int, num_shots: int, seed: int) -> Epis
     return Episode(class_name, order[:num_shots], order[num_shots:middle], order[middle:])
 
 
-def drawings_sha256(classes: dict[str, np.ndarray]) -> str:
+def drawings_sha256(classes: Mapping[str, np.ndarray]) -> str:
     """Of all drawings of some classes in their order, in hexadecimal.
 
     It tells whether the numbers in an episode mean the same drawings.

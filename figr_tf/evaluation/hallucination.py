@@ -169,7 +169,9 @@ def main() -> None:
     for folder in map(pathlib.Path, run_names(_SAMPLES, by_name=True) if _SAMPLES.value else ()):
         if folder.name in chosen:
             raise UserError(f"{folder}: another row has the name {folder.name}.")
-        chosen[folder.name] = sources.of_folder(folder, pathlib.Path(_EPISODES.value))
+        chosen[folder.name] = sources.of_folder(
+            folder, pathlib.Path(_EPISODES.value), dataset.images_of(names)
+        )
     embedding = features.Embedding()
     found = measure(
         dataset.images_of(names),

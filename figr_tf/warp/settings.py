@@ -22,7 +22,7 @@ class WarpSettings(TrainingSettings):
         num_samples: m, samples of each task in one step.
         num_shots: n, support images.
         min_drawings: that a class has at the least; None: n + 2. Of each class as many are used as
-            the smallest has.
+            the smallest has, see `system.num_drawings`.
         latent_dim, width: of the network, see `WarpGenerator`.
         upright_share: probability that a task is not turned; the others are, by 90°, 180° or 270°.
 

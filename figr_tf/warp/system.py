@@ -4,7 +4,7 @@ With a single SGD step of rate 1, Φ − W is the gradient of the loss, so that 
 training by the outer optimiser. There is nothing to adapt to here; the loop is the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -64,11 +64,11 @@ class WarpSystem:
         """Turns and embeds all training drawings, which takes some seconds."""
         self._settings = settings
         self._space = energy.BlurSpace(settings.data.image_size)
-        upright = _drawings(dataset, dataset.split.training)
+        upright = _drawings(dataset, dataset.split.training, settings.num_shots)
         self._num_classes, self._count = upright.shape[:2]
         turned = np.concatenate([np.rot90(upright, k, axes=(2, 3)) for k in range(4)])
         self.constants = Drawings(turned, self._embed(turned))
-        self._held_out = _drawings(dataset, dataset.split.held_out)
+        self._held_out = _drawings(dataset, dataset.split.held_out, settings.num_shots)
         # What copying costs on these classes is the unit of the loss.
         real = self.draw_task(self.constants, stateless_seed(settings.seed), _BASELINE_TASKS, 0)
         self._copying = energy.copying(real.others, settings.num_shots)
@@ -160,10 +160,19 @@ class WarpSystem:
         return {}
 
 
-def _drawings(dataset: Dataset, class_names: tuple[str, ...]) -> np.ndarray:
-    """uint8 [classes, count, S, S]: of each class as many as the smallest has, 64 at most."""
-    # The energy distance is of all pairs: with a class of thousands it would not fit into memory.
-    count = min(_MOST_DRAWINGS, *(dataset.data.counts[name] for name in class_names))
+def num_drawings(dataset: Dataset, class_names: Sequence[str], num_shots: int) -> int:
+    """How many drawings of each class are used: as many as the smallest has, 64 at most.
+
+    n + 2, which the energy distance needs, where that is more.
+    """
+    # The distance is of all pairs: with a class of thousands it would not fit into memory.
+    most = max(_MOST_DRAWINGS, num_shots + 2)
+    return min(most, *(dataset.data.counts[name] for name in class_names))
+
+
+def _drawings(dataset: Dataset, class_names: tuple[str, ...], num_shots: int) -> np.ndarray:
+    """uint8 [classes, count, S, S]."""
+    count = num_drawings(dataset, class_names, num_shots)
     images = dataset.images_of(class_names).values()
     return np.stack([drawings[spread(len(drawings), count), ..., 0] for drawings in images])
 

@@ -19,9 +19,6 @@ from serving.pages.refusal import Refusal
 
 PAGE = pathlib.Path(__file__).parent / "page"
 _MAX_BODY = 4096  # bytes
-# As pictures, of 9 MB each. More than a deck of a hundred trials has: if rounds that are being
-# played took each other's place, each answer would wait for a whole round to be drawn anew.
-_KEPT_ROUNDS = 8
 
 
 class Judge:
@@ -36,7 +33,9 @@ class Judge:
         self._games = games
         self._stand_in = report.scores(stand_in)
         self._public = public
-        self._pictures = functools.lru_cache(_KEPT_ROUNDS)(self._drawn)
+        # All rounds, of 9 MB each: if those that are being played took each other's place, each
+        # answer would wait for a whole round to be drawn anew.
+        self._pictures = functools.lru_cache(games.deck.num_rounds)(self._drawn)
 
     def application(self) -> web.Application:
         """The page and the addresses below /api."""

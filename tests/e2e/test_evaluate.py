@@ -200,7 +200,7 @@ def test_an_export_is_judged_like_the_run_it_was_made_from(trained, where, tmp_p
         (["--num_inner_steps=1,few"], "give whole numbers"),
         (["--channels=2"], "give 1 (grey) or 3 (colour)"),
         (["--features=/nonexistent.npz"], "nonexistent.json: no record"),
-        (["--features=x.npz", "--json=x.json"], "--json: is the record of --features=x.npz"),
+        (["--features=x.npz", "--json=x.json"], "x.json: is the record of --features"),
         (["--saved_model=/nonexistent"], "not a SavedModel"),
         (["--write_deck=d.npz", "--run=x"], "--run: a deck is of Omniglot's characters"),
         (["--write_deck=d.npz", "--dataset=icons"], "--dataset: a deck is of Omniglot's"),

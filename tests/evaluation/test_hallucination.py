@@ -6,7 +6,7 @@ from PIL import Image
 
 from figr_tf.core.errors import DataError, UserError
 from figr_tf.evaluation import hallucination
-from figr_tf.evaluation.episodes import draw_episode, to_json
+from figr_tf.evaluation.episodes import draw_episode, drawings_sha256, to_json
 from figr_tf.evaluation.hallucination import WITHOUT, measure
 from figr_tf.evaluation.sources import Source, of_folder
 from tests.commands import run_here
@@ -77,8 +77,15 @@ def written(tmp_path):
         folder.mkdir(parents=True)
         for i, image in enumerate(classes[episode.class_name][episode.held_out[:5], ..., 0]):
             Image.fromarray(image).save(folder / f"{i}.png")
-    (tmp_path / "one.json").write_text(to_json(episodes, {}))
-    return of_folder(tmp_path / "mine", tmp_path / "one.json")
+    facts = {"drawings_sha256": drawings_sha256(classes)}
+    (tmp_path / "one.json").write_text(to_json(episodes, facts))
+    return of_folder(tmp_path / "mine", tmp_path / "one.json", classes)
+
+
+def test_episodes_of_the_same_drawings_in_another_order_are_refused(written, tmp_path):
+    turned = {name: drawings[::-1] for name, drawings in _classes(noise=20).items()}
+    with pytest.raises(DataError, match=r"one\.json: was written for other drawings .* order"):
+        of_folder(tmp_path / "mine", tmp_path / "one.json", turned)
 
 
 def test_images_made_elsewhere_have_a_row_as_those_drawn_here(found, written):

@@ -309,7 +309,11 @@ def _report(run_folder, changed=(), **judged):
         ),
         (lambda run: _report(run) | {"split_sha256": "0"}, "judges on another split of classes"),
         (lambda run: {}, "not a report of figr_tf"),
-        (lambda run: _report(run) | {"judged": {"meta_step": 12}}, "not a report of figr_tf"),
+        (
+            lambda run: _report(run) | {"judged": {"saved_model": "1"}},
+            "judges meta_step None, this export is of 12",
+        ),
+        (lambda run: _report(run) | {"judged": {"meta_step": 12}}, "judges seed None"),
     ],
 )
 def test_a_report_of_another_model_is_refused(exported, run_folder, tmp_path, change, sentence):

@@ -195,6 +195,14 @@ def test_samples_of_another_seed_or_of_nobody_knows_what_are_not_added_to(run, t
         run_here(write_samples, *arguments, f"--out={tmp_path / 'mine'}")
 
 
+def test_samples_of_another_run_are_not_added_to(run, attention, tmp_path):
+    episodes = _episodes(tmp_path / "e.json", ["glyph015"])
+    arguments = [f"--episodes={episodes}", "--num_samples=2", f"--out={tmp_path / 'samples'}"]
+    run_here(write_samples, f"--run={run}", *arguments)
+    with pytest.raises(UserError, match="holds samples of weights_sha256="):
+        run_here(write_samples, f"--run={attention}", *arguments)
+
+
 def test_episodes_of_the_same_drawings_in_another_order_are_refused(run, tmp_path):
     drawn = glyphs.glyph_images(15, 20, 16, seed=0)
     path = _episodes(tmp_path / "e.json", ["glyph015"])
@@ -205,6 +213,10 @@ def test_episodes_of_the_same_drawings_in_another_order_are_refused(run, tmp_pat
         path.write_text(json.dumps(text | facts))
         if out == "right":
             run_here(write_samples, *arguments, f"--out={tmp_path / out}")
+            record = json.loads((tmp_path / out / ".samples.json").read_text())
+            # Its own reading of the data, at the size of its network.
+            own = {"glyph015": glyphs.glyph_images(15, 20, drawings.decoded_size(8), seed=0)}
+            assert record["drawings_sha256"] == drawings_sha256(own)
         else:
             with pytest.raises(UserError, match="or for the same in another order"):
                 run_here(write_samples, *arguments, f"--out={tmp_path / out}")

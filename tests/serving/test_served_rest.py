@@ -107,7 +107,7 @@ def test_rest_is_served_at_an_ipv6_address():
     front.server_close()
 
 
-def test_a_server_that_stops_waits_for_answers_that_are_still_leaving():
+def test_it_is_known_whether_an_answer_is_still_leaving():
     asked, answer = threading.Event(), threading.Event()
 
     def statuses(_):

@@ -20,7 +20,7 @@ from figr_tf.warp import energy
 from figr_tf.warp.generator import random_draw
 from figr_tf.warp.model import WarpModel
 from figr_tf.warp.settings import WarpSettings
-from figr_tf.warp.system import WarpSystem, spread
+from figr_tf.warp.system import WarpSystem, num_drawings, spread
 from tests.conftest import identity_of
 from tests.warp.conftest import DATA, train, weights_of
 
@@ -67,6 +67,7 @@ def test_of_a_class_of_hundreds_the_energy_distance_sees_64(settings, monkeypatc
     system = WarpSystem(settings, many)
     _, others = system.draw_task(system.constants, SEED, num_tasks=1)
     assert others.shape[1] == 64 - settings.num_shots
+    assert num_drawings(many, names, num_shots=63) == 65
 
 
 def test_fewer_drawings_than_the_energy_distance_needs_are_refused(settings):

@@ -11,10 +11,9 @@ import pytest
 from aiohttp import test_utils
 from PIL import Image
 
-from figr_common import decks, rendering
+from figr_common import rendering
 from figr_common.answers import SIDES
 from figr_common.decks import REAL, ROUND
-from serving.judge import GLYPHS
 from serving.judge_app.games import Games
 from serving.judge_app.server import Judge
 from tests.serving.demo.fakes import asynchronous
@@ -143,10 +142,8 @@ async def test_everything_is_drawn_before_the_first_trial_is_asked_for(deck, mon
 
 
 @asynchronous
-async def test_a_round_is_drawn_once_though_all_rounds_of_the_shipped_deck_are_played_at_once(
-    monkeypatch,
-):
-    deck = decks.read(GLYPHS)
+async def test_a_round_is_drawn_once_though_all_rounds_are_played_at_once(monkeypatch):
+    deck = made.deck(num_rounds=6)
     drawn = []
     monkeypatch.setattr(rendering, "png", lambda drawing: drawn.append(1) or b"")
     async with Player(deck) as player:
