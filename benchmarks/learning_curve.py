@@ -16,8 +16,8 @@ from typing import Any
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import rising
 from figr_tf.core.runs import RunFolder, checkpointed_meta_steps
+from figr_tf.evaluation.report_flags import rising
 
 flags = console.OwnFlags(__name__)
 

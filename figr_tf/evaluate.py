@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 from figr_common import images
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags, rising
 from figr_tf.data import datasets
 from figr_tf.data.data_flags import DataFlags
 from figr_tf.data.splits import Split
+from figr_tf.evaluation.report_flags import ReportFlags, rising
 
 if TYPE_CHECKING:  # What imports TensorFlow waits until --help and misspelt flags are dealt with.
     from figr_tf.evaluation.judged import Judged

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags, rising, run_names
+from figr_tf.evaluation.report_flags import ReportFlags, rising, run_names
 
 if TYPE_CHECKING:
     from figr_tf.pixelcnn.evaluation import Plan

@@ -11,7 +11,7 @@ import pathlib
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags, run_names
+from figr_tf.evaluation.report_flags import ReportFlags, run_names
 
 flags = console.OwnFlags(__name__)
 

@@ -66,10 +66,7 @@ def meta_gradient(
     start = MetaGradient(no_weights, no_change, {name: tf.constant(0.0) for name in metric_names})
     _, total = tf.while_loop(
         lambda task, _: task < num_tasks,
-        lambda task, total: (
-            task + 1,
-            tf.nest.map_structure(tf.add, total, of_one_task(task)),
-        ),
+        lambda task, total: (task + 1, tf.nest.map_structure(tf.add, total, of_one_task(task))),
         (tf.constant(0), start),
         parallel_iterations=_tasks_at_once(num_tasks),
     )

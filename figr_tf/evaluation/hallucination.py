@@ -22,8 +22,8 @@ import numpy as np
 from figr_common import student
 from figr_tf.core import console, progress
 from figr_tf.core.errors import UserError
-from figr_tf.core.report_flags import ReportFlags, run_names
 from figr_tf.data import datasets
+from figr_tf.evaluation.report_flags import ReportFlags, run_names
 
 flags = console.OwnFlags(__name__)
 

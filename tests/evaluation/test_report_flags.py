@@ -1,6 +1,5 @@
-"""Flags that several commands share."""
+"""Flags of commands that judge."""
 
-import dataclasses
 import json
 import math
 
@@ -8,9 +7,7 @@ import pytest
 
 from figr_tf.core import console
 from figr_tf.core.errors import UserError
-from figr_tf.core.loop_flags import LoopFlags
-from figr_tf.core.report_flags import ReportFlags, rising, run_names
-from figr_tf.core.settings import TrainingSettings
+from figr_tf.evaluation.report_flags import ReportFlags, rising, run_names
 
 
 class _Report:
@@ -89,23 +86,6 @@ def test_no_run_and_two_of_one_name_are_refused(given, said):
 
 def test_two_runs_of_one_name_may_stand_where_rows_have_whole_paths():
     assert run_names(_parsed(_runs, "--run=a/x,b/x"), by_name=False) == ["a/x", "b/x"]
-
-
-def test_the_outer_loop_of_a_command_is_what_settings_take():
-    def make(flags):
-        return LoopFlags(
-            flags,
-            meta_learning_rate=0.1,
-            num_meta_steps=10,
-            eval_every=5,
-            eval_help="pictures",
-            checkpoint_every=5,
-        )
-
-    settings = TrainingSettings(**_parsed(make, "--seed=3", "--log_every=7").settings())
-    given = {"meta_learning_rate": 0.1, "num_meta_steps": 10, "eval_every": 5, "seed": 3}
-    assert given.items() <= dataclasses.asdict(settings).items()
-    assert settings.log_every == 7
 
 
 def test_a_report_is_printed_and_written_where_it_is_asked_for(tmp_path, capsys):
