@@ -79,14 +79,17 @@ def _refuse_other_samples(out: pathlib.Path, facts: dict[str, Any]) -> None:
 
     record = out / ".samples.json"
     if record.exists():
-        recorded = json.loads(record.read_text())
+        try:
+            recorded = dict(json.loads(record.read_text()))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{record}: is damaged. Choose another --out.") from error
         for name, value in facts.items():
             if recorded.get(name) != value:
                 raise UserError(
                     f"{out}: holds samples of {name}={recorded.get(name)}, this command draws"
                     f" {name}={value}. Choose another --out, or remove the folder."
                 )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise UserError(
             f"{out}: is not empty, and nothing tells what is in it. Choose another --out."
         )
@@ -100,7 +103,12 @@ def main() -> None:
     from figr_tf.core.weights import sha256
     from figr_tf.data.datasets import DataSettings, load_dataset
     from figr_tf.data.splits import Split
-    from figr_tf.evaluation.episodes import drawings_sha256, from_json, to_json
+    from figr_tf.evaluation.episodes import (
+        drawings_sha256,
+        from_json,
+        refuse_other_drawings,
+        to_json,
+    )
 
     model = _model()
     if model.num_inner_steps is None and _NUM_INNER_STEPS.value is not None:
@@ -125,16 +133,10 @@ def main() -> None:
     if not trained_on.held_out:
         mend = "It has seen drawings of all classes; train with --split."
     trained_on.refuse_seen(_RUN.value, set(names), mend)
-    if "drawings_sha256" in judged:
-        # Their numbers mean the same drawings only where these come in the same order.
-        form = {name: judged[name] for name in ("image_size", "channels")}
-        seen = load_dataset(dataclasses.replace(data, **form), 1)
-        if drawings_sha256(seen.images_of(names)) != judged["drawings_sha256"]:
-            raise UserError(
-                f"{_EPISODES.value}: was written for other drawings of these classes, or for the"
-                " same in another order, as tensorflow-datasets and a folder of zips give them."
-                " Write it anew from the data of this command."
-            )
+    # As they were when the file was written: the run may have them at another size.
+    form = {name: judged[name] for name in ("image_size", "channels") if name in judged}
+    seen = load_dataset(dataclasses.replace(data, **form), 1)
+    refuse_other_drawings(pathlib.Path(_EPISODES.value), judged, seen.images_of(names))
     num_inner_steps = _NUM_INNER_STEPS.value
     if num_inner_steps is None:
         num_inner_steps = model.num_inner_steps

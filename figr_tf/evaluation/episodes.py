@@ -69,6 +69,23 @@ def drawings_sha256(classes: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def refuse_other_drawings(
+    path: pathlib.Path, facts: dict[str, Any], classes: Mapping[str, np.ndarray]
+) -> None:
+    """Raises DataError if an episode file was written for other drawings, or another order.
+
+    Args:
+        facts: of the file; those of before it had a hash of the drawings are taken as they are.
+        classes: name → all of its drawings, of exactly the classes of the file.
+    """
+    if facts.get("drawings_sha256", found := drawings_sha256(classes)) != found:
+        raise DataError(
+            f"{path}: was written for other drawings or classes, or for the same in another order,"
+            " as tensorflow-datasets and a folder of zips give them. Give the same data and"
+            " classes, or write it anew."
+        )
+
+
 def to_json(episodes: list[Episode], facts: dict[str, Any]) -> str:
     """The file that tells another generator what to adapt to.
 

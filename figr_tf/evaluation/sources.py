@@ -12,7 +12,7 @@ from figr_tf.core.errors import DataError, UserError
 from figr_tf.core.weights import sha256
 from figr_tf.data.splits import Split
 from figr_tf.evaluation import foreign, reference_rows
-from figr_tf.evaluation.episodes import Episode, drawings_sha256, from_json
+from figr_tf.evaluation.episodes import Episode, from_json, refuse_other_drawings
 
 _KINDS = {
     "gan": "FIGR, adapted to the four drawings in K = {k} inner steps",
@@ -81,13 +81,7 @@ def of_folder(
     """
     episodes, facts = from_json(episode_file)
     recorded = {episode.class_name: episode for episode in episodes}
-    # The numbers in an episode mean the same drawings only where these come in the same order.
-    if facts.get("drawings_sha256", found := drawings_sha256(classes)) != found:
-        raise DataError(
-            f"{episode_file}: was written for other drawings or other classes, or for the same in"
-            " another order, as tensorflow-datasets and a folder of zips give them. Give the same"
-            " data, --split and --num_classes."
-        )
+    refuse_other_drawings(episode_file, facts, classes)
 
     def draw(drawings: np.ndarray, episode: Episode, m: int, _: int) -> np.ndarray:
         name = episode.class_name

@@ -15,7 +15,9 @@ from tensorflow.core.protobuf import config_pb2
 import figr_tf
 from exporters import contract, saved_model, signatures
 from exporters.limits import Limits
+from figr_tf.core.runs import RunFolder
 from figr_tf.data import datasets, glyphs
+from figr_tf.data.splits import Split
 from figr_tf.gan import adaptation
 from figr_tf.gan.settings import Settings
 from tests.conftest import LEAN, untrained_run
@@ -124,3 +126,11 @@ def png_file(image: Image.Image, **options) -> bytes:
 def read_png(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)[..., None] if image.mode == "L" else np.asarray(image)
+
+
+def report_of(run_folder, changed=(), **judged):
+    """As figr_tf.evaluate writes it, as far as the exporter looks."""
+    settings = RunFolder(run_folder).read_settings(Settings).identity() | dict(changed)
+    split = Split.of_run(run_folder).digest()
+    about = {"meta_step": 12, "settings": settings} | judged
+    return {"judged": about, "split_sha256": split, "rows": {"model": {}}}

@@ -14,18 +14,15 @@ import filelock
 import pytest
 import tensorflow as tf
 
-from exporters import compact, contract, model_card, saved_model, signatures, verification, warmup
+from exporters import compact, saved_model, signatures, verification, warmup
 from exporters.limits import Defaults
 from figr_tf import models
 from figr_tf.core.errors import UserError
-from figr_tf.core.runs import RunFolder
-from figr_tf.data.splits import Split
 from figr_tf.gan.generation import FewShotModel
 from figr_tf.gan.networks import build_networks
-from figr_tf.gan.settings import Settings
 from tests import commands
 from tests.conftest import ROOT
-from tests.exporters.conftest import LIMITS, REQUEST, Server, serve
+from tests.exporters.conftest import LIMITS, REQUEST, Server, report_of, serve
 
 
 @pytest.fixture
@@ -232,7 +229,7 @@ def test_a_killed_export_leaves_nothing_to_load_and_the_next_one_works(run_folde
     row["values"] |= dict.fromkeys(("copy AUC", "1-NN %", "CAS100 %"), 0.25)
     rows = {"model, K = 2": row | {"intervals": {"skill embedding": [0.25, 0.75]}}}
     counts = {"classes": ["a", "b"], "num_shots": 4, "num_samples": 64, "seeds": [0, 1, 2]}
-    report.write_text(json.dumps(_report(run_folder) | {"rows": rows} | counts))
+    report.write_text(json.dumps(report_of(run_folder) | {"rows": rows} | counts))
     models = tmp_path / "models"
     arguments = [
         f"--run={run_folder}",
@@ -284,53 +281,3 @@ def test_mistakes_end_in_one_line(arguments, message):
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def _facts(export):
-    return contract.Facts((16, 16, 1), {}, {}, *(export.contract[k] for k in ("model", "training")))
-
-
-def _report(run_folder, changed=(), **judged):
-    """As figr_tf.evaluate writes it, as far as the exporter looks."""
-    settings = RunFolder(run_folder).read_settings(Settings).identity() | dict(changed)
-    split = Split.of_run(run_folder).digest()
-    about = {"meta_step": 12, "settings": settings} | judged
-    return {"judged": about, "split_sha256": split, "rows": {"model": {}}}
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda run: _report(run, meta_step=13), "judges meta_step 13, this export is of 12"),
-        (lambda run: _report(run, {"seed": 7}), "judges seed 7, this export is of 0"),
-        (
-            lambda run: _report(run, {"inner.learning_rate": 1.0}),
-            "judges inner.learning_rate 1.0, this export is of 0.01",
-        ),
-        (lambda run: _report(run) | {"split_sha256": "0"}, "judges on another split of classes"),
-        (lambda run: {}, "not a report of figr_tf"),
-        (
-            lambda run: _report(run) | {"judged": {"saved_model": "1"}},
-            "judges meta_step None, this export is of 12",
-        ),
-        (lambda run: _report(run) | {"judged": {"meta_step": 12}}, "judges seed None"),
-    ],
-)
-def test_a_report_of_another_model_is_refused(exported, run_folder, tmp_path, change, sentence):
-    report = tmp_path / "evaluation.json"
-    report.write_text(json.dumps(_report(run_folder)))
-    model_card.read_report(report, "generate", _facts(exported))
-    report.write_text(json.dumps(change(run_folder)))
-    with pytest.raises(UserError, match=sentence):
-        model_card.read_report(report, "generate", _facts(exported))
-
-
-def test_an_outdated_report_in_the_runs_folder_is_told_before_anything_is_written(
-    run_folder, tmp_path
-):
-    report = tmp_path / "evaluation.json"
-    report.write_text(json.dumps(_report(run_folder, meta_step=3)))
-    request = REQUEST._replace(run=run_folder, evaluation=report)
-    with pytest.raises(UserError, match=r"no evaluation\.json in the run's folder"):
-        saved_model.export(request, tmp_path / "models", None)
-    assert not (tmp_path / "models").exists()

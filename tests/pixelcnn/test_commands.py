@@ -14,7 +14,7 @@ from figr_tf import (
     train_pixelcnn,
     write_samples,
 )
-from figr_tf.core.errors import UserError
+from figr_tf.core.errors import DataError, UserError
 from figr_tf.data import glyphs, loaders
 from figr_tf.evaluation.episodes import drawings_sha256
 from figr_tf.pixelcnn import drawings
@@ -190,6 +190,9 @@ def test_samples_of_another_seed_or_of_nobody_knows_what_are_not_added_to(run, t
     run_here(write_samples, *arguments, out)
     with pytest.raises(UserError, match=r"holds samples of seed=0, this command draws seed=1\."):
         run_here(write_samples, *arguments, out, "--seed=1")
+    (tmp_path / "samples/.samples.json").write_text("{")
+    with pytest.raises(UserError, match=r"\.samples\.json: is damaged"):
+        run_here(write_samples, *arguments, out)
     (tmp_path / "mine/glyph015").mkdir(parents=True)
     with pytest.raises(UserError, match="is not empty, and nothing tells what is in it"):
         run_here(write_samples, *arguments, f"--out={tmp_path / 'mine'}")
@@ -218,7 +221,7 @@ def test_episodes_of_the_same_drawings_in_another_order_are_refused(run, tmp_pat
             own = {"glyph015": glyphs.glyph_images(15, 20, drawings.decoded_size(8), seed=0)}
             assert record["drawings_sha256"] == drawings_sha256(own)
         else:
-            with pytest.raises(UserError, match="or for the same in another order"):
+            with pytest.raises(DataError, match="or for the same in another order"):
                 run_here(write_samples, *arguments, f"--out={tmp_path / out}")
 
 
